@@ -1,0 +1,97 @@
+"""The contract every backbone keeps: an ordered set of named stages that can be cut after any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+CLASSIFIER = "classifier"
+
+
+class CutError(ValueError):
+    """A cut names no stage of the backbone, or stands out of order."""
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """What a backbone expects of its input, in the units of the papers.
+
+    ``clip_frames`` frames enter the network per clip, read every ``stride`` source frames ("8×8" is 8 frames at
+    stride 8). ``short_side`` is the test-time size of the whole frame's shorter side and ``crop`` the side of a dense
+    view's square, both in pixels. ``mean`` and ``std`` are per RGB channel on a 0–1 scale. ``temporal_strides`` gives
+    the stages (by name) whose output has fewer frames than their input; a stage that is absent keeps every frame.
+    """
+
+    clip_frames: int
+    stride: int
+    short_side: int
+    crop: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    temporal_strides: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("clip_frames", "stride", "short_side", "crop"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ValueError("mean and std must hold three numbers each, and every std must be positive")
+
+
+class Backbone(nn.Module):
+    """A video network as an ordered dict of stages, the last of which is the classifier.
+
+    Every stage but the last maps features (N, C, T, H, W) to features; the classifier maps them to logits
+    (N, classes). Cutting is slicing :attr:`stages`; there is no second model class for a head or a tail.
+    """
+
+    def __init__(self, stages: Mapping[str, nn.Module], spec: BackboneSpec) -> None:
+        super().__init__()
+        names = list(stages)
+        if len(names) < 2 or names[-1] != CLASSIFIER:
+            raise ValueError(f"a backbone needs at least one stage and then {CLASSIFIER!r}, not {names}")
+        self.stages = nn.ModuleDict(stages)
+        self.spec = spec
+
+    @property
+    def cuts(self) -> tuple[str, ...]:
+        """Names of the stages after which the backbone can be cut: all but the classifier."""
+        return tuple(self.stages)[:-1]
+
+    def split(self, cuts: Sequence[str]) -> list[nn.Sequential]:
+        """Slice the stages after each of ``cuts``: one segment more than there are cuts, sharing this one's weights.
+
+        Raises:
+            CutError: a name is not in :attr:`cuts`, is named twice, or the names are not in the network's order.
+        """
+        names = list(self.stages)
+        bounds = [0]
+        for cut in cuts:
+            if cut not in self.cuts:
+                raise CutError(f"unknown cut {cut!r}: this backbone can be cut after {', '.join(self.cuts)}")
+            bounds.append(names.index(cut) + 1)
+        if any(later <= earlier for earlier, later in zip(bounds, bounds[1:], strict=False)):
+            raise CutError(f"cuts must follow the network's order ({', '.join(self.cuts)}), not {', '.join(cuts)}")
+        bounds.append(len(names))
+        return [
+            nn.Sequential(*(self.stages[name] for name in names[start:end]))
+            for start, end in zip(bounds, bounds[1:], strict=False)
+        ]
+
+    def temporal_stride(self, after: str) -> int:
+        """Input frames per feature frame once the stage ``after`` has run."""
+        stride = 1
+        for name in self.stages:
+            stride *= self.spec.temporal_strides.get(name, 1)
+            if name == after:
+                return stride
+        raise CutError(f"unknown stage {after!r}: this backbone has {', '.join(self.stages)}")
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Logits (N, classes) of normalised clips (N, 3, T, H, W)."""
+        features = clip
+        for stage in self.stages.values():
+            features = stage(features)
+        return features

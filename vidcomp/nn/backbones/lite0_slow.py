@@ -1,0 +1,189 @@
+"""lite0_slow: EfficientNet-Lite0 inflated to video in the manner of Slow-only I3D (the embedded backbone).
+
+Every 2-D kernel becomes 1×k×k, so ImageNet weights carry over unchanged. Time is mixed by depthwise 3×1×1
+convolutions in res4 and res5 alone, where Slow-only has its temporal kernels too; they start as the identity, so that
+before training the network is the image network applied to each frame. Nothing strides in time.
+
+The stages keep the names of the residual networks by their scale: stem (1/2), res2 (1/4), res3 (1/8), res4 (1/16),
+res5 (1/32).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec
+
+# (expansion, kernel, stride, channels out, repeats) of each of Lite0's seven groups, and the stage that holds it.
+_GROUPS = {
+    "stem": [(1, 3, 1, 16, 1)],
+    "res2": [(6, 3, 2, 24, 2)],
+    "res3": [(6, 5, 2, 40, 2)],
+    "res4": [(6, 3, 2, 80, 3), (6, 5, 1, 112, 3)],
+    "res5": [(6, 5, 2, 192, 4), (6, 3, 1, 320, 1)],
+}
+_TEMPORAL_STAGES = ("res4", "res5")
+_STEM_CHANNELS = 32
+_FEATURES = 1280
+# The image network was trained with these (its framework's defaults): they belong to the weights.
+_BN_EPS = 1e-3
+_MEAN = 127.0 / 255.0
+_STD = 128.0 / 255.0
+
+SPEC = BackboneSpec(
+    clip_frames=16, stride=4, short_side=192, crop=192, mean=(_MEAN, _MEAN, _MEAN), std=(_STD, _STD, _STD)
+)
+
+
+class SamePadConv(nn.Conv3d):
+    """A 1×k×k convolution padded so that its output is ⌈input/stride⌉, any odd row or column going last.
+
+    The image weights were trained with that padding; a symmetric one would shift every strided feature map.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
+        super().__init__(
+            inputs, outputs, (1, kernel, kernel), stride=(1, stride, stride), groups=groups, bias=False
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Convolve (N, C, T, H, W) frame by frame.
+
+        Time is folded into the batch and the convolution done in 2-D, which the CPU kernels do faster (and, in the
+        backward pass of depthwise ones, several times faster); with ``channels_last_3d`` memory the folding is free.
+        """
+        kernel, stride = self.kernel_size[1], self.stride[1]
+        n, _, t, h, w = features.shape
+        top, bottom = _same_padding(h, kernel, stride)
+        left, right = _same_padding(w, kernel, stride)
+        frames = features.transpose(1, 2).flatten(0, 1)
+        symmetric = top == bottom and left == right
+        if not symmetric:
+            frames = F.pad(frames, (left, right, top, bottom))
+        frames = F.conv2d(
+            frames,
+            self.weight.squeeze(2),
+            self.bias,
+            stride=stride,
+            padding=(top, left) if symmetric else 0,
+            groups=self.groups,
+        )
+        return frames.unflatten(0, (n, t)).transpose(1, 2)
+
+
+def _same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Rows (or columns) to add before and after so that the output is ⌈size/stride⌉."""
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+class TemporalMix(nn.Conv3d):
+    """A depthwise 3×1×1 convolution that starts as the identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, (3, 1, 1), padding=(1, 0, 0), groups=channels, bias=False)
+        with torch.no_grad():
+            self.weight.zero_()
+            self.weight[:, :, 1] = 1.0
+
+
+def _normalise(channels: int) -> nn.BatchNorm3d:
+    return nn.BatchNorm3d(channels, eps=_BN_EPS)
+
+
+class InvertedResidual(nn.Module):
+    """Lite0's block: 1×1×1 expansion, depthwise 1×k×k, 1×1×1 projection; with time mixed before the expansion."""
+
+    def __init__(self, inputs: int, outputs: int, expansion: int, kernel: int, stride: int, temporal: bool) -> None:
+        super().__init__()
+        width = inputs * expansion
+        self.residual = stride == 1 and inputs == outputs
+        self.mix: nn.Module = TemporalMix(inputs) if temporal else nn.Identity()
+        self.expand: nn.Module = nn.Identity()
+        if expansion != 1:
+            self.expand = nn.Sequential(SamePadConv(inputs, width, 1), _normalise(width), nn.ReLU6())
+        self.depthwise = nn.Sequential(
+            SamePadConv(width, width, kernel, stride, groups=width), _normalise(width), nn.ReLU6()
+        )
+        self.project = nn.Sequential(SamePadConv(width, outputs, 1), _normalise(outputs))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (N, C, T, H, W) to (N, C', T, H/stride, W/stride)."""
+        out: Tensor = self.project(self.depthwise(self.expand(self.mix(features))))
+        return out + features if self.residual else out
+
+
+class Classifier(nn.Module):
+    """1×1×1 convolution to 1280 features, average over space and time, linear layer."""
+
+    def __init__(self, inputs: int, classes: int, dropout: float) -> None:
+        super().__init__()
+        self.features = nn.Sequential(SamePadConv(inputs, _FEATURES, 1), _normalise(_FEATURES), nn.ReLU6())
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(_FEATURES, classes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (N, C, T, H, W) to logits (N, classes)."""
+        pooled = self.features(features).mean(dim=(2, 3, 4))
+        logits: Tensor = self.linear(self.dropout(pooled))
+        return logits
+
+
+def lite0_slow(classes: int, dropout: float = 0.2, spec: BackboneSpec = SPEC) -> Backbone:
+    """Build the backbone with random weights and identity temporal convolutions; ``classes`` logits."""
+    stages: dict[str, nn.Module] = {}
+    channels = _STEM_CHANNELS
+    for stage, groups in _GROUPS.items():
+        blocks: list[nn.Module] = []
+        if stage == "stem":
+            blocks += [SamePadConv(3, channels, 3, 2), _normalise(channels), nn.ReLU6()]
+        for expansion, kernel, stride, outputs, repeats in groups:
+            for index in range(repeats):
+                blocks.append(
+                    InvertedResidual(
+                        channels,
+                        outputs,
+                        expansion,
+                        kernel,
+                        stride if index == 0 else 1,
+                        temporal=stage in _TEMPORAL_STAGES,
+                    )
+                )
+                channels = outputs
+        stages[stage] = nn.Sequential(*blocks)
+    stages[CLASSIFIER] = Classifier(channels, classes, dropout)
+    return Backbone(stages, spec)
+
+
+def inflate_imagenet(backbone: Backbone, image_weights: Mapping[str, Tensor]) -> None:
+    """Load the 2-D ImageNet weights of EfficientNet-Lite0 into ``backbone``; the linear layer stays as it is.
+
+    ``image_weights`` has the published key names (``_conv_stem``, ``_blocks.N._expand_conv``, …).
+
+    Raises:
+        KeyError: a weight that the backbone needs is not there.
+        RuntimeError: a weight has another shape.
+    """
+    blocks = [m for m in backbone.modules() if isinstance(m, InvertedResidual)]
+    first = backbone.stages["stem"]
+    assert isinstance(first, nn.Sequential)
+    pairs: list[tuple[str, str, nn.Module, nn.Module]] = [("_conv_stem", "_bn0", first[0], first[1])]
+    for index, block in enumerate(blocks):
+        prefix = f"_blocks.{index}."
+        if isinstance(block.expand, nn.Sequential):
+            pairs.append((f"{prefix}_expand_conv", f"{prefix}_bn0", block.expand[0], block.expand[1]))
+        pairs.append((f"{prefix}_depthwise_conv", f"{prefix}_bn1", block.depthwise[0], block.depthwise[1]))
+        pairs.append((f"{prefix}_project_conv", f"{prefix}_bn2", block.project[0], block.project[1]))
+    classifier = backbone.stages[CLASSIFIER]
+    assert isinstance(classifier, Classifier)
+    pairs.append(("_conv_head", "_bn1", classifier.features[0], classifier.features[1]))
+    for convolution_key, norm_key, convolution, norm in pairs:
+        convolution.load_state_dict({"weight": image_weights[f"{convolution_key}.weight"].unsqueeze(2)})
+        norm.load_state_dict(
+            {name: image_weights[f"{norm_key}.{name}"] for name in ("weight", "bias", "running_mean", "running_var")}
+            | {"num_batches_tracked": torch.tensor(0)}
+        )

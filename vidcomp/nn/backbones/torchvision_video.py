@@ -1,0 +1,100 @@
+"""Adapters that give torchvision's video networks named stages: r3d_18, mc3_18, r2plus1d_18 and s3d.
+
+The networks and their public Kinetics-400 weights are torchvision's; only the slicing and the specification (its
+reference preprocessing) are ours. Their references sample 15 frames a second, which is every second frame at the
+30 frames a second of most videos.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models import video as tv
+
+from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec
+
+_RESNET_MEAN = (0.43216, 0.394666, 0.37645)
+_RESNET_STD = (0.22803, 0.22145, 0.216989)
+
+
+def _resnet_spec(temporal_strides: dict[str, int]) -> BackboneSpec:
+    return BackboneSpec(
+        clip_frames=16,
+        stride=2,
+        short_side=128,
+        crop=112,
+        mean=_RESNET_MEAN,
+        std=_RESNET_STD,
+        temporal_strides=temporal_strides,
+    )
+
+
+def _stages_of_resnet(network: tv.VideoResNet) -> dict[str, nn.Module]:
+    return {
+        "stem": network.stem,
+        "res2": network.layer1,
+        "res3": network.layer2,
+        "res4": network.layer3,
+        "res5": network.layer4,
+        CLASSIFIER: nn.Sequential(network.avgpool, nn.Flatten(), network.fc),
+    }
+
+
+def r3d_18(classes: int = 400) -> Backbone:
+    """3-D ResNet-18 (Tran et al., CVPR 2018): 3×3×3 kernels throughout."""
+    strides = {"res3": 2, "res4": 2, "res5": 2}
+    return Backbone(_stages_of_resnet(tv.r3d_18(num_classes=classes)), _resnet_spec(strides))
+
+
+def mc3_18(classes: int = 400) -> Backbone:
+    """Mixed-convolution ResNet-18 (Tran et al., CVPR 2018): 3-D up to res2, 2-D after it, no temporal stride."""
+    return Backbone(_stages_of_resnet(tv.mc3_18(num_classes=classes)), _resnet_spec({}))
+
+
+def r2plus1d_18(classes: int = 400) -> Backbone:
+    """R(2+1)D-18 (Tran et al., CVPR 2018): spatial and temporal kernels apart."""
+    strides = {"res3": 2, "res4": 2, "res5": 2}
+    return Backbone(_stages_of_resnet(tv.r2plus1d_18(num_classes=classes)), _resnet_spec(strides))
+
+
+class _S3DClassifier(nn.Module):
+    """S3D's own classifier, with its 2×7×7 averaging window clipped to features smaller than that."""
+
+    def __init__(self, network: tv.S3D) -> None:
+        super().__init__()
+        self.layers = network.classifier
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (N, 1024, T, H, W) to logits (N, classes)."""
+        _, _, t, h, w = features.shape
+        pooled = F.avg_pool3d(features, (min(2, t), min(7, h), min(7, w)), stride=1)
+        logits: Tensor = self.layers(pooled).mean(dim=(2, 3, 4))
+        return logits
+
+
+def s3d(classes: int = 400) -> Backbone:
+    """Separable 3-D Inception (Xie et al., ECCV 2018), cut where its feature maps halve.
+
+    The pools that open res3, res4 and res5 stand at the end of the stage before in torchvision's list; here each
+    belongs to the stage whose scale it makes.
+    """
+    network = tv.s3d(num_classes=classes)
+    layers = list(network.features)
+    spec = BackboneSpec(
+        clip_frames=128,
+        stride=2,
+        short_side=256,
+        crop=224,
+        mean=_RESNET_MEAN,
+        std=_RESNET_STD,
+        temporal_strides={"stem": 2, "res4": 2, "res5": 2},
+    )
+    stages = {
+        "stem": nn.Sequential(*layers[:1]),
+        "res2": nn.Sequential(*layers[1:4]),
+        "res3": nn.Sequential(*layers[4:7]),
+        "res4": nn.Sequential(*layers[7:13]),
+        "res5": nn.Sequential(*layers[13:]),
+        CLASSIFIER: _S3DClassifier(network),
+    }
+    return Backbone(stages, spec)

@@ -1,0 +1,17 @@
+"""No compression: the whole video goes through the tail. The row every compressor is compared with."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from vidcomp.nn.compressors.base import Compressed, Compressor
+
+
+class Identity(Compressor):
+    """Passes features on untouched."""
+
+    kind = "identity"
+
+    def forward(self, features: Tensor, *, need_attention: bool = False) -> Compressed:
+        """Return ``features`` (N, C, T, H, W) themselves; there is no attention to report."""
+        return Compressed(features)
