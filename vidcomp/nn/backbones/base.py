@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -72,12 +73,12 @@ class Backbone(nn.Module):
             if cut not in self.cuts:
                 raise CutError(f"unknown cut {cut!r}: this backbone can be cut after {', '.join(self.cuts)}")
             bounds.append(names.index(cut) + 1)
-        if any(later <= earlier for earlier, later in zip(bounds, bounds[1:], strict=False)):
+        if any(later <= earlier for earlier, later in itertools.pairwise(bounds)):
             raise CutError(f"cuts must follow the network's order ({', '.join(self.cuts)}), not {', '.join(cuts)}")
         bounds.append(len(names))
         return [
             nn.Sequential(*(self.stages[name] for name in names[start:end]))
-            for start, end in zip(bounds, bounds[1:], strict=False)
+            for start, end in itertools.pairwise(bounds)
         ]
 
     def temporal_stride(self, after: str) -> int:

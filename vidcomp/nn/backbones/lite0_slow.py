@@ -46,9 +46,7 @@ class SamePadConv(nn.Conv3d):
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
-        super().__init__(
-            inputs, outputs, (1, kernel, kernel), stride=(1, stride, stride), groups=groups, bias=False
-        )
+        super().__init__(inputs, outputs, (1, kernel, kernel), stride=(1, stride, stride), groups=groups, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
         """Convolve (N, C, T, H, W) frame by frame.
@@ -72,7 +70,7 @@ class SamePadConv(nn.Conv3d):
             padding=(top, left) if symmetric else 0,
             groups=self.groups,
         )
-        return frames.unflatten(0, (n, t)).transpose(1, 2)
+        return frames.view(n, t, *frames.shape[1:]).transpose(1, 2)
 
 
 def _same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:

@@ -7,6 +7,9 @@ reference preprocessing) are ours. Their references sample 15 frames a second, w
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import video as tv
@@ -15,6 +18,9 @@ from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec
 
 _RESNET_MEAN = (0.43216, 0.394666, 0.37645)
 _RESNET_STD = (0.22803, 0.22145, 0.216989)
+# Where each stage begins in torchvision's list of S3D's layers, and how many layers that list has.
+_S3D_FIRST_LAYER = {"stem": 0, "res2": 1, "res3": 4, "res4": 7, "res5": 13}
+_S3D_LAYERS = 16
 
 
 def _resnet_spec(temporal_strides: dict[str, int]) -> BackboneSpec:
@@ -89,12 +95,45 @@ def s3d(classes: int = 400) -> Backbone:
         std=_RESNET_STD,
         temporal_strides={"stem": 2, "res4": 2, "res5": 2},
     )
-    stages = {
-        "stem": nn.Sequential(*layers[:1]),
-        "res2": nn.Sequential(*layers[1:4]),
-        "res3": nn.Sequential(*layers[4:7]),
-        "res4": nn.Sequential(*layers[7:13]),
-        "res5": nn.Sequential(*layers[13:]),
-        CLASSIFIER: _S3DClassifier(network),
+    bounds = [*_S3D_FIRST_LAYER.values(), len(layers)]
+    stages: dict[str, nn.Module] = {
+        name: nn.Sequential(*layers[start:end])
+        for name, (start, end) in zip(_S3D_FIRST_LAYER, itertools.pairwise(bounds), strict=True)
     }
+    stages[CLASSIFIER] = _S3DClassifier(network)
     return Backbone(stages, spec)
+
+
+_RESNET_KEYS = {
+    "stem.": "stages.stem.",
+    "layer1.": "stages.res2.",
+    "layer2.": "stages.res3.",
+    "layer3.": "stages.res4.",
+    "layer4.": "stages.res5.",
+    "fc.": "stages.classifier.2.",
+}
+
+
+def rename_torchvision_keys(family: str, checkpoint: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give the tensors of torchvision's checkpoint the key names of this module's staged network.
+
+    Raises:
+        KeyError: a key belongs to no stage of the family.
+    """
+    renames = _RESNET_KEYS if family != "s3d" else _s3d_keys()
+    renamed = {}
+    for key, tensor in checkpoint.items():
+        old = next((prefix for prefix in renames if key.startswith(prefix)), None)
+        if old is None:
+            raise KeyError(f"{key} belongs to no stage of {family}")
+        renamed[renames[old] + key.removeprefix(old)] = tensor
+    return renamed
+
+
+def _s3d_keys() -> dict[str, str]:
+    keys = {"classifier.": "stages.classifier.layers."}
+    firsts = list(_S3D_FIRST_LAYER.items())
+    for layer in range(_S3D_LAYERS):
+        stage, first = next((name, start) for name, start in reversed(firsts) if start <= layer)
+        keys[f"features.{layer}."] = f"stages.{stage}.{layer - first}."
+    return keys

@@ -1,0 +1,209 @@
+"""From a manifest to a network: its structure alone (to measure or train), or with its weights (to classify)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vidcomp.nn.backbones import BACKBONES, Backbone, BackboneSpec, CutError
+from vidcomp.nn.compressed_model import CompressedModel, Insertion
+from vidcomp.nn.compressors import COMPRESSORS, Compressor
+from vidcomp.zoo import weights
+from vidcomp.zoo.download import Progress
+from vidcomp.zoo.errors import ManifestError, WeightsError
+from vidcomp.zoo.labels import labels_of
+from vidcomp.zoo.manifest import CompressorSection, Manifest, find_manifest
+
+# Large enough for every backbone's strides and pools; only channel counts are read off.
+_PROBE = (1, 3, 16, 64, 64)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a user may change of a manifest without editing it.
+
+    ``compressor`` is a kind, or "none" for the whole video through the tail; ``tau`` the compression ratio of the
+    manifest's SFC; ``cut`` another stage for a manifest's only compressor, which then has no trained weights.
+    """
+
+    compressor: str | None = None
+    tau: float | None = None
+    cut: str | None = None
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A network with weights in evaluation mode, and what is needed to feed and to read it."""
+
+    manifest: Manifest
+    network: CompressedModel
+    labels: tuple[str, ...]
+
+    @property
+    def spec(self) -> BackboneSpec:
+        """How the network wants to be fed."""
+        return self.network.spec
+
+
+def vary(manifest: Manifest, variant: Variant) -> Manifest:
+    """Apply what the user asked for to the manifest.
+
+    Raises:
+        ManifestError: the model has no such compressor, or nothing to which the option could apply.
+    """
+    sections = list(manifest.compressors)
+    kinds = [section.kind for section in sections]
+    if variant.cut is not None:
+        if len(sections) != 1:
+            raise ManifestError(
+                f"{manifest.name}: --cut needs a model with one compressor; this one has {len(sections)}"
+            )
+        moved = variant.cut != sections[0].cut
+        changes = {"cut": variant.cut, **({"weights": None} if moved else {})}
+        sections[0] = sections[0].model_copy(update=changes)
+    if variant.tau is not None and variant.compressor != "none":
+        if "sfc" not in kinds:
+            raise ManifestError(
+                f"{manifest.name}: tau belongs to sfc, and this model compresses by {' + '.join(kinds)}"
+            )
+        sections = [
+            section.model_copy(update={"options": {**section.options, "tau": variant.tau}})
+            if section.kind == "sfc"
+            else section
+            for section in sections
+        ]
+    if variant.compressor == "none":
+        sections = [CompressorSection(cut=sections[0].cut, kind="identity", weights=None)]
+    elif variant.compressor is not None and variant.compressor not in kinds:
+        raise ManifestError(
+            f"{manifest.name}: compressor {variant.compressor!r} is not in this model; "
+            f"choose {', '.join(dict.fromkeys(kinds))} or none"
+        )
+    return manifest.with_changes(compressors=tuple(sections))
+
+
+def build_network(manifest: Manifest) -> CompressedModel:
+    """Build the network that the manifest describes on the current default device, without its weights.
+
+    Under ``torch.device("meta")`` nothing is allocated.
+
+    Raises:
+        ManifestError: an unknown family, cut, compressor or option.
+    """
+    return _insert_compressors(manifest, _build_backbone(manifest))
+
+
+def load_model(name_or_file: str, variant: Variant | None = None, progress: Progress | None = None) -> LoadedModel:
+    """Build a model with its weights, on the CPU and in evaluation mode.
+
+    Raises:
+        ManifestError: there is no such model, or its manifest is wrong.
+        WeightsError: weights are missing, damaged, cannot be fetched, or do not fit.
+    """
+    manifest = vary(find_manifest(name_or_file), variant or Variant())
+    backbone = _load_backbone(manifest, progress)
+    with torch.device("meta"):
+        network = _insert_compressors(manifest, backbone)
+    for index, section in enumerate(manifest.compressors):
+        compressor = network.compressors[index]
+        if not list(compressor.state_dict()):
+            continue
+        if section.weights is None:
+            raise WeightsError(
+                f"{manifest.name}: there are no trained weights for {section.kind} after {section.cut}; "
+                "labels from random weights would mean nothing: train it, or use --compressor none"
+            )
+        tensors = weights.read(section.weights, manifest.origin, manifest.backbone.family, progress)
+        _assign(compressor, tensors, f"{manifest.name}: weights of {section.kind} after {section.cut}")
+    return LoadedModel(manifest, network.eval(), labels_of(manifest))
+
+
+def _build_backbone(manifest: Manifest) -> Backbone:
+    section = manifest.backbone
+    builder = BACKBONES.get(section.family)
+    if builder is None:
+        raise ManifestError(
+            f"{manifest.origin}: backbone.family: unknown family {section.family!r}; "
+            f"choose one of {', '.join(sorted(BACKBONES))}"
+        )
+    try:
+        backbone = builder(classes=section.classes, **section.options)
+    except (TypeError, ValueError) as error:
+        raise ManifestError(f"{manifest.origin}: backbone.options: {error}") from None
+    changes = {key: value for key, value in manifest.preprocessing if value is not None}
+    backbone.spec = dataclasses.replace(backbone.spec, **changes)
+    return backbone
+
+
+def _channels_at(manifest: Manifest, cuts: Sequence[str]) -> list[int]:
+    """Channels of the features at each cut, read off a pass that allocates nothing."""
+    with torch.device("meta"):
+        features = torch.empty(_PROBE)
+        segments = _build_backbone(manifest).eval().split(cuts)[:-1]
+        channels = []
+        for segment in segments:
+            features = segment(features)
+            channels.append(features.shape[1])
+    return channels
+
+
+def _build_compressor(manifest: Manifest, section: CompressorSection, channels: int) -> Compressor:
+    builder = COMPRESSORS.get(section.kind)
+    if builder is None:
+        raise ManifestError(
+            f"{manifest.origin}: compressors.kind: unknown compressor {section.kind!r}; "
+            f"choose one of {', '.join(sorted(COMPRESSORS))}"
+        )
+    try:
+        return builder(channels, **section.options)
+    except (TypeError, ValueError) as error:
+        raise ManifestError(f"{manifest.origin}: options of {section.kind}: {error}") from None
+
+
+def _insert_compressors(manifest: Manifest, backbone: Backbone) -> CompressedModel:
+    try:
+        channels = _channels_at(manifest, [section.cut for section in manifest.compressors])
+    except CutError as error:
+        raise ManifestError(f"{manifest.name}: {error}") from None
+    insertions = [
+        Insertion(section.cut, _build_compressor(manifest, section, count))
+        for section, count in zip(manifest.compressors, channels, strict=True)
+    ]
+    return CompressedModel(backbone, insertions)
+
+
+def _load_backbone(manifest: Manifest, progress: Progress | None) -> Backbone:
+    source = manifest.backbone.weights
+    if source is None:
+        how = f" ({manifest.source})" if manifest.source else ""
+        raise WeightsError(
+            f"{manifest.name}: this model has no weights here, and labels from random ones would mean nothing{how}; "
+            "it can be shown, measured and trained"
+        )
+    tensors = weights.read(source, manifest.origin, manifest.backbone.family, progress)
+    with torch.device("meta"):
+        backbone = _build_backbone(manifest)
+    _assign(backbone, tensors, f"{manifest.name}: weights of {manifest.backbone.family}")
+    return backbone
+
+
+def _assign(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
+    """Give a module built without storage its tensors; every key and shape must fit."""
+    expected = module.state_dict()
+    for problem, names in (
+        ("lack", sorted(expected.keys() - tensors.keys())),
+        ("have the unknown key", sorted(tensors.keys() - expected.keys())),
+    ):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise WeightsError(f"{what} {problem} {names[0]}{more}: they are not of this network")
+    for key, value in expected.items():
+        if value.shape != tensors[key].shape:
+            raise WeightsError(
+                f"{what}: {key} has shape {tuple(tensors[key].shape)}, the network needs {tuple(value.shape)}"
+            )
+    module.load_state_dict(dict(tensors), assign=True)

@@ -1,0 +1,202 @@
+"""The YAML manifest of a model: backbone, compressors, weights, labels, preprocessing, and where its numbers come from.
+
+A manifest is data. Unknown keys are errors, YAML tags are not honoured, and a weights file named by it must lie in the
+manifest's own folder or below, unless it is given by an absolute ``path``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from vidcomp.zoo.errors import ManifestError
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+# The keys that say where weights lie; a source has exactly one.
+_LOCATIONS = ("file", "path", "url", "torchvision")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _inside_folder(name: str) -> str:
+    path = Path(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError("must be relative to the manifest and stay in its folder; use 'path' for a file elsewhere")
+    return name
+
+
+def _web_address(url: str) -> str:
+    if not url.startswith(("https://", "http://")):
+        raise ValueError("must begin with https:// or http://")
+    return url
+
+
+class WeightsSource(_Section):
+    """Where weights lie: exactly one of ``file``, ``path``, ``url`` or ``torchvision``."""
+
+    file: Annotated[
+        str | None,
+        AfterValidator(lambda v: v if v is None else _inside_folder(v)),
+        Field(description="a safetensors file, relative to the manifest"),
+    ] = None
+    path: str | None = Field(None, description="a safetensors file anywhere on this machine, as an absolute path")
+    url: Annotated[
+        str | None,
+        AfterValidator(lambda v: v if v is None else _web_address(v)),
+        Field(description="where a safetensors file can be downloaded; needs sha256"),
+    ] = None
+    torchvision: str | None = Field(
+        None, description="a member of torchvision's weight enums, such as R3D_18_Weights.KINETICS400_V1"
+    )
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="checksum of the file, 64 hex digits")
+
+    @model_validator(mode="after")
+    def _one_location(self) -> WeightsSource:
+        given = [name for name in _LOCATIONS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"needs exactly one of {', '.join(_LOCATIONS)}, not {' and '.join(given) or 'none'}")
+        if self.url is not None and self.sha256 is None:
+            raise ValueError("a url needs the file's sha256 beside it")
+        if self.path is not None and not Path(self.path).is_absolute():
+            raise ValueError("path must be absolute; use 'file' for one relative to the manifest")
+        return self
+
+
+class BackboneSection(_Section):
+    """The network that the model cuts."""
+
+    family: str = Field(description="name of the backbone family")
+    classes: int = Field(ge=1, description="number of classes that the classifier tells apart")
+    options: dict[str, Any] = Field(default_factory=dict, description="the family's own options")
+    weights: WeightsSource | None = Field(None, description="where the backbone's weights lie; absent if none exist")
+
+
+class CompressorSection(_Section):
+    """A compressor and where it stands."""
+
+    cut: str = Field(description="name of the stage after which the compressor stands")
+    kind: str = Field(description="name of the compressor")
+    options: dict[str, Any] = Field(default_factory=dict, description="the compressor's own options, such as tau")
+    weights: WeightsSource | None = Field(None, description="where the compressor's weights lie; absent if untrained")
+
+
+class PreprocessingSection(_Section):
+    """How the weights want to be fed, where that differs from the backbone family's own specification."""
+
+    clip_frames: int | None = Field(None, ge=1, description="frames of a clip")
+    stride: int | None = Field(None, ge=1, description="source frames from one frame of a clip to the next")
+    short_side: int | None = Field(None, ge=16, description="shorter side of a whole frame in pixels")
+    crop: int | None = Field(None, ge=16, description="side of a dense view's square in pixels")
+    mean: tuple[float, float, float] | None = Field(None, description="RGB mean on a scale of 0 to 1")
+    std: tuple[float, float, float] | None = Field(None, description="RGB standard deviation on a scale of 0 to 1")
+
+
+class Manifest(_Section):
+    """All that is needed to rebuild a model, and what is claimed of it."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", description="the name users type")
+    summary: str = Field(description="one line that says what the model is")
+    backbone: BackboneSection = Field(description="the network that the model cuts")
+    compressors: tuple[CompressorSection, ...] = Field(min_length=1, description="compressors in the network's order")
+    labels: str | tuple[str, ...] = Field(description="name of a label list that ships, or the labels themselves")
+    preprocessing: PreprocessingSection = Field(
+        default_factory=PreprocessingSection,
+        description="where feeding differs from the family's specification",
+    )
+    max_frames: int = Field(4096, ge=1, description="frames of the file up to which it is passed whole")
+    reported: tuple[dict[str, str | float | int], ...] = Field((), description="numbers claimed elsewhere, with source")
+    measured: tuple[dict[str, str | float | int], ...] = Field((), description="numbers measured with these weights")
+    source: str = Field("", description="where the weights and the numbers come from, and how to get them")
+    license: str = Field("", description="terms of the weights and of the data behind them")
+    origin: Path = Field(Path(), exclude=True, description="the manifest's own file")
+
+    def with_changes(self, **changes: Any) -> Manifest:
+        """Return a copy with other values, checked again."""
+        return Manifest.model_validate({**dict(self), **changes})
+
+
+def models_folder() -> Path:
+    """The folder of the manifests that ship: within the installed package, or at the top of a checkout."""
+    packaged = _PACKAGE / "_models"
+    return packaged if packaged.is_dir() else _PACKAGE.parent / "models"
+
+
+def list_manifests() -> list[Manifest]:
+    """Every manifest that ships, by name."""
+    return [read_manifest(path) for path in sorted(models_folder().glob("*.yaml"))]
+
+
+def find_manifest(name_or_file: str) -> Manifest:
+    """Find a manifest by the name of a model that ships or by the path of a YAML file.
+
+    Raises:
+        ManifestError: there is none, or it is not valid.
+    """
+    if name_or_file.endswith((".yaml", ".yml")):
+        return read_manifest(Path(name_or_file))
+    shipped = models_folder() / f"{name_or_file}.yaml"
+    names = sorted(path.stem for path in models_folder().glob("*.yaml"))
+    if name_or_file not in names:
+        raise ManifestError(
+            f"unknown model {name_or_file!r}: choose one of {', '.join(names)}, or give the path of a .yaml manifest"
+        )
+    return read_manifest(shipped)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read and check one manifest.
+
+    Raises:
+        ManifestError: the file is missing, is not YAML, or a key is wrong; the line names the key and its meaning.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ManifestError(f"{path}: there is no such manifest") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{path}: the manifest cannot be read ({error})") from None
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where is not None else ""
+        problem = getattr(error, "problem", None) or "it cannot be parsed"
+        raise ManifestError(f"{path}{line}: not valid YAML: {problem}") from None
+    if not isinstance(content, dict):
+        raise ManifestError(f"{path}: a manifest must be a mapping of keys, such as 'name: my-model'")
+    try:
+        return Manifest.model_validate({**content, "origin": path.resolve()})
+    except ValidationError as error:
+        raise ManifestError(f"{path}: {_explain(error)}") from None
+
+
+def _explain(error: ValidationError) -> str:
+    """Put the first thing wrong in one line: which key, what is wrong with it, and what the key means."""
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    key = ".".join(str(part) for part in first["loc"]) or "the manifest"
+    section: type[BaseModel] | None = Manifest
+    meaning = ""
+    for part in first["loc"]:
+        fields = section.model_fields if section is not None else {}
+        if isinstance(part, int) or part not in fields:
+            continue
+        meaning = fields[part].description or ""
+        section = _SECTIONS.get(str(part))
+    what = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        allowed = ", ".join(name for name in (section or Manifest).model_fields if name != "origin")
+        what, meaning = f"unknown key; allowed here are {allowed}", ""
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{key}: {what}" + (f" — {key.rsplit('.', 1)[-1]} is {meaning}" if meaning else "") + more
+
+
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "backbone": BackboneSection,
+    "compressors": CompressorSection,
+    "preprocessing": PreprocessingSection,
+    "weights": WeightsSource,
+}

@@ -1,0 +1,74 @@
+"""From a manifest's ``weights:`` section to tensors: found or fetched, checked, read."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from vidcomp.nn.backbones.torchvision_video import rename_torchvision_keys
+from vidcomp.zoo.download import Progress, fetch, sha256_of
+from vidcomp.zoo.errors import ManifestError, WeightsError
+from vidcomp.zoo.manifest import WeightsSource
+
+
+def locate(source: WeightsSource, manifest_file: Path, progress: Progress | None = None) -> Path:
+    """Find the weights on this machine, downloading them if they are to be had by URL only.
+
+    Raises:
+        WeightsError: they are missing, cannot be fetched, or have another checksum.
+    """
+    if source.torchvision is not None:
+        url, digits = _torchvision_url(source.torchvision, manifest_file)
+        return fetch(url, digits, url.rsplit("/", 1)[-1], progress)
+    if source.url is not None:
+        assert source.sha256 is not None
+        name = source.url.rsplit("/", 1)[-1].partition("?")[0] or "weights"
+        return fetch(source.url, source.sha256, f"{source.sha256[:12]}-{name}", progress)
+    path = Path(source.path) if source.path is not None else manifest_file.parent / (source.file or "")
+    if not path.is_file():
+        raise WeightsError(f"{path}: the weights that {manifest_file.name} names are not there; put them back")
+    if source.sha256 is not None and (found := sha256_of(path)) != source.sha256:
+        raise WeightsError(
+            f"{path}: sha256 is {found}, but {manifest_file.name} says {source.sha256}; "
+            "the file was changed or damaged: restore it, or correct the manifest"
+        )
+    return path
+
+
+def read(
+    source: WeightsSource, manifest_file: Path, family: str, progress: Progress | None = None
+) -> dict[str, Tensor]:
+    """Read the weights as float32 tensors under vidcomp's key names.
+
+    Raises:
+        WeightsError: as :func:`locate`, or the file is not safetensors (or, from torchvision, not a plain checkpoint).
+    """
+    path = locate(source, manifest_file, progress)
+    try:
+        if source.torchvision is not None:
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+            tensors = rename_torchvision_keys(family, checkpoint)
+        else:
+            tensors = load_file(path)
+    except (SafetensorError, OSError, pickle.UnpicklingError, RuntimeError) as error:
+        raise WeightsError(f"{path}: not readable as weights ({error}); fetch or convert the file again") from None
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+
+
+def _torchvision_url(name: str, manifest_file: Path) -> tuple[str, str]:
+    """URL of a member of torchvision's weight enums, and the leading checksum digits in its file name."""
+    from torchvision.models import get_weight
+
+    try:
+        url: str = get_weight(name).url
+    except (ValueError, KeyError, AttributeError):
+        raise ManifestError(
+            f"{manifest_file}: weights.torchvision: {name!r} is not one of torchvision's weights; "
+            "an example is R3D_18_Weights.KINETICS400_V1"
+        ) from None
+    return url, url.rsplit("-", 1)[-1].partition(".")[0]
