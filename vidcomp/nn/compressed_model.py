@@ -44,6 +44,7 @@ class CompressedModel(nn.Module):
             raise ValueError("a compressed model needs at least one insertion; use the identity to compress nothing")
         super().__init__()
         self.spec = backbone.spec
+        self.cuts_allowed = backbone.cuts
         self.cuts = tuple(insertion.cut for insertion in insertions)
         self.temporal_strides = tuple(backbone.temporal_stride(cut) for cut in self.cuts)
         self.segments = nn.ModuleList(backbone.split(self.cuts))

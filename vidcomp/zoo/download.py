@@ -57,6 +57,8 @@ def fetch(url: str, sha256: str, name: str, progress: Progress | None = None) ->
         _transfer(url, partial, progress)
     except (urllib.error.HTTPError, urllib.error.URLError, http.client.HTTPException, TimeoutError, OSError) as error:
         reason = getattr(error, "reason", None) or error
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
         raise WeightsError(
             f"the weights {name} are not on this machine and {url} could not be downloaded ({reason}): "
             f"try again with a network (what has arrived is kept), or put the file at {target}"
@@ -83,6 +85,7 @@ def _transfer(url: str, partial: Path, progress: Progress | None) -> None:
     except urllib.error.HTTPError as error:
         if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
+        error.close()
         # The part is as long as the file or longer: let the checksum decide whether it is the file.
         return
     with response:

@@ -1,0 +1,156 @@
+"""Manifests: those that ship are sound, and what is wrong in one is said in a line that names the key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from vidcomp.zoo.build import Variant, build_network, vary
+from vidcomp.zoo.errors import ManifestError, ZooError
+from vidcomp.zoo.labels import labels_of
+from vidcomp.zoo.manifest import Manifest, find_manifest, list_manifests, models_folder, read_manifest
+from vidcomp.zoo.weights import locate
+
+GOOD: dict[str, Any] = {
+    "name": "mine",
+    "summary": "a test",
+    "backbone": {"family": "lite0_slow", "classes": 2},
+    "compressors": [{"cut": "res3", "kind": "sfc", "options": {"tau": 2}}],
+    "labels": ["yes", "no"],
+}
+
+
+def write(folder: Path, content: dict[str, Any]) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def change(*keys: str | int, value: object) -> dict[str, Any]:
+    """A copy of GOOD with one nested value replaced (or added)."""
+    copy: Any = yaml.safe_load(yaml.safe_dump(GOOD))
+    inner = copy
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = value
+    result: dict[str, Any] = copy
+    return result
+
+
+@pytest.mark.parametrize("manifest", list_manifests(), ids=lambda manifest: manifest.name)
+def test_what_ships_is_named_after_its_file_and_can_be_built(manifest: Manifest) -> None:
+    import torch
+
+    assert manifest.origin == (models_folder() / f"{manifest.name}.yaml").resolve()
+    with torch.device("meta"):
+        network = build_network(manifest)
+    assert network.cuts == tuple(section.cut for section in manifest.compressors)
+    assert len(labels_of(manifest)) == manifest.backbone.classes
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "message"),
+    [
+        (("backbone", "classes"), 0, r"backbone\.classes: .*greater than or equal to 1 — classes is number of classes"),
+        (("backbone", "familly"), "x", r"backbone\.familly: unknown key; allowed here are family, classes"),
+        (("surprise",), 1, r"surprise: unknown key; allowed here are name, summary"),
+        (("name",), "../evil", r"name: "),
+        (("backbone", "weights"), {"file": "../../etc/passwd"}, r"backbone\.weights\.file: must be relative"),
+        (("backbone", "weights"), {"file": "/etc/passwd"}, r"backbone\.weights\.file: must be relative"),
+        (("backbone", "weights"), {"path": "here.safetensors"}, r"path must be absolute"),
+        (("backbone", "weights"), {"url": "https://x.example/w"}, r"a url needs the file's sha256"),
+        (("backbone", "weights"), {"url": "ftp://x.example/w", "sha256": "0" * 64}, r"must begin with https://"),
+        (("backbone", "weights"), {"file": "a", "path": "/b"}, r"exactly one of .*, not file and path"),
+        (("backbone", "weights"), {}, r"exactly one of .*, not none"),
+        (("compressors",), [], r"compressors: "),
+        (("preprocessing",), {"std": [1, 2]}, r"preprocessing\.std"),
+    ],
+)
+def test_a_wrong_key_is_named_in_one_line(
+    tmp_path: Path, keys: tuple[str, ...], value: object, message: str
+) -> None:
+    path = write(tmp_path, change(*keys, value=value))
+    with pytest.raises(ManifestError, match=message) as caught:
+        read_manifest(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("name: [", r"mine\.yaml, line \d+: not valid YAML"),
+        ("just text", "must be a mapping"),
+        ("!!python/object/apply:os.system ['true']", "not valid YAML"),
+        ("", "must be a mapping"),
+    ],
+)
+def test_what_is_not_a_manifest_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(content)
+    with pytest.raises(ManifestError, match=message):
+        read_manifest(path)
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(ManifestError, match="unknown model 'nothing': choose one of .*r3d_18-sfc"):
+        find_manifest("nothing")
+    with pytest.raises(ManifestError, match="there is no such manifest"):
+        find_manifest("nothing.yaml")
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "message"),
+    [
+        (("backbone", "family"), "resnet", r"unknown family 'resnet'; choose one of lite0_slow"),
+        (("backbone", "options"), {"depth": 3}, r"backbone\.options: .*depth"),
+        (("compressors", 0, "cut"), "res9", r"unknown cut 'res9': .*stem, res2, res3, res4, res5"),
+        (("compressors", 0, "kind"), "zip", r"unknown compressor 'zip'; choose one of identity"),
+        (("compressors", 0, "options"), {"tau": 0.5}, r"tau must be a number of at least 1, not 0\.5"),
+        (("compressors", 0, "options"), {"speed": 1}, r"options of sfc: .*speed"),
+    ],
+)
+def test_what_cannot_be_built_says_why(tmp_path: Path, keys: tuple[str, ...], value: object, message: str) -> None:
+    manifest = read_manifest(write(tmp_path, change(*keys, value=value)))
+    with pytest.raises(ManifestError, match=message):
+        build_network(manifest)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [(["one"], "1 labels for 2 classes"), ("nothing", "unknown list 'nothing'; choose kinetics400, ucf16")],
+)
+def test_labels_must_fit(tmp_path: Path, labels: object, message: str) -> None:
+    with pytest.raises(ManifestError, match=message):
+        labels_of(read_manifest(write(tmp_path, change("labels", value=labels))))
+
+
+def test_variants(tmp_path: Path) -> None:
+    manifest = read_manifest(write(tmp_path, GOOD))
+    assert vary(manifest, Variant(tau=4)).compressors[0].options == {"tau": 4}
+    assert vary(manifest, Variant(compressor="none")).compressors[0].kind == "identity"
+    assert vary(manifest, Variant(cut="res2")).compressors[0].cut == "res2"
+    assert vary(manifest, Variant(compressor="none")).origin == manifest.origin
+    with pytest.raises(ManifestError, match="choose sfc or none"):
+        vary(manifest, Variant(compressor="sgs"))
+    plain = read_manifest(write(tmp_path, change("compressors", value=[{"cut": "res3", "kind": "identity"}])))
+    with pytest.raises(ManifestError, match="tau belongs to sfc"):
+        vary(plain, Variant(tau=2))
+
+
+def test_local_weights_are_found_and_checked(tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors").write_bytes(b"abc")
+    digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    source = {"file": "w.safetensors", "sha256": digest}
+    manifest = read_manifest(write(tmp_path, change("backbone", "weights", value=source)))
+    assert manifest.backbone.weights is not None
+    assert locate(manifest.backbone.weights, manifest.origin) == tmp_path / "w.safetensors"
+    (tmp_path / "w.safetensors").write_bytes(b"abd")
+    with pytest.raises(ZooError, match="changed or damaged"):
+        locate(manifest.backbone.weights, manifest.origin)
+    (tmp_path / "w.safetensors").unlink()
+    with pytest.raises(ZooError, match="are not there"):
+        locate(manifest.backbone.weights, manifest.origin)

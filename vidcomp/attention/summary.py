@@ -1,0 +1,55 @@
+"""Numbers that say which frames a compressor looked at, from its weights of output frames over input frames."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vidcomp.inference.prediction import AttentionMap
+
+
+@dataclass(frozen=True)
+class AttentionSummary:
+    """Importance of each input frame of the compressor, with its time.
+
+    ``importance`` is a frame's share of all weights, scaled so that the mean is 1; ``effective_frames`` is the
+    exponential of the shares' entropy: T when all count alike, 1 when one frame has everything.
+    """
+
+    compressor: str
+    seconds: tuple[float, ...]
+    importance: tuple[float, ...]
+    effective_frames: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """The summary under the keys that scripts read."""
+        return {
+            "compressor": self.compressor,
+            "frames": list(self.seconds),
+            "importance": list(self.importance),
+            "effective_frames": self.effective_frames,
+        }
+
+
+def summarise(attention: AttentionMap) -> AttentionSummary:
+    """Reduce a map (T', T) to one number a frame: the mass of its column.
+
+    Raises:
+        ValueError: the weights are negative, not finite, or all zero.
+    """
+    weights = attention.weights.astype(np.float64)
+    mass = weights.sum(axis=0)
+    total = float(mass.sum())
+    if not (math.isfinite(total) and total > 0 and weights.min() >= 0):
+        raise ValueError("attention weights must be finite, not negative and not all zero")
+    share = mass / total
+    positive = share[share > 0]
+    return AttentionSummary(
+        attention.compressor,
+        tuple(attention.seconds.tolist()),
+        tuple((share * len(share)).tolist()),
+        float(np.exp(-(positive * np.log(positive)).sum())),
+    )

@@ -1,0 +1,46 @@
+"""The command line: one module a command, which parses, calls and renders."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from vidcomp import __version__
+from vidcomp.cli import classify, models
+
+app = typer.Typer(
+    name="vidcomp",
+    help="Name the action in videos, in one pass over each whole video.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command()(classify.classify)
+app.add_typer(models.app)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"vidcomp {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+    ),
+) -> None:
+    """Name the action in videos, in one pass over each whole video."""
+
+
+def main() -> None:
+    """Run the command line; the process's exit code says how it went."""
+    # Names that are not valid UTF-8 must be printable, and a closed pipe must not end in a traceback.
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+    app()

@@ -1,0 +1,52 @@
+"""How a command ends when something is wrong: one line on stderr and the documented exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+OK = 0
+SOME_FAILED = 1
+USAGE = 2
+INTERRUPTED = 130
+
+
+class UsageError(Exception):
+    """The command cannot be run as given: the message says what and what to do."""
+
+
+@contextmanager
+def reported(*, debug: bool) -> Iterator[None]:
+    """Turn the errors that a user can mend into one line and an exit code; ``debug`` lets tracebacks through."""
+    from vidcomp.video import VideoError
+    from vidcomp.zoo.errors import ZooError
+
+    try:
+        yield
+    except (UsageError, ZooError, VideoError) as error:
+        if debug:
+            raise
+        fail(str(error), USAGE)
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has gone; keep the interpreter from complaining when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(SOME_FAILED) from None
+
+
+def fail(message: str, code: int) -> None:
+    """Print one line on stderr and exit."""
+    warn(message, prefix="error")
+    raise typer.Exit(code)
+
+
+def warn(message: str, prefix: str = "warning") -> None:
+    """Print one line on stderr."""
+    print(f"vidcomp: {prefix}: {' '.join(message.split())}", file=sys.stderr)

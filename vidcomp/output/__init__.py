@@ -1,0 +1,1 @@
+"""Predictions to what somebody reads: terminal table, JSON, JSON Lines, CSV."""

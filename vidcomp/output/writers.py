@@ -1,0 +1,120 @@
+"""Writers that take one prediction after another, so that nothing grows with the number of videos."""
+
+from __future__ import annotations
+
+import csv
+import json
+from abc import ABC, abstractmethod
+from typing import TextIO
+
+from vidcomp.inference.prediction import Prediction
+from vidcomp.output.record import record_of
+
+
+class Writer(ABC):
+    """Writes predictions to a text stream as they come; :meth:`close` writes what belongs at the end."""
+
+    def __init__(self, stream: TextIO, top_k: int) -> None:
+        self.stream = stream
+        self.top_k = top_k
+
+    @abstractmethod
+    def write(self, prediction: Prediction) -> None:
+        """Write one prediction and flush."""
+
+    def close(self) -> None:
+        """Finish the document; the stream stays open."""
+        self.stream.flush()
+
+
+class JsonWriter(Writer):
+    """One JSON array, an element a video; valid after :meth:`close` even if nothing was written."""
+
+    def __init__(self, stream: TextIO, top_k: int) -> None:
+        super().__init__(stream, top_k)
+        self._separator = "["
+
+    def write(self, prediction: Prediction) -> None:
+        """Append an element."""
+        self.stream.write(f"{self._separator}\n{_dump(prediction, self.top_k)}")
+        self.stream.flush()
+        self._separator = ","
+
+    def close(self) -> None:
+        """Close the array."""
+        self.stream.write("[]\n" if self._separator == "[" else "\n]\n")
+        super().close()
+
+
+class JsonLinesWriter(Writer):
+    """One JSON object a line."""
+
+    def write(self, prediction: Prediction) -> None:
+        """Append a line, whole."""
+        self.stream.write(_dump(prediction, self.top_k) + "\n")
+        self.stream.flush()
+
+
+class CsvWriter(Writer):
+    """One row a video: the best label in columns of its own, the rest of the top k as ``label=probability``."""
+
+    COLUMNS = (
+        "path",
+        "status",
+        "label",
+        "probability",
+        "top_k",
+        "model",
+        "strategy",
+        "frames_decoded",
+        "frames_used",
+        "frames_repaired",
+        "duration_s",
+        "decode_s",
+        "model_s",
+        "error_kind",
+        "error_message",
+    )
+
+    def __init__(self, stream: TextIO, top_k: int) -> None:
+        super().__init__(stream, top_k)
+        self._csv = csv.writer(stream, lineterminator="\n")
+        self._csv.writerow(self.COLUMNS)
+
+    def write(self, prediction: Prediction) -> None:
+        """Append a row."""
+        best = prediction.labels[0] if prediction.labels else None
+        error = prediction.error
+        self._csv.writerow(
+            [
+                _printable(prediction.path),
+                "ok" if prediction.ok else "error",
+                best.label if best else "",
+                f"{best.probability:.6f}" if best else "",
+                " ".join(f"{label.label}={label.probability:.4f}" for label in prediction.labels[: self.top_k]),
+                prediction.model,
+                prediction.strategy,
+                prediction.frames.decoded,
+                prediction.frames.used,
+                prediction.frames.repaired,
+                prediction.frames.duration_s,
+                f"{prediction.timing.decode_s:.4f}",
+                f"{prediction.timing.model_s:.4f}",
+                error.kind if error else "",
+                _printable(error.message) if error else "",
+            ]
+        )
+        self.stream.flush()
+
+
+WRITERS: dict[str, type[Writer]] = {"json": JsonWriter, "jsonl": JsonLinesWriter, "csv": CsvWriter}
+
+
+def _dump(prediction: Prediction, top_k: int) -> str:
+    """One line of JSON; ASCII, so that names which are not valid UTF-8 survive as escapes."""
+    return json.dumps(record_of(prediction, top_k), allow_nan=False)
+
+
+def _printable(text: str) -> str:
+    """Text with what cannot be encoded (bytes of odd file names) shown as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
