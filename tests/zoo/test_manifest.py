@@ -69,9 +69,7 @@ def test_what_ships_is_named_after_its_file_and_can_be_built(manifest: Manifest)
         (("preprocessing",), {"std": [1, 2]}, r"preprocessing\.std"),
     ],
 )
-def test_a_wrong_key_is_named_in_one_line(
-    tmp_path: Path, keys: tuple[str, ...], value: object, message: str
-) -> None:
+def test_a_wrong_key_is_named_in_one_line(tmp_path: Path, keys: tuple[str, ...], value: object, message: str) -> None:
     path = write(tmp_path, change(*keys, value=value))
     with pytest.raises(ManifestError, match=message) as caught:
         read_manifest(path)

@@ -1,0 +1,186 @@
+"""How a video becomes forward passes and one probability vector: whole, dense views, or uniform clips.
+
+"Thirty-crop dense" and "whole video with SFC" differ in nothing else. A strategy says which frames it wants of a video
+and turns them, as they arrive, into an :class:`Outcome`; it neither opens files nor keeps time.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vidcomp.inference.prediction import AttentionMap
+from vidcomp.inference.runner import Runner
+from vidcomp.nn.backbones import BackboneSpec
+from vidcomp.nn.compressed_model import ModelOutput
+from vidcomp.video import Frames
+from vidcomp.video.sampling import Selection, View, dense_views, needed, rows_of, uniform_clips, whole
+from vidcomp.video.transforms import crop
+
+# Views that go through the network together: three crops of one clip share its frames.
+_VIEWS_AT_ONCE = 3
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Probabilities (classes,), how many frames the network was given, the attention if there was one, and remarks."""
+
+    probabilities: NDArray[np.float64]
+    used: int
+    attention: AttentionMap | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Strategy(ABC):
+    """One way of passing a video through a network."""
+
+    name: str
+    # Whether the number of frames must be known before the first is read.
+    needs_count: bool
+
+    @abstractmethod
+    def select(self, spec: BackboneSpec, frame_count: int) -> Selection:
+        """Say which frames of a video to read; ``frame_count`` is 0 where :attr:`needs_count` is false."""
+
+    @abstractmethod
+    def run(self, runner: Runner, chunks: Iterable[Frames], frame_count: int) -> Outcome:
+        """Classify a video from consecutive chunks of the selected frames; at least one frame must arrive."""
+
+
+@dataclass(frozen=True)
+class WholeVideo(Strategy):
+    """Every stride-th frame of the video, at full width, in one pass through head, compressor and tail."""
+
+    name = "whole"
+    needs_count = False
+
+    def select(self, spec: BackboneSpec, frame_count: int) -> Selection:
+        """Frames 0, s, 2s, … for the backbone's stride s."""
+        return whole(spec.stride)
+
+    def run(self, runner: Runner, chunks: Iterable[Frames], frame_count: int) -> Outcome:
+        """Pass the video once; a video with fewer frames than a clip has its last frame repeated."""
+        reading = _Reading(chunks, runner.spec.clip_frames)
+        output = runner.whole(reading.pixels())
+        return Outcome(
+            _numbers(output.logits.softmax(dim=1)[0]),
+            used=len(reading.seconds),
+            attention=_attention(runner, output, np.asarray(reading.seconds)),
+            notes=_repetition(reading.repeated),
+        )
+
+
+@dataclass(frozen=True)
+class DenseViews(Strategy):
+    """The literature's dense sampling: clips spread evenly over the video, each seen through several square crops.
+
+    Every view goes through the whole network on its own; probabilities are averaged (SFC paper, section 4).
+    """
+
+    clips: int = 10
+    crops: int = 3
+
+    needs_count = True
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """For example dense30."""
+        return f"dense{self.clips * self.crops}"
+
+    def views(self, spec: BackboneSpec, frame_count: int) -> tuple[View, ...]:
+        """The views of a video of ``frame_count`` frames."""
+        return dense_views(frame_count, spec.clip_frames, spec.stride, clips=self.clips, crops=self.crops)
+
+    def select(self, spec: BackboneSpec, frame_count: int) -> Selection:
+        """The frames that any view holds."""
+        return needed(self.views(spec, frame_count))
+
+    def run(self, runner: Runner, chunks: Iterable[Frames], frame_count: int) -> Outcome:
+        """Average the probabilities of all views; those that share frames share their decoding too."""
+        views = self.views(runner.spec, frame_count)
+        pixels, indices = _gather(chunks)
+        total = torch.zeros(())
+        repeated = 0
+        for start in range(0, len(views), _VIEWS_AT_ONCE):
+            clips = []
+            for view in views[start : start + _VIEWS_AT_ONCE]:
+                rows, missing = rows_of(view, indices)
+                repeated = max(repeated, missing)
+                clips.append(runner.tensor(crop(pixels[rows], view.crop, runner.spec.crop)))
+            total = total + runner.probabilities(torch.cat(clips)).sum(dim=0).cpu()
+        used = len(views) * runner.spec.clip_frames
+        return Outcome(_numbers(total / len(views)), used, notes=_repetition(repeated))
+
+
+@dataclass(frozen=True)
+class UniformClips(Strategy):
+    """For untrimmed videos: n clips of m consecutive source frames, joined and passed once (SFC paper, section 6)."""
+
+    clips: int = 8
+    clip_frames: int = 128
+
+    needs_count = True
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """For example uniform8x128."""
+        return f"uniform{self.clips}x{self.clip_frames}"
+
+    def select(self, spec: BackboneSpec, frame_count: int) -> Selection:
+        """Every stride-th frame of each clip."""
+        return needed(uniform_clips(frame_count, self.clips, max(1, self.clip_frames // spec.stride), spec.stride))
+
+    def run(self, runner: Runner, chunks: Iterable[Frames], frame_count: int) -> Outcome:
+        """Pass the joined clips once."""
+        return WholeVideo().run(runner, chunks, frame_count)
+
+
+class _Reading:
+    """The frames of a video as the head takes them, with a note of their times and of how many were repeated."""
+
+    def __init__(self, chunks: Iterable[Frames], at_least: int) -> None:
+        self.chunks = chunks
+        self.at_least = at_least
+        self.seconds: list[float] = []
+        self.repeated = 0
+
+    def pixels(self) -> Iterator[NDArray[np.uint8]]:
+        last: NDArray[np.uint8] | None = None
+        for chunk in self.chunks:
+            self.seconds.extend(chunk.seconds.tolist())
+            last = chunk.pixels[-1:].copy()
+            yield chunk.pixels
+        missing = self.at_least - len(self.seconds)
+        if last is not None and missing > 0:
+            self.repeated = missing
+            self.seconds.extend([self.seconds[-1]] * missing)
+            yield last.repeat(missing, axis=0)
+
+
+def _gather(chunks: Iterable[Frames]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Hold all selected frames (K, H, W, 3) with their indices (K,)."""
+    held = [(chunk.pixels.copy(), chunk.indices) for chunk in chunks]
+    return np.concatenate([pixels for pixels, _ in held]), np.concatenate([indices for _, indices in held])
+
+
+def _attention(runner: Runner, output: ModelOutput, seconds: NDArray[np.float64]) -> AttentionMap | None:
+    """The first compressor's map, with the time of each of its input frames."""
+    weights = output.attention[0]
+    if weights is None:
+        return None
+    stride = runner.network.temporal_strides[0]
+    compressor = runner.network.compressors[0]
+    return AttentionMap(str(compressor.kind), weights[0].float().cpu().numpy(), seconds[::stride][: weights.shape[2]])
+
+
+def _numbers(values: torch.Tensor) -> NDArray[np.float64]:
+    return values.double().cpu().numpy()
+
+
+def _repetition(times: int) -> tuple[str, ...]:
+    return (f"shorter than a clip: the last frame was repeated {times} times",) if times else ()
