@@ -46,8 +46,8 @@ class CompressedModel(nn.Module):
         self.spec = backbone.spec
         self.cuts_allowed = backbone.cuts
         self.cuts = tuple(insertion.cut for insertion in insertions)
-        self.temporal_strides = tuple(backbone.temporal_stride(cut) for cut in self.cuts)
         self.segments = nn.ModuleList(backbone.split(self.cuts))
+        self.temporal_strides = tuple(backbone.temporal_stride(cut) for cut in self.cuts)
         self.compressors = nn.ModuleList(insertion.compressor for insertion in insertions)
 
     @property

@@ -1,0 +1,116 @@
+"""The formats that scripts read: their keys and shapes are a contract."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+
+from vidcomp.inference.prediction import AttentionMap, Failure, FrameCounts, Label, Prediction, Timing
+from vidcomp.output.table import TableWriter
+from vidcomp.output.writers import WRITERS
+
+GOOD = Prediction(
+    path="a/x.mp4",
+    model="m",
+    strategy="whole",
+    labels=(Label("jump", 3, 0.75), Label("run", 1, 0.25)),
+    frames=FrameCounts(100, 25, 2, 4.0),
+    timing=Timing(0.5, 1.5),
+    attention=AttentionMap("sfc", np.eye(2, dtype=np.float32), np.array([0.0, 1.0])),
+    notes=("2 frames were concealed",),
+)
+BAD = Prediction(
+    path="bad\udcff.mp4",
+    model="m",
+    strategy="whole",
+    labels=(),
+    frames=FrameCounts(0, 0, 0, None),
+    timing=Timing(0.1, 0.0),
+    error=Failure("empty", "bad.mp4: the file is empty"),
+)
+
+
+def written(name: str, *predictions: Prediction, top_k: int = 5) -> str:
+    stream = io.StringIO()
+    writer = WRITERS[name](stream, top_k)
+    for prediction in predictions:
+        writer.write(prediction)
+    writer.close()
+    return stream.getvalue()
+
+
+def test_json_holds_the_contract() -> None:
+    good, bad = json.loads(written("json", GOOD, BAD))
+    assert good == {
+        "path": "a/x.mp4",
+        "status": "ok",
+        "error": None,
+        "labels": [
+            {"label": "jump", "index": 3, "probability": 0.75},
+            {"label": "run", "index": 1, "probability": 0.25},
+        ],
+        "model": "m",
+        "strategy": "whole",
+        "frames": {"decoded": 100, "used": 25, "repaired": 2, "duration_s": 4.0},
+        "timing": {"decode_s": 0.5, "model_s": 1.5},
+        "attention": {
+            "compressor": "sfc",
+            "frames": [0.0, 1.0],
+            "importance": [1.0, 1.0],
+            "effective_frames": pytest.approx(2.0),
+        },
+        "notes": ["2 frames were concealed"],
+    }
+    assert bad["status"] == "error"
+    assert bad["error"] == {"kind": "empty", "message": "bad.mp4: the file is empty"}
+    assert bad["labels"] == []
+    assert bad["attention"] is None
+    assert bad["path"] == "bad\udcff.mp4"
+
+
+def test_json_of_nothing_is_an_empty_array() -> None:
+    assert json.loads(written("json")) == []
+
+
+def test_jsonl_is_one_line_a_video() -> None:
+    lines = written("jsonl", GOOD, BAD).splitlines()
+    assert [json.loads(line)["status"] for line in lines] == ["ok", "error"]
+
+
+def test_top_k_cuts_the_labels() -> None:
+    assert len(json.loads(written("json", GOOD, top_k=1))[0]["labels"]) == 1
+
+
+def test_csv_is_a_header_and_a_row_a_video() -> None:
+    good, bad = csv.DictReader(io.StringIO(written("csv", GOOD, BAD)))
+    assert (good["path"], good["label"], good["probability"]) == ("a/x.mp4", "jump", "0.750000")
+    assert good["top_k"] == "jump=0.7500 run=0.2500"
+    assert (bad["status"], bad["error_kind"], bad["label"]) == ("error", "empty", "")
+    assert bad["path"] == "bad\\udcff.mp4"
+
+
+def test_the_table_of_one_video_has_a_row_a_label_and_a_bar() -> None:
+    stream = io.StringIO()
+    writer = TableWriter(stream, 5, single=True)
+    writer.write(GOOD)
+    writer.close()
+    text = stream.getvalue()
+    assert "100 frames · 4.0 s · 25 used" in text
+    assert "75.0%" in text
+    assert "█" * 15 in text
+
+
+def test_the_table_of_many_has_a_row_a_video() -> None:
+    stream = io.StringIO()
+    writer = TableWriter(stream, 5, single=False)
+    for prediction in (GOOD, BAD):
+        writer.write(prediction)
+    writer.close()
+    heading, good, bad = stream.getvalue().splitlines()
+    assert heading.split() == ["video", "label", "probability", "frames", "seconds"]
+    assert good.split()[:5] == ["a/x.mp4", "jump", "75.0%", "100", "4.0"]
+    assert "empty" in bad
