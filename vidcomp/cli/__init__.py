@@ -7,7 +7,7 @@ import sys
 import typer
 
 from vidcomp import __version__
-from vidcomp.cli import classify, models
+from vidcomp.cli import classify, evaluate, models
 
 app = typer.Typer(
     name="vidcomp",
@@ -18,6 +18,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command()(classify.classify)
+app.command()(evaluate.evaluate)
 app.add_typer(models.app)
 
 

@@ -77,24 +77,25 @@ def classify(
     """
     with reported(debug=debug):
         chosen = _format_of(output_format, output)
-        from vidcomp.video.source import find_videos
+        from vidcomp.video import find_videos
 
-        videos = find_videos(paths, stdin=sys.stdin.buffer)
-        for note in videos.notes if not quiet else ():
+        sources = find_videos(paths, stdin=sys.stdin.buffer)
+        videos = [video.path for video in sources.videos]
+        for note in sources.notes if not quiet else ():
             warn(note)
-        if not videos.paths:
+        if not videos:
             raise UsageError(f"no videos in {', '.join(paths)}: name a file, or a folder that holds videos")
         strategy = _strategy(clips, clip_frames)
         with ExitStack() as stack:
             stream = stack.enter_context(_open_output(output)) if output else sys.stdout
-            writer = _writer(chosen, stream, top_k, single=len(videos.paths) == 1)
+            writer = _writer(chosen, stream, top_k, single=len(videos) == 1)
             stack.callback(writer.close)
             classifier = stack.enter_context(
                 _load(
                     model, compressor.value if compressor else None, tau, device.value, strategy, decode_timeout, quiet
                 )
             )
-            failed = _run(classifier, videos.paths, writer, quiet=quiet)
+            failed = _run(classifier, videos, writer, quiet=quiet)
         if failed:
             raise typer.Exit(SOME_FAILED)
 

@@ -22,12 +22,12 @@ class UsageError(Exception):
 @contextmanager
 def reported(*, debug: bool) -> Iterator[None]:
     """Turn the errors that a user can mend into one line and an exit code; ``debug`` lets tracebacks through."""
-    from vidcomp.video import VideoError
+    from vidcomp.video import SourceError
     from vidcomp.zoo.errors import ZooError
 
     try:
         yield
-    except (UsageError, ZooError, VideoError) as error:
+    except (UsageError, ZooError, SourceError) as error:
         if debug:
             raise
         fail(str(error), USAGE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from types import TracebackType
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from vidcomp.inference.prediction import Failure, FrameCounts, Label, Prediction, Timing
 from vidcomp.inference.runner import Runner, choose_device
 from vidcomp.inference.strategies import Outcome, Strategy, UniformClips, WholeVideo
-from vidcomp.video import DecodeReport, DecodeWorker, Frames, VideoError
+from vidcomp.video import DecodeOptions, DecodeWorker, Frames, IsolatedReader, VideoError
 from vidcomp.zoo.build import LoadedModel
 
 _NOTHING = FrameCounts(0, 0, 0, None)
@@ -83,32 +84,48 @@ class Classifier:
             yield self.classify(path)
 
     def _classify(self, path: str) -> Prediction:
-        spec = self.model.spec
         started = time.perf_counter()
-        info = self._worker.probe(path, timeout_s=self.decode_timeout_s)
-        count = info.frame_count or 0
-        strategy = self.strategy or (UniformClips() if count > self.model.manifest.max_frames else WholeVideo())
-        with self._worker.open(
-            path,
-            short_side=spec.short_side,
-            selection=strategy.select(spec, count),
-            timeout_s=self.decode_timeout_s,
-        ) as stream:
-            waiting = _Clock(stream)
+        with ExitStack() as stack:
+            strategy, count, reader = self._open(path, stack)
+            waiting = _Clock(reader.chunks())
             outcome = strategy.run(self.runner, waiting, count)
             self.runner.synchronise()
-            report = stream.report
+            report = reader.report
         spent = time.perf_counter() - started
         return Prediction(
             path,
             self.model.manifest.name,
             strategy.name,
             self._labels(outcome),
-            _count(report, outcome),
+            FrameCounts(
+                report.decoded, outcome.passes.count * outcome.passes.frames, report.repaired, report.duration_s
+            ),
             Timing(waiting.seconds, spent - waiting.seconds),
+            outcome.passes,
             outcome.attention,
             (*report.notes, *outcome.notes),
         )
+
+    def _open(self, path: str, stack: ExitStack) -> tuple[Strategy, int, IsolatedReader]:
+        """Open a video for the strategy that fits it, and say how many frames it has where that matters."""
+        strategy, count = self.strategy or WholeVideo(), 0
+        if strategy.needs_count:
+            count = self._counted(path)
+        reader = stack.enter_context(self._reader(path, strategy, count))
+        if self.strategy is None and (reader.info.expected_frames or 0) > self.model.manifest.max_frames:
+            stack.close()
+            strategy, count = UniformClips(), self._counted(path)
+            reader = stack.enter_context(self._reader(path, strategy, count))
+        return strategy, count, reader
+
+    def _counted(self, path: str) -> int:
+        info = self._worker.probe(path, timeout_s=self.decode_timeout_s)
+        return max(1, info.frame_count or 0)
+
+    def _reader(self, path: str, strategy: Strategy, count: int) -> IsolatedReader:
+        spec = self.model.spec
+        options = DecodeOptions(spec.short_side, strategy.select(spec, count), chunk_frames=self.runner.chunk_frames)
+        return self._worker.open(path, options, timeout_s=self.decode_timeout_s)
 
     def _labels(self, outcome: Outcome) -> tuple[Label, ...]:
         """All labels, most probable first; equals stay in the classifier's order."""
@@ -131,7 +148,3 @@ class _Clock:
             if chunk is None:
                 return
             yield chunk
-
-
-def _count(report: DecodeReport, outcome: Outcome) -> FrameCounts:
-    return FrameCounts(report.decoded, outcome.used, report.repaired, report.duration_s)

@@ -59,6 +59,16 @@ class AttentionMap:
 
 
 @dataclass(frozen=True)
+class Passes:
+    """The forward passes of one video: how many, each of how many frames of height × width pixels."""
+
+    count: int
+    frames: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
 class Prediction:
     """The labels of one video, most probable first, and how they came about; or why there are none.
 
@@ -71,6 +81,7 @@ class Prediction:
     labels: tuple[Label, ...]
     frames: FrameCounts
     timing: Timing
+    passes: Passes | None = None
     attention: AttentionMap | None = None
     notes: tuple[str, ...] = ()
     error: Failure | None = None

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vidcomp.nn.compressed_model import CompressedModel, ModelOutput
 from vidcomp.nn.folding import fold_batchnorm
-from vidcomp.video.transforms import to_tensor
+from vidcomp.video.transforms import to_input
 
 # Frames of a head's chunk. Small ones stay in a CPU's cache, which is faster than one large pass; a GPU wants more.
 _CHUNK_FRAMES = {"cpu": 8, "cuda": 64}
@@ -35,26 +35,27 @@ class Runner:
 
     def __init__(self, network: CompressedModel, device: torch.device) -> None:
         fold_batchnorm(network.eval())
-        self.network = network.to(device, memory_format=torch.channels_last_3d)
+        self.network = network.to(device).to(memory_format=torch.channels_last_3d)
         self.spec = network.spec
         self.device = device
         self.chunk_frames = _CHUNK_FRAMES.get(device.type, 32)
 
-    def tensor(self, pixels: NDArray[np.uint8]) -> Tensor:
+    def tensor(self, pixels: NDArray[np.uint8] | Tensor) -> Tensor:
         """Bring frames (T, H, W, 3) to the device as a normalised clip (1, 3, T, H, W)."""
-        clip = to_tensor(pixels, self.spec.mean, self.spec.std, device=self.device).unsqueeze(0)
+        clip = to_input(pixels, self.spec.mean, self.spec.std, device=self.device).unsqueeze(0)
         return clip.contiguous(memory_format=torch.channels_last_3d)
 
-    @torch.inference_mode()
     def whole(self, chunks: Iterable[NDArray[np.uint8]]) -> ModelOutput:
         """Classify one video from its consecutive chunks of frames (t, H, W, 3), with its attention."""
-        features = self.network.encode(self.tensor(part) for chunk in chunks for part in self._split(chunk))
-        return self.network.finish(features, need_attention=True)
+        with torch.inference_mode():
+            features = self.network.encode(self.tensor(part) for chunk in chunks for part in self._split(chunk))
+            return self.network.finish(features, need_attention=True)
 
-    @torch.inference_mode()
     def probabilities(self, clips: Tensor) -> Tensor:
         """Probabilities (N, classes) of clips (N, 3, T, H, W) passed through the network whole."""
-        return self.network(clips).logits.softmax(dim=1)
+        with torch.inference_mode():
+            output: ModelOutput = self.network(clips)
+            return output.logits.softmax(dim=1)
 
     def synchronise(self) -> None:
         """Wait for the device, so that clocks read true."""

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vidcomp.inference.prediction import AttentionMap
+from vidcomp.inference.prediction import AttentionMap, Passes
 from vidcomp.inference.runner import Runner
 from vidcomp.nn.backbones import BackboneSpec
 from vidcomp.nn.compressed_model import ModelOutput
@@ -28,10 +28,10 @@ _VIEWS_AT_ONCE = 3
 
 @dataclass(frozen=True)
 class Outcome:
-    """Probabilities (classes,), how many frames the network was given, the attention if there was one, and remarks."""
+    """Probabilities (classes,), the passes that gave them, the attention if there was one, and remarks."""
 
     probabilities: NDArray[np.float64]
-    used: int
+    passes: Passes
     attention: AttentionMap | None = None
     notes: tuple[str, ...] = ()
 
@@ -69,7 +69,7 @@ class WholeVideo(Strategy):
         output = runner.whole(reading.pixels())
         return Outcome(
             _numbers(output.logits.softmax(dim=1)[0]),
-            used=len(reading.seconds),
+            passes=Passes(1, len(reading.seconds), *reading.size),
             attention=_attention(runner, output, np.asarray(reading.seconds)),
             notes=_repetition(reading.repeated),
         )
@@ -111,10 +111,10 @@ class DenseViews(Strategy):
             for view in views[start : start + _VIEWS_AT_ONCE]:
                 rows, missing = rows_of(view, indices)
                 repeated = max(repeated, missing)
-                clips.append(runner.tensor(crop(pixels[rows], view.crop, runner.spec.crop)))
+                clips.append(runner.tensor(crop(pixels[rows], runner.spec.crop, view.crop)))
             total = total + runner.probabilities(torch.cat(clips)).sum(dim=0).cpu()
-        used = len(views) * runner.spec.clip_frames
-        return Outcome(_numbers(total / len(views)), used, notes=_repetition(repeated))
+        passes = Passes(len(views), runner.spec.clip_frames, runner.spec.crop, runner.spec.crop)
+        return Outcome(_numbers(total / len(views)), passes, notes=_repetition(repeated))
 
 
 @dataclass(frozen=True)
@@ -148,12 +148,14 @@ class _Reading:
         self.at_least = at_least
         self.seconds: list[float] = []
         self.repeated = 0
+        self.size = (0, 0)
 
     def pixels(self) -> Iterator[NDArray[np.uint8]]:
         last: NDArray[np.uint8] | None = None
         for chunk in self.chunks:
             self.seconds.extend(chunk.seconds.tolist())
             last = chunk.pixels[-1:].copy()
+            self.size = (chunk.pixels.shape[1], chunk.pixels.shape[2])
             yield chunk.pixels
         missing = self.at_least - len(self.seconds)
         if last is not None and missing > 0:

@@ -141,7 +141,7 @@ def _batch(
 
 def _groups(backbone: Backbone, tail: nn.Module, recipe: BackboneRecipe) -> list[dict[str, object]]:
     """Parameters by learning rate and weight decay: biases and temporal mixing are not decayed."""
-    classifier = {id(parameter) for parameter in backbone.stages[CLASSIFIER].linear.parameters()}
+    classifier = {id(parameter) for parameter in backbone.get_submodule(f"stages.{CLASSIFIER}.linear").parameters()}
     fast = recipe.learning_rate * recipe.new_factor
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in tail.named_parameters():

@@ -46,10 +46,7 @@ class CompressorRecipe:
 def start_near_identity(sfc: SFC) -> None:
     """Let every kept frame begin by attending to itself and its likes: θ_q and θ_k start as the identity."""
     for theta in (sfc.theta_q, sfc.theta_k):
-        channels, _, *kernel = theta.weight.shape
-        theta.weight.zero_()
-        centre = tuple(size // 2 for size in kernel)
-        theta.weight[(slice(None), slice(None), *centre)] = torch.eye(channels)
+        nn.init.dirac_(theta.weight)
 
 
 def fit_sfc(

@@ -10,9 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcomp.video import DecodeWorker, VideoError
-from vidcomp.video.sampling import whole
-from vidcomp.video.source import find_videos
+from vidcomp.video import DecodeOptions, DecodeWorker, VideoError, find_videos, whole
 
 
 @dataclass(frozen=True)
@@ -49,10 +47,10 @@ class FrameStore:
         size: tuple[int, int] | None = None
         first = 0
         with file.open("wb") as out, DecodeWorker() as worker:
-            for path in find_videos([str(root)]).paths:
+            for source in find_videos([str(root)]).videos:
                 try:
-                    with worker.open(path, short_side=short_side, selection=whole(stride)) as stream:
-                        pixels = np.concatenate([chunk.pixels.copy() for chunk in stream])
+                    with worker.open(source.path, DecodeOptions(short_side, whole(stride))) as reader:
+                        pixels = np.concatenate([chunk.pixels for chunk in reader.chunks()])
                 except VideoError as error:
                     skipped(str(error))
                     continue
@@ -60,12 +58,10 @@ class FrameStore:
                 if size is None:
                     size = (height, width)
                 if size != (height, width):
-                    skipped(f"{path}: {width}x{height} frames in a store of {size[1]}x{size[0]}")
+                    skipped(f"{source.path}: {width}x{height} frames in a store of {size[1]}x{size[0]}")
                     continue
                 out.write(pixels.tobytes())
-                videos.append(
-                    StoredVideo(str(Path(path).relative_to(root)), Path(path).parent.name, first, len(pixels))
-                )
+                videos.append(StoredVideo(source.relative, source.relative.split("/")[0], first, len(pixels)))
                 first += len(pixels)
         file.with_suffix(".json").write_text(json.dumps({"size": size, "videos": [asdict(video) for video in videos]}))
         return FrameStore(file)

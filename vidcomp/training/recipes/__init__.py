@@ -1,0 +1,1 @@
+"""How the models that ship were made, each as a program that makes it again."""
