@@ -1,0 +1,39 @@
+"""A file becomes frames with their timestamps.
+
+Importing this package is cheap: PyAV, decord and torch are imported by the functions that need them.
+"""
+
+from vidcomp.video.errors import ERRORS, VideoError
+from vidcomp.video.frames import DecodeReport, Frames, VideoInfo, target_size
+from vidcomp.video.isolation import DecodeWorker, IsolatedReader, decode, default_timeout, probe
+from vidcomp.video.reader import DecodeOptions, Reader, open_reader
+from vidcomp.video.sampling import Selection, View, dense_views, needed, rows_of, uniform_clips, whole
+from vidcomp.video.source import SourceError, Sources, VideoFile, find_videos
+
+__all__ = [
+    "ERRORS",
+    "DecodeOptions",
+    "DecodeReport",
+    "DecodeWorker",
+    "Frames",
+    "IsolatedReader",
+    "Reader",
+    "Selection",
+    "SourceError",
+    "Sources",
+    "VideoError",
+    "VideoFile",
+    "VideoInfo",
+    "View",
+    "decode",
+    "default_timeout",
+    "dense_views",
+    "find_videos",
+    "needed",
+    "open_reader",
+    "probe",
+    "rows_of",
+    "target_size",
+    "uniform_clips",
+    "whole",
+]

@@ -1,0 +1,262 @@
+"""Open a file's container safely, and learn what it says of itself without decoding it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from vidcomp.video.errors import (
+    DecodeFailed,
+    NotVideo,
+    NoVideoStream,
+    VideoEmpty,
+    VideoError,
+    VideoMissing,
+    VideoTooLarge,
+    VideoTruncated,
+    VideoUnreadable,
+)
+from vidcomp.video.frames import VideoInfo
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+MAX_PIXELS = 64 * 1024 * 1024
+"""Pixels of a picture above which a video is refused; twice what 8K has."""
+
+# Containers whose bytes lie in the one file. Left out on purpose are those that name further files or addresses (HLS
+# and DASH playlists, concat lists, SDP, image sequences): a video must never make the program read something else.
+_CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,asf,mpegts,mpeg,mpegvideo,m4v,h261,h263,h264,hevc,vvc,av1,obu,ivf,ogg,gif,apng,"
+    "rm,dv,dhav,nut,mxf,mxf_opatom,wtv,nsv,nuv,vc1,vc1test,cavsvideo,dirac,rawvideo,yuv4mpegpipe,mjpeg,mjpeg_2000,"
+    "smjpeg,swf,roq,bink,smk,fli,flic,vmd,wsvqa,live_flv,kux,xmv,ea,4xm,amv,"
+    "png_pipe,jpeg_pipe,bmp_pipe,webp_pipe,tiff_pipe"
+)
+_FALLBACK_FPS = 25.0  # what raw streams are taken to run at, since they do not say
+_MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
+
+
+@dataclass(frozen=True)
+class PacketScan:
+    """The coded frames of a stream, found by walking through the container.
+
+    `seconds` are the presentation times, ascending, None where the stream has none. `shifted`: an edit list hides some
+    frames. `reconfigured`: the stream's parameters change on the way.
+    """
+
+    frames: int
+    seconds: tuple[float | None, ...]
+    shifted: bool
+    reconfigured: bool
+
+
+def describe(path: str, *, count: bool = False, max_pixels: int = MAX_PIXELS) -> VideoInfo:
+    """What the file says of itself, its first picture decoded to be sure of size and rotation.
+
+    With `count`, `frame_count` is the exact number of coded frames, at the price of reading the file once.
+
+    Raises:
+        VideoError: as `open_container` and `first_frame`.
+    """
+    with open_container(path) as container:
+        stream = video_stream(path, container)
+        frame, _ = first_frame(path, stream, max_pixels)
+        info = info_of(path, stream, frame)
+    return replace(info, frame_count=scan(path).frames, counted=True) if count else info
+
+
+@contextmanager
+def open_container(path: str) -> Iterator[InputContainer]:
+    """Open the one file at `path` for demuxing; the path is never taken for an address or a protocol.
+
+    Raises:
+        VideoMissing, VideoUnreadable, VideoEmpty, NotVideo, VideoTruncated: the file cannot be opened as a media file.
+    """
+    import av
+
+    av.logging.set_level(av.logging.PANIC)
+    with _open_file(path) as file:
+        try:
+            container = av.open(
+                file,
+                mode="r",
+                metadata_errors="replace",
+                options={"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"},
+            )
+        except (av.FFmpegError, ValueError) as error:
+            raise _why_not_open(path) from error
+        with container:
+            yield container
+
+
+def video_stream(path: str, container: InputContainer) -> VideoStream:
+    """The stream of moving pictures: the container's default one, else the first; never a cover.
+
+    Raises:
+        NoVideoStream: there is none.
+        DecodeFailed: its codec is unknown.
+        VideoTruncated: nothing in its beginning tells how large the pictures are.
+    """
+    from av.stream import Disposition
+
+    cover = Disposition.attached_pic | Disposition.timed_thumbnails
+    streams = [stream for stream in container.streams.video if not stream.disposition & cover]
+    if not streams:
+        raise NoVideoStream(path, "there is sound or a cover in it, but no video; name a file with moving pictures")
+    stream = next((stream for stream in streams if stream.disposition & Disposition.default), streams[0])
+    if stream.codec_context is None:
+        raise DecodeFailed(path, "its codec is not known to this version of FFmpeg; convert it to H.264, for example")
+    if not stream.codec_context.width or not stream.codec_context.height:
+        raise VideoTruncated(path, "it begins in the middle, with no key frame to start from; cut it at one")
+    return stream
+
+
+def first_frame(path: str, stream: VideoStream, max_pixels: int) -> tuple[VideoFrame, list[VideoFrame]]:
+    """Decode up to the first picture. Returns it, and all frames decoded so far (the first included).
+
+    Raises:
+        VideoTooLarge: a picture has more than `max_pixels` pixels.
+        DecodeFailed, VideoTruncated: no picture comes out.
+    """
+    import av
+
+    check_pixels(path, stream.codec_context.width, stream.codec_context.height, max_pixels)
+    stream.codec_context.options = {"max_pixels": str(max_pixels)}
+    promised = stream.frames
+    container: InputContainer = stream.container  # type: ignore[assignment]  # it was opened for reading
+    try:
+        for packet in container.demux(stream):
+            try:
+                frames = packet.decode()
+            except av.EOFError:
+                break
+            except av.FFmpegError:
+                continue
+            if frames:
+                return frames[0], frames
+    except av.FFmpegError:
+        pass
+    if promised > 1:
+        raise VideoTruncated(path, f"the file promises {promised} frames, none could be read: cut short or damaged")
+    raise DecodeFailed(path, "no frame of it can be decoded; the file is damaged, or its codec is not supported")
+
+
+def check_pixels(path: str, width: int, height: int, limit: int) -> None:
+    """Refuse pictures of more than `limit` pixels.
+
+    Raises:
+        VideoTooLarge: they are.
+    """
+    if width * height > limit:
+        raise VideoTooLarge(
+            path, f"its pictures of {width}×{height} pixels are over the limit of {limit} pixels; scale it down first"
+        )
+
+
+def info_of(path: str, stream: VideoStream, frame: VideoFrame) -> VideoInfo:
+    """Gather what container, stream and first frame tell."""
+    rotation = round(frame.rotation / 90) * 90 % 360
+    width, height = (frame.width, frame.height) if rotation % 180 == 0 else (frame.height, frame.width)
+    container: InputContainer = stream.container  # type: ignore[assignment]  # it was opened for reading
+    duration = None
+    if stream.duration and stream.time_base:
+        duration = float(stream.duration * stream.time_base)
+    elif container.duration:
+        duration = container.duration / 1_000_000
+    return VideoInfo(
+        path=path,
+        width=width,
+        height=height,
+        rotation=rotation,
+        fps=fps_of(stream),
+        duration_s=duration,
+        frame_count=stream.frames or None,
+        codec=stream.codec_context.name,
+        container=container.format.name,
+        file_bytes=Path(path).stat().st_size,
+    )
+
+
+def fps_of(stream: VideoStream) -> float:
+    """Frames a second; a plausible one where the stream names none, or an absurd one."""
+    for rate in (stream.average_rate, stream.guessed_rate):
+        if rate and 0.01 <= rate <= 1000:
+            return float(rate)
+    return _FALLBACK_FPS
+
+
+def scan(path: str) -> PacketScan:
+    """Walk through the container once, decoding nothing.
+
+    Raises:
+        VideoError: as `open_container` and `video_stream`.
+    """
+    import av
+
+    seconds: list[float | None] = []
+    hidden = changes = 0
+    with open_container(path) as container:
+        stream = video_stream(path, container)
+        base = stream.time_base
+        try:
+            for packet in container.demux(stream):
+                if not packet.size:
+                    continue
+                changes += packet.has_sidedata("new_extradata") or packet.has_sidedata("param_change")
+                if packet.is_discard:
+                    hidden += 1
+                    continue
+                stamp = packet.dts if packet.pts is None else packet.pts
+                seconds.append(None if stamp is None or base is None else float(stamp * base))
+        except av.FFmpegError:
+            pass  # what lies before the damage is what can be counted
+    known = [time for time in seconds if time is not None]
+    ordered: list[float | None] = [*sorted(known), *[None] * (len(seconds) - len(known))]
+    shifted = hidden > 0 or (bool(known) and min(known) < 0)
+    return PacketScan(len(seconds), tuple(ordered), shifted, changes > 0)
+
+
+def _open_file(path: str) -> BinaryIO:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - a path may hold what pathlib refuses
+        if stat.S_ISDIR(status.st_mode):
+            raise NotVideo(path, "it is a folder; name a video file")
+        # Opening a pipe or a device could wait for ever.
+        if not stat.S_ISREG(status.st_mode):
+            raise NotVideo(path, "it is not an ordinary file; name a video file")
+        if not status.st_size:
+            raise VideoEmpty(path, "the file is empty; copy or record it again")
+        return open(path, "rb", buffering=0)  # noqa: PTH123 - closed by the caller
+    except ValueError as error:
+        raise VideoMissing(path, "no file can have such a name") from error
+    except OSError as error:
+        raise _os_error(path, error) from error
+
+
+def _os_error(path: str, error: OSError) -> VideoError:
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP):
+        return VideoMissing(path, "there is no such file; check the name")
+    why = error.strerror or type(error).__name__
+    return VideoUnreadable(path, f"the file cannot be read ({why}); check its permissions and the disk")
+
+
+def _why_not_open(path: str) -> VideoError:
+    """Tell a cut MP4, whose index stands at its end, from what never was a video."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            head = file.read(12)
+    except OSError as error:
+        return _os_error(path, error)
+    if head[4:8] in _MP4_BOXES:
+        return VideoTruncated(path, "its index is missing: the file was cut short; record or copy it again")
+    if head[:4] in (b"\x1aE\xdf\xa3", b"RIFF", b"FLV\x01"):
+        return VideoTruncated(path, "it breaks off within its header; record or copy it again")
+    return NotVideo(path, "not a video, or not of a known format; name a video file")

@@ -1,0 +1,117 @@
+"""Frames by decord: only for the kinds of files on which it was found to be exact."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from vidcomp.video.container import describe, scan
+from vidcomp.video.errors import DecodeFailed
+from vidcomp.video.frames import VideoInfo, target_size
+from vidcomp.video.pyav_reader import Clock, Picture
+from vidcomp.video.sampling import Selection
+
+# decord 0.6.0 was compared with PyAV, frame by frame, on these. Elsewhere it refuses (GIF, AV1, raw streams), or gives
+# wrong frames in silence (MPEG-TS, interlaced MPEG-2, edit lists, pictures 16 pixels wide).
+_CONTAINERS = frozenset({"mov", "mp4", "matroska", "webm", "avi", "flv", "asf"})
+_CODECS = frozenset({"h264", "hevc", "mpeg4", "flv", "wmv2"})
+_MIN_WIDTH = 32
+
+
+def available() -> bool:
+    """Whether decord is installed: it has no wheels for some platforms."""
+    return importlib.util.find_spec("decord") is not None
+
+
+class DecordReader:
+    """Forward-only decoding with decord, scaled by its decoder.
+
+    Raises:
+        DecodeFailed: decord is not installed, cannot read the file, or is known to read this kind of file wrongly.
+        VideoError: the file cannot be opened at all.
+    """
+
+    name = "decord"
+
+    def __init__(self, path: str, *, short_side: int | None, threads: int, max_pixels: int) -> None:
+        self._path = path
+        if not available():
+            raise DecodeFailed(path, "decord is not installed here; use the pyav backend")
+        self.info: VideoInfo = describe(path, max_pixels=max_pixels)
+        self.size = target_size(self.info.width, self.info.height, short_side)
+        self._scan = scan(path)
+        if reason := self._unfit():
+            raise DecodeFailed(path, f"decord cannot be trusted with this file ({reason}); use the pyav backend")
+        self._video: Any = self._open(threads)
+        self.clock = Clock(self.info.fps)
+        self.decoded = 0
+        self.repaired = 0
+        self.hidden = 0
+
+    def _unfit(self) -> str | None:
+        if not _CONTAINERS & set(self.info.container.split(",")):
+            return f"container {self.info.container}"
+        if self.info.codec not in _CODECS:
+            return f"codec {self.info.codec}"
+        if self._scan.shifted:
+            return "an edit list hides frames"
+        if self._scan.reconfigured:
+            return "its parameters change midway"
+        return "pictures too narrow" if min(self.info.width, *self.size) < _MIN_WIDTH else None
+
+    def _open(self, threads: int) -> Any:
+        _import_torch_first()
+        import decord
+
+        decord.logging.set_level(decord.logging.QUIET)
+        width, height = self.size
+        try:
+            # An absolute path, no part of which can be taken for a protocol.
+            absolute = os.path.abspath(self._path)  # noqa: PTH100 - links stay as they are
+            return decord.VideoReader(absolute, width=width, height=height, num_threads=threads)
+        except (RuntimeError, AssertionError, UnicodeEncodeError) as error:
+            raise DecodeFailed(self._path, "decord cannot open it; use the pyav backend") from error
+
+    def pictures(self, selection: Selection, after: int = -1) -> Iterator[Picture]:
+        """The selected frames beyond number `after`; those between are decoded, but never converted or copied.
+
+        Raises:
+            DecodeFailed: decord stopped before the end, as it does at the first damaged frame.
+        """
+        times = [self.clock.tick(stamp) for stamp in self._scan.seconds]
+        while self.decoded < len(times):
+            index = self.decoded
+            skip = 0
+            while index + skip < len(times) and (index + skip <= after or index + skip not in selection):
+                skip += 1
+            if index + skip == len(times):
+                return
+            if skip:
+                self._video.skip_frames(skip)
+            try:
+                pixels = self._video.next().asnumpy()
+            except (RuntimeError, StopIteration) as error:
+                raise DecodeFailed(self._path, f"decord stopped at frame {index} of {len(times)}") from error
+            if pixels.shape != (self.size[1], self.size[0], 3):
+                raise DecodeFailed(self._path, f"decord gave a picture of shape {pixels.shape}")
+            self.decoded += skip + 1
+            yield index + skip, times[index + skip], pixels
+            if selection.last == index + skip:
+                return
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._video = None
+
+
+def _import_torch_first() -> None:
+    """Decord imported before torch can crash or hang as soon as CUDA is used, so torch goes first.
+
+    A process that has imported decord already, as the decoding child does, which never touches CUDA, is spared it.
+    """
+    if "decord" not in sys.modules and importlib.util.find_spec("torch") is not None:
+        importlib.import_module("torch")

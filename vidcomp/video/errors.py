@@ -1,0 +1,106 @@
+"""What can go wrong between a file and its frames: one class and one short `kind` for each way."""
+
+# ruff: noqa: N818 - the names say what happened to the video; "Error" at the end of each would say no more
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class VideoError(Exception):
+    """A video that gave no frames, or stopped giving them, with the reason in one line.
+
+    `kind` is the stable short name that scripts may rely on; `path` is the file as the caller named it; `str(error)`
+    says what is wrong, with which file, and what to do about it.
+    """
+
+    kind: ClassVar[str] = "video_error"
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path = path
+        self.reason = " ".join(reason.split())
+        super().__init__(path, self.reason)
+
+    def __str__(self) -> str:
+        # A name may hold line breaks or bytes of no encoding; the message stays one printable line.
+        shown = self.path.encode("utf-8", "backslashreplace").decode("utf-8")
+        shown = shown.replace("\n", "\\n").replace("\r", "\\r")
+        return f"{shown}: {self.reason}"
+
+
+class VideoMissing(VideoError):
+    """Nothing exists at that path."""
+
+    kind = "missing"
+
+
+class VideoUnreadable(VideoError):
+    """The file exists, but may not or cannot be read: permissions, or a failing disk."""
+
+    kind = "unreadable"
+
+
+class VideoEmpty(VideoError):
+    """The file has zero bytes."""
+
+    kind = "empty"
+
+
+class NotVideo(VideoError):
+    """Not a media file: a folder, a text, a playlist that names other files, an unknown format."""
+
+    kind = "not_video"
+
+
+class NoVideoStream(VideoError):
+    """A media file without moving pictures: audio only, or audio with a cover."""
+
+    kind = "no_video_stream"
+
+
+class VideoTruncated(VideoError):
+    """Cut before the part without which nothing can be decoded (an MP4's index, the first key frame)."""
+
+    kind = "truncated"
+
+
+class DecodeFailed(VideoError):
+    """The container opens, but the decoder gives no frame, or the chosen backend cannot read this kind of file."""
+
+    kind = "decode_failed"
+
+
+class VideoTooLarge(VideoError):
+    """Its pictures have more pixels than the limit; refused before any memory is taken for them."""
+
+    kind = "too_large"
+
+
+class VideoTimeout(VideoError):
+    """Decoding took longer than the time limit and was stopped."""
+
+    kind = "timeout"
+
+
+class VideoCrashed(VideoError):
+    """The process that decoded the file died."""
+
+    kind = "crashed"
+
+
+ERRORS: dict[str, type[VideoError]] = {
+    error.kind: error
+    for error in (
+        VideoMissing,
+        VideoUnreadable,
+        VideoEmpty,
+        NotVideo,
+        NoVideoStream,
+        VideoTruncated,
+        DecodeFailed,
+        VideoTooLarge,
+        VideoTimeout,
+        VideoCrashed,
+    )
+}
+"""Every kind of error with its class."""

@@ -1,0 +1,108 @@
+"""What decoding gives: frames with their timestamps, what the file says of itself, and how the decoding went."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a file says of itself. Nothing here is proof of what can be decoded.
+
+    `width` and `height` are pixels of the source, after `rotation` (degrees counter-clockwise: 0, 90, 180 or 270).
+    `fps` is frames a second on average; `duration_s` and `frame_count` are None where the container does not tell.
+    `frame_count` is the container's claim, or, where `counted`, the number of coded frames found by walking through it.
+    """
+
+    path: str
+    width: int
+    height: int
+    rotation: int
+    fps: float
+    duration_s: float | None
+    frame_count: int | None
+    codec: str
+    container: str
+    file_bytes: int
+    counted: bool = False
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise ValueError(f"a picture needs at least one pixel, got {self.width}×{self.height}")
+        if self.rotation not in (0, 90, 180, 270):
+            raise ValueError(f"rotation must be 0, 90, 180 or 270 degrees, got {self.rotation}")
+        if not (math.isfinite(self.fps) and self.fps > 0):
+            raise ValueError(f"fps must be a positive number, got {self.fps}")
+
+    @property
+    def expected_frames(self) -> int | None:
+        """Number of frames to expect: the claim, else duration × rate; None where neither is known."""
+        if self.frame_count:
+            return self.frame_count
+        return None if self.duration_s is None else round(self.duration_s * self.fps)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Consecutive chosen frames of one video.
+
+    `pixels` uint8 RGB (T, H, W, 3); `seconds` float64 (T,), since the first frame of the video, strictly increasing;
+    `indices` int64 (T,), the frames' numbers in the video, from 0.
+    """
+
+    pixels: NDArray[np.uint8]
+    seconds: NDArray[np.float64]
+    indices: NDArray[np.int64]
+    info: VideoInfo
+
+    def __post_init__(self) -> None:
+        if self.pixels.dtype != np.uint8 or self.pixels.ndim != 4 or self.pixels.shape[3] != 3:
+            raise ValueError(f"pixels must be uint8 (T, H, W, 3), got {self.pixels.dtype} {self.pixels.shape}")
+        times = self.pixels.shape[:1]
+        if self.seconds.dtype != np.float64 or self.seconds.shape != times:
+            raise ValueError(f"seconds must be float64 {times}, got {self.seconds.dtype} {self.seconds.shape}")
+        if self.indices.dtype != np.int64 or self.indices.shape != times:
+            raise ValueError(f"indices must be int64 {times}, got {self.indices.dtype} {self.indices.shape}")
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
+@dataclass(frozen=True)
+class DecodeReport:
+    """How a decoding went, known once it has ended.
+
+    `decoded` counts the frames that the decoder delivered, `used` those that were asked for, and `repaired` the coded
+    frames that came damaged or not at all: the decoder concealed the damage, or left the frame out.
+    `duration_s` is the time that the decoded frames cover. `backend` names who decoded. `notes` are sentences for a
+    person, such as "the file promises 300 frames, 140 could be read".
+    """
+
+    decoded: int
+    used: int
+    repaired: int
+    duration_s: float
+    backend: str
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.used <= self.decoded or self.repaired < 0:
+            raise ValueError(f"impossible counts: decoded {self.decoded}, used {self.used}, repaired {self.repaired}")
+
+
+def target_size(width: int, height: int, short_side: int | None) -> tuple[int, int]:
+    """Width and height in pixels of a picture brought to `short_side`, its aspect kept.
+
+    The short side becomes exactly `short_side`, larger or smaller than it was; the long side is rounded to the nearest
+    even number (ties upwards), and is never shorter than the short one. None keeps the picture as it is.
+    """
+    if short_side is None:
+        return width, height
+    if short_side < 1:
+        raise ValueError(f"short_side must be at least 1 pixel, got {short_side}")
+    long_side = max(short_side, 2 * math.floor(short_side * max(width, height) / min(width, height) / 2 + 0.5))
+    return (long_side, short_side) if width >= height else (short_side, long_side)

@@ -1,0 +1,417 @@
+"""Decode in a child process that can be killed: a crash or a hang of the decoder is one file's error, nothing more.
+
+The child is a fresh interpreter, never a fork (a decoder's threads do not survive one), without torch, so that it
+starts in a fraction of a second; it serves one video after another. Frames arrive through a small ring of shared memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from multiprocessing import shared_memory
+from typing import IO, Any, NoReturn
+
+from vidcomp.video.child import Message, options_to_json, slot_arrays, slot_bytes
+from vidcomp.video.container import MAX_PIXELS
+from vidcomp.video.errors import ERRORS, DecodeFailed, VideoCrashed, VideoError, VideoTimeout
+from vidcomp.video.frames import DecodeReport, Frames, VideoInfo
+from vidcomp.video.reader import DEFAULTS, DecodeOptions
+
+_SLOTS = 2  # one being filled while the other is being read
+_START_LIMIT_S = 60.0
+_OPEN_LIMIT_S = 30.0
+_STOP_LIMIT_S = 10.0
+_SLOWEST_PIXELS_PER_S = 4_000_000
+_SLOWEST_BYTES_PER_S = 2_000_000
+_BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from vidcomp.video.child import main; main()"
+
+
+def default_timeout(info: VideoInfo) -> float:
+    """Seconds that decoding a video may take: 30, and what it needs on a machine some 30 times slower than a laptop.
+
+    That is a second for every 4 million pixels promised (320×240: 52 frames) and every 2 MB of file. Promises are not
+    believed beyond what the file's bytes could hold: one frame for every 16 bytes.
+    """
+    frames = min(info.expected_frames or info.file_bytes // 1000, info.file_bytes // 16 + 1)
+    pixels = frames * info.width * info.height
+    return _OPEN_LIMIT_S + pixels / _SLOWEST_PIXELS_PER_S + info.file_bytes / _SLOWEST_BYTES_PER_S
+
+
+class DecodeWorker:
+    """A decoding process of one's own, reused from video to video and replaced whenever it dies.
+
+    It starts with the first video, or earlier by `start()`. One video is open at a time; for decoding ahead, own
+    several. It ends with `close()`, with this object, or with this process, however that ends.
+    """
+
+    def __init__(self) -> None:
+        self._process: _Process | None = None
+        self._ring: _Ring | None = None
+        self._reader: IsolatedReader | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id, None while there is no child."""
+        return None if self._process is None else self._process.pid
+
+    def start(self) -> None:
+        """Start the child now, and return at once: it gets ready by itself."""
+        if self._process is not None and not self._process.alive:
+            self._discard()
+        if self._process is None:
+            self._process = _Process()
+
+    def open(
+        self, path: str, options: DecodeOptions = DEFAULTS, *, timeout_s: float | None = None, copy: bool = True
+    ) -> IsolatedReader:
+        """Open a video in the child. The result offers what `Reader` does.
+
+        `timeout_s` limits the time spent decoding, not the time that the caller takes between chunks; by default it is
+        `default_timeout`. Without `copy`, the pixels of a chunk are shared memory, valid only until the next chunk.
+
+        Raises:
+            VideoError: the file cannot be read, took too long, or crashed the decoder.
+            RuntimeError: the previous video is still open.
+        """
+        if self._reader is not None:
+            raise RuntimeError("the worker's previous video is still open")
+        reader = IsolatedReader(self, path, options, timeout_s, copy)
+        self._reader = reader
+        try:
+            reader._open()
+        except BaseException:
+            reader.close()
+            raise
+        return reader
+
+    def probe(
+        self, path: str, *, count: bool = True, timeout_s: float | None = None, max_pixels: int = MAX_PIXELS
+    ) -> VideoInfo:
+        """What the file says of itself; with `count`, its coded frames are counted, which reads the whole file once.
+
+        Raises:
+            VideoError: as `open`.
+            RuntimeError: a video is open.
+        """
+        if self._reader is not None:
+            raise RuntimeError("close the worker's video before probing another")
+        limit_s = timeout_s if timeout_s is not None else _OPEN_LIMIT_S + _file_bytes(path) / _SLOWEST_BYTES_PER_S
+        try:
+            self._send({"probe": path, "count": count, "max_pixels": max_pixels, "limit_s": _past(limit_s)}, path)
+            return VideoInfo(**self._receive(path, limit_s, limit_s)["info"])
+        except VideoError:
+            raise
+        except BaseException:
+            self._discard()
+            raise
+
+    def close(self) -> None:
+        """End the child and free its memory. May be called more than once."""
+        if self._reader is not None:
+            self._reader._ended = True
+            self._reader = None
+        self._discard()
+        if self._ring is not None:
+            self._ring.close()
+            self._ring = None
+
+    def __enter__(self) -> DecodeWorker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _send(self, message: Message, path: str) -> None:
+        self.start()
+        assert self._process is not None
+        if not self._process.send(message):
+            self._crashed(path)
+
+    def _receive(self, path: str, wait_s: float, limit_s: float) -> Message:
+        """The child's next answer; its errors are raised, its silence and its death too."""
+        assert self._process is not None
+        try:
+            answer = self._process.receive(wait_s)
+        except TimeoutError:
+            self._discard()
+            reason = f"decoding was stopped after {limit_s:.0f} s; the file may be damaged, or a longer limit be needed"
+            raise VideoTimeout(path, reason) from None
+        if answer is None:
+            self._crashed(path)
+        if error := answer.get("error"):
+            raise ERRORS.get(error["kind"], DecodeFailed)(path, error["reason"])
+        return answer
+
+    def _crashed(self, path: str) -> NoReturn:
+        code = self._process.end() if self._process is not None else None
+        self._discard()
+        how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+        raise VideoCrashed(path, f"the decoder crashed on it ({how}); the file is damaged, or memory ran out")
+
+    def _discard(self) -> None:
+        if self._process is not None:
+            self._process.end()
+            self._process = None
+
+    def _memory(self, size: int) -> _Ring:
+        if self._ring is None or self._ring.size < size:
+            if self._ring is not None:
+                self._ring.close()
+                self._ring = None
+            self._ring = _Ring(size)
+        return self._ring
+
+
+class IsolatedReader:
+    """The chosen frames of one video, decoded by a worker: the same interface as `Reader`."""
+
+    def __init__(
+        self, worker: DecodeWorker, path: str, options: DecodeOptions, timeout_s: float | None, copy: bool
+    ) -> None:
+        self._worker = worker
+        self._path = path
+        self._options = options
+        self._timeout_s = timeout_s
+        self._copy = copy
+        self._spent_s = 0.0
+        self._started = False
+        self._ended = False
+        self._info: VideoInfo | None = None
+        self._report: DecodeReport | None = None
+        self.size: tuple[int, int] = (0, 0)
+        self.decode_s = 0.0
+        """Seconds that the decoder has worked so far."""
+
+    @property
+    def info(self) -> VideoInfo:
+        """What the file claims."""
+        assert self._info is not None
+        return self._info
+
+    @property
+    def report(self) -> DecodeReport:
+        """How it went; raises RuntimeError before `chunks()` has ended."""
+        if self._report is None:
+            raise RuntimeError("the report is there once chunks() has ended")
+        return self._report
+
+    def chunks(self) -> Iterator[Frames]:
+        """The selected frames, in chunks, as `Reader.chunks`.
+
+        Raises:
+            VideoTimeout, VideoCrashed: decoding was stopped, or died; a later video gets a new process.
+            VideoError: as `Reader.chunks`.
+        """
+        if self._started or self._ended:
+            raise RuntimeError("chunks() can be read once; open the file again")
+        self._started = True
+        capacity = self._options.frames_per_chunk(self.size)
+        one = -(-slot_bytes(capacity, self.size) // 8) * 8
+        try:
+            ring = self._worker._memory(_SLOTS * one)
+            self._tell({"memory": ring.name, "slot_bytes": one, "limit_s": _past(self._limit_s)})
+            for slot in range(_SLOTS):
+                self._tell({"slot": slot})
+            while "slot" in (answer := self._ask()):
+                self.decode_s = answer["spent_s"]
+                yield self._frames(ring, answer["slot"] * one, capacity, answer["frames"])
+                self._tell({"slot": answer["slot"]})
+        except VideoError:
+            self._release()
+            raise
+        report = answer["report"]
+        self.decode_s = answer["spent_s"]
+        self._report = DecodeReport(**{**report, "notes": tuple(report["notes"])})
+        self._release()
+
+    def close(self) -> None:
+        """Stop decoding, whether or not all frames were read. May be called more than once."""
+        if self._ended:
+            return
+        process = self._worker._process
+        try:
+            if process is not None and process.send({"stop": True}):
+                while (answer := process.receive(_STOP_LIMIT_S)) is not None:
+                    if not {"stopped", "report", "error"}.isdisjoint(answer):
+                        return
+            self._worker._discard()
+        except BaseException as error:
+            self._worker._discard()
+            if not isinstance(error, TimeoutError):
+                raise
+        finally:
+            self._release()
+
+    def __enter__(self) -> IsolatedReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def _limit_s(self) -> float:
+        if self._timeout_s is not None:
+            return self._timeout_s
+        return default_timeout(self.info) if self._info is not None else _OPEN_LIMIT_S
+
+    def _open(self) -> None:
+        message = {"decode": self._path, "options": options_to_json(self._options), "limit_s": _past(self._limit_s)}
+        self._tell(message)
+        try:
+            answer = self._ask()
+        except VideoError:
+            self._release()
+            raise
+        self._info = VideoInfo(**answer["info"])
+        width, height = answer["size"]
+        self.size = (width, height)
+
+    def _frames(self, ring: _Ring, offset: int, capacity: int, count: int) -> Frames:
+        seconds, indices, pixels = slot_arrays(ring.buffer, offset, capacity, self.size)
+        kept = pixels[:count].copy() if self._copy else pixels[:count]
+        return Frames(kept, seconds[:count].copy(), indices[:count].copy(), self.info)
+
+    def _tell(self, message: Message) -> None:
+        if self._ended:
+            raise RuntimeError("the video was closed while it was being read")
+        self._worker._send(message, self._path)
+
+    def _ask(self) -> Message:
+        begun = time.monotonic()
+        try:
+            return self._worker._receive(self._path, max(0.0, self._limit_s - self._spent_s), self._limit_s)
+        finally:
+            self._spent_s += time.monotonic() - begun
+
+    def _release(self) -> None:
+        self._ended = True
+        if self._worker._reader is self:
+            self._worker._reader = None
+
+
+@contextlib.contextmanager
+def decode(path: str, options: DecodeOptions = DEFAULTS, *, timeout_s: float | None = None) -> Iterator[IsolatedReader]:
+    """Decode one video in a child process of its own. For many videos, own a `DecodeWorker`: it is reused.
+
+    Raises:
+        VideoError: as `DecodeWorker.open`.
+    """
+    with DecodeWorker() as worker, worker.open(path, options, timeout_s=timeout_s) as reader:
+        yield reader
+
+
+def probe(path: str, *, count: bool = True, timeout_s: float | None = None) -> VideoInfo:
+    """`DecodeWorker.probe` in a child process of its own."""
+    with DecodeWorker() as worker:
+        return worker.probe(path, count=count, timeout_s=timeout_s)
+
+
+class _Process:
+    """The child, and the thread that turns its answers into a queue: pipes alone have no time limit on Windows."""
+
+    def __init__(self) -> None:
+        # A session of its own: an interrupt from the keyboard is the parent's to handle.
+        self._child = subprocess.Popen(
+            [sys.executable, "-c", _BOOTSTRAP.format(path=sys.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        self.pid = self._child.pid
+        self._answers: queue.Queue[Message | None] = queue.Queue()
+        self._listener = threading.Thread(target=_listen, args=(self._child.stdout, self._answers), daemon=True)
+        self._listener.start()
+        self._ready = False
+        self.end = weakref.finalize(self, _end, self._child, self._listener)
+
+    @property
+    def alive(self) -> bool:
+        return self._child.poll() is None
+
+    def send(self, message: Message) -> bool:
+        """Whether the child could be told."""
+        assert self._child.stdin is not None
+        try:
+            self._child.stdin.write(json.dumps(message).encode("ascii") + b"\n")
+            self._child.stdin.flush()
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def receive(self, wait_s: float) -> Message | None:
+        """The next answer, None if the child has died; raises TimeoutError after `wait_s` seconds."""
+        try:
+            if not self._ready:
+                # Starting the interpreter is not the video's time.
+                self._ready = self._answers.get(timeout=_START_LIMIT_S) is not None
+                if not self._ready:
+                    return None
+            return self._answers.get(timeout=wait_s)
+        except queue.Empty:
+            raise TimeoutError from None
+
+
+class _Ring:
+    """A block of shared memory, freed when closed, with its owner, or at exit."""
+
+    def __init__(self, size: int) -> None:
+        self._block = shared_memory.SharedMemory(create=True, size=size)
+        self.size = size
+        self.name = self._block.name
+        assert self._block.buf is not None
+        self.buffer: memoryview = self._block.buf
+        self.close: Any = weakref.finalize(self, _free, self._block)
+
+
+def _listen(stream: IO[bytes], answers: queue.Queue[Message | None]) -> None:
+    for line in stream:
+        try:
+            answers.put(json.loads(line))
+        except ValueError:
+            break  # a dying child's half line
+    answers.put(None)
+
+
+def _end(child: subprocess.Popen[bytes], listener: threading.Thread) -> int:
+    child.kill()
+    code = child.wait()
+    if listener is not threading.current_thread():
+        listener.join()
+    for pipe in (child.stdin, child.stdout):
+        with contextlib.suppress(OSError, AttributeError):
+            pipe.close()  # type: ignore[union-attr]  # both are pipes
+    return code
+
+
+def _free(block: shared_memory.SharedMemory) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        block.unlink()
+    try:
+        block.close()
+    except BufferError:
+        # Somebody still looks at uncopied pixels; the memory goes when they do.
+        block.close = lambda: None  # type: ignore[method-assign]
+
+
+def _past(limit_s: float) -> float:
+    """When the child ends itself, should nobody have killed it by then."""
+    return limit_s + 15.0
+
+
+def _file_bytes(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 - a path may hold what pathlib refuses
+    except (OSError, ValueError):
+        return 0

@@ -1,0 +1,132 @@
+"""Frames by PyAV: reads every format, on every platform, and tells which frames came damaged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidcomp.video.container import first_frame as decode_first
+from vidcomp.video.container import fps_of, info_of, open_container, video_stream
+from vidcomp.video.frames import target_size
+from vidcomp.video.sampling import Selection
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
+Picture = tuple[int, float, NDArray[np.uint8]]
+"""A frame's number in the video, its time in seconds, and its pixels (H, W, 3)."""
+
+
+class Clock:
+    """Turns a container's timestamps into seconds since the first frame, strictly increasing.
+
+    A stamp that is missing, goes backwards or leaps absurdly gives way to the time that the frame rate implies.
+    """
+
+    _LEAP_S = 3600.0
+
+    def __init__(self, fps: float) -> None:
+        self._step = 1.0 / fps
+        self._offset: float | None = None
+        self._last: float | None = None
+        self.invented = 0
+
+    def tick(self, stamp: float | None) -> float:
+        """The time of the next frame, given its raw stamp in seconds."""
+        usable = stamp is not None and math.isfinite(stamp) and abs(stamp) < 1e9
+        if self._last is None:
+            self._last = 0.0
+            self._offset = stamp if usable else None
+            self.invented += not usable
+            return 0.0
+        if usable and stamp is not None:
+            if self._offset is None:
+                # The first frames had no time: the clock starts where they have brought it.
+                self._offset = stamp - self._last - self._step
+            time = stamp - self._offset
+            if self._last < time < self._last + self._LEAP_S:
+                self._last = time
+                return time
+            self._offset = stamp - self._last - self._step
+        self.invented += 1
+        self._last += self._step
+        return self._last
+
+    @property
+    def end(self) -> float:
+        """When the latest frame ends."""
+        return 0.0 if self._last is None else self._last + self._step
+
+
+class PyAVReader:
+    """Forward-only decoding with PyAV. Every frame is brought to `size` (width, height), also if it changes midway."""
+
+    name = "pyav"
+
+    def __init__(self, path: str, *, short_side: int | None, threads: int, max_pixels: int) -> None:
+        self._path = path
+        self._resources = ExitStack()
+        try:
+            self._container = self._resources.enter_context(open_container(path))
+            self._stream = video_stream(path, self._container)
+            self._stream.codec_context.thread_count = threads
+            self._stream.codec_context.thread_type = "AUTO"
+            first, self._ahead = decode_first(path, self._stream, max_pixels)
+            self.info = info_of(path, self._stream, first)
+        except BaseException:
+            self.close()
+            raise
+        self.size = target_size(self.info.width, self.info.height, short_side)
+        self.clock = Clock(fps_of(self._stream))
+        self.decoded = 0
+        self.repaired = 0
+        self.hidden = 0
+
+    def pictures(self, selection: Selection, after: int = -1) -> Iterator[Picture]:
+        """The selected frames beyond number `after`, as they are decoded; the others are never converted to RGB."""
+        from av.video.reformatter import VideoReformatter
+
+        reformatter = VideoReformatter()
+        for frame in self._decode():
+            index = self.decoded
+            self.decoded += 1
+            self.repaired += bool(frame.is_corrupt)
+            seconds = self.clock.tick(frame.time)
+            if index <= after or index not in selection:
+                continue
+            turns = round(frame.rotation / 90) % 4
+            width, height = self.size if turns % 2 == 0 else self.size[::-1]
+            # Bilinear, as the other backend: when it shrinks a picture, FFmpeg widens the filter to cover every pixel.
+            scaled = reformatter.reformat(frame, width, height, "rgb24", interpolation="BILINEAR")
+            yield index, seconds, np.rot90(scaled.to_ndarray(), turns)
+            if selection.last == index:
+                return
+
+    def _decode(self) -> Iterator[VideoFrame]:
+        import av
+
+        yield from self._ahead
+        self._ahead = []
+        try:
+            for packet in self._container.demux(self._stream):
+                self.hidden += packet.is_discard
+                try:
+                    frames = packet.decode()
+                except av.EOFError:
+                    return
+                except av.FFmpegError:
+                    self.repaired += 1
+                    continue
+                yield from frames
+        except av.FFmpegError:
+            # The container itself is damaged here: what came before is what there is; the report tells how much.
+            self.repaired += 1
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._resources.close()

@@ -1,0 +1,135 @@
+"""Which frames of a video a model looks at: numbers in, numbers out, no file is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The frames that a reader keeps: every `stride`-th one, or, where given, just those in `indices` (ascending)."""
+
+    stride: int = 1
+    indices: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.stride < 1:
+            raise ValueError(f"stride must be at least 1, got {self.stride}")
+        if self.indices is None:
+            return
+        if self.stride != 1:
+            raise ValueError("give a stride or indices, not both")
+        ascending = all(a < b for a, b in zip(self.indices, self.indices[1:], strict=False))
+        if not self.indices or self.indices[0] < 0 or not ascending:
+            raise ValueError("indices must be ascending frame numbers from 0, each once, and at least one")
+
+    @cached_property
+    def _wanted(self) -> frozenset[int]:
+        return frozenset(self.indices or ())
+
+    def __contains__(self, index: int) -> bool:
+        return index % self.stride == 0 if self.indices is None else index in self._wanted
+
+    @property
+    def last(self) -> int | None:
+        """The last frame wanted, after which reading may stop; None: read to the end."""
+        return None if self.indices is None else self.indices[-1]
+
+
+WHOLE = Selection()
+"""Every frame."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One clip seen through one crop: a single input of a clip model.
+
+    `frame_indices` are the clip's frames, in order; `crop` is where the square crop lies along the longer side, from
+    0.0 (left or top) over 0.5 (centre) to 1.0 (right or bottom); `repeated` says how many of the frames, at the end,
+    are the video's last one again because the video is shorter than the clip.
+    """
+
+    frame_indices: tuple[int, ...]
+    crop: float = 0.5
+    repeated: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.frame_indices or not 0.0 <= self.crop <= 1.0 or not 0 <= self.repeated < len(self.frame_indices):
+            raise ValueError(f"not a view: {self}")
+
+
+def whole(stride: int = 1) -> Selection:
+    """The whole video: frames 0, stride, 2·stride, …"""
+    return Selection(stride=stride)
+
+
+def dense_views(n_frames: int, clip_frames: int, stride: int, clips: int = 10, crops: int = 3) -> tuple[View, ...]:
+    """The dense strategy of the literature: `clips` clips × `crops` crops, clip by clip.
+
+    Each clip is `clip_frames` frames, `stride` apart. The clips' starts are spread evenly, the first clip beginning
+    with the video and the last ending with it (rounded down); a single clip lies in the middle. Crops are spread
+    evenly along the longer side; a single one is central.
+    """
+    _at_least_one(n_frames=n_frames, clip_frames=clip_frames, stride=stride, clips=clips, crops=crops)
+    room = max(0, n_frames - _span(clip_frames, stride))
+    starts = [room // 2] if clips == 1 else [room * i // (clips - 1) for i in range(clips)]
+    positions = [0.5] if crops == 1 else [i / (crops - 1) for i in range(crops)]
+    return tuple(_view(n_frames, start, clip_frames, stride, crop) for start in starts for crop in positions)
+
+
+def uniform_clips(n_frames: int, clips: int, frames_per_clip: int, stride: int = 1) -> tuple[View, ...]:
+    """Clips for untrimmed videos: the video in `clips` equal parts, and from the middle of each one clip, centre crop.
+
+    A clip longer than its part reaches into its neighbours, but never beyond the video while the video is long enough.
+    """
+    _at_least_one(n_frames=n_frames, clips=clips, frames_per_clip=frames_per_clip, stride=stride)
+    span = _span(frames_per_clip, stride)
+    room = max(0, n_frames - span)
+    starts = [min(room, max(0, ((2 * i + 1) * n_frames - clips * span) // (2 * clips))) for i in range(clips)]
+    return tuple(_view(n_frames, start, frames_per_clip, stride, 0.5) for start in starts)
+
+
+def needed(views: Iterable[View]) -> Selection:
+    """The frames that any of the views looks at, each once: read these, forward only, and every view has its own."""
+    return Selection(indices=tuple(sorted({index for view in views for index in view.frame_indices})))
+
+
+def rows_of(view: View, kept: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
+    """Where a view's frames lie among the frames that a reader delivered.
+
+    `kept` (K,) are the delivered frames' indices, ascending. Returns the rows (clip frames,) into them, and how many
+    had to be repeated: a frame that never arrived, as the video ended early, is replaced by the last one before it.
+
+    Raises:
+        ValueError: `kept` is empty.
+    """
+    if not len(kept):
+        raise ValueError("no frame was delivered")
+    wanted = np.asarray(view.frame_indices, dtype=np.int64)
+    rows = np.clip(np.searchsorted(kept, wanted, side="right") - 1, 0, None).astype(np.int64)
+    missing = kept[rows] != wanted
+    missing[len(wanted) - view.repeated :] = True
+    return rows, int(np.count_nonzero(missing))
+
+
+def _view(n_frames: int, start: int, clip_frames: int, stride: int, crop: float) -> View:
+    steps = range(start, start + clip_frames * stride, stride)
+    inside = tuple(index for index in steps if index < n_frames)
+    # The last frame of the video, which a stride may have stepped over, stands in for all that lie beyond the end.
+    repeated = clip_frames - len(inside)
+    return View(inside + (n_frames - 1,) * repeated, crop, repeated)
+
+
+def _span(clip_frames: int, stride: int) -> int:
+    return (clip_frames - 1) * stride + 1
+
+
+def _at_least_one(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, got {number}")

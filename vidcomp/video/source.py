@@ -1,0 +1,182 @@
+"""What the user named (files, folders, patterns, a list) becomes video files, in a stable order."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+VIDEO_EXTENSIONS = frozenset(
+    [
+        ".3g2",
+        ".3gp",
+        ".asf",
+        ".avi",
+        ".divx",
+        ".dv",
+        ".f4v",
+        ".flv",
+        ".gif",
+        ".h264",
+        ".h265",
+        ".hevc",
+        ".ivf",
+        ".m1v",
+        ".m2ts",
+        ".m2v",
+        ".m4v",
+        ".mjpeg",
+        ".mjpg",
+        ".mkv",
+        ".mov",
+        ".mp4",
+        ".mpe",
+        ".mpeg",
+        ".mpg",
+        ".mts",
+        ".mxf",
+        ".nut",
+        ".obu",
+        ".ogm",
+        ".ogv",
+        ".rm",
+        ".rmvb",
+        ".ts",
+        ".vob",
+        ".webm",
+        ".wmv",
+        ".y4m",
+    ]
+)
+"""What a file within a folder must end with, in upper or lower case, to be taken for a video."""
+
+STDIN = "-"
+
+
+class SourceError(ValueError):
+    """What was named does not exist or holds no video: wrong usage, not a video's fault. `path` is what was named."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(path, reason)
+
+    def __str__(self) -> str:
+        return f"{printable(self.path)}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class VideoFile:
+    """A video to read: `path` opens it; `relative` is its path within the folder named, or `path` if it was named itself.
+
+    Within one folder `relative` never repeats, so that results for `a/x.mp4` and `b/x.mp4` stay apart. It is always
+    written with `/`.
+    """
+
+    path: str
+    relative: str
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The videos found, each once, and what could not be looked into: one sentence each in `notes`."""
+
+    videos: tuple[VideoFile, ...]
+    notes: tuple[str, ...] = ()
+
+
+def find_videos(named: Iterable[str], *, stdin: IO[bytes] | None = None, all_files: bool = False) -> Sources:
+    """Resolve what the user named, in the order named.
+
+    A file is taken whatever its name. A folder is searched with all its sub-folders, in sorted order, for files whose
+    extension is that of a video (or `all_files`), leaving out hidden ones; links are followed, but no folder is entered
+    twice. A pattern (`*`, `?`, `[…]`, `**`) stands for what it matches, unless a file has that very name. `-` stands
+    for the list on `stdin`: one a line, or separated by NUL where it holds one.
+
+    Raises:
+        SourceError: something named does not exist, or a pattern matches nothing.
+    """
+    notes: list[str] = []
+    videos: dict[str, VideoFile] = {}
+    for name in named:
+        for path in _listed(stdin) if name == STDIN else [name]:
+            for video in _resolve(path, notes, all_files):
+                videos.setdefault(video.path, video)
+    return Sources(tuple(videos.values()), tuple(notes))
+
+
+def printable(path: str) -> str:
+    """A path on one line, whatever bytes are in it."""
+    shown = path.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in shown)
+
+
+def _listed(stdin: IO[bytes] | None) -> list[str]:
+    if stdin is None:
+        raise SourceError(STDIN, "there is no standard input to read a list from")
+    data = stdin.read()
+    parts = data.split(b"\0") if b"\0" in data else data.splitlines()
+    return [os.fsdecode(part) for part in parts if part]
+
+
+def _resolve(name: str, notes: list[str], all_files: bool) -> Iterator[VideoFile]:
+    if _exists(name):
+        yield from _named(name, notes, all_files)
+        return
+    matches = sorted(glob.glob(name, recursive=True)) if glob.has_magic(name) else []
+    if not matches:
+        what = "no file matches this pattern" if glob.has_magic(name) else "no such file or folder"
+        raise SourceError(name, f"{what}; check the name")
+    for match in matches:
+        # With `**`, folders match beside the files in them; those are reached by themselves.
+        if "**" not in name or not os.path.isdir(match):  # noqa: PTH112 - any bytes
+            yield from _named(match, notes, all_files)
+
+
+def _named(name: str, notes: list[str], all_files: bool) -> Iterator[VideoFile]:
+    if not os.path.isdir(name):  # noqa: PTH112
+        yield VideoFile(name, name)
+        return
+    found = len(notes)
+    empty = True
+    for path in _walk(name, set(), notes):
+        if all_files or os.path.splitext(path)[1].lower() in VIDEO_EXTENSIONS:  # noqa: PTH122
+            empty = False
+            yield VideoFile(path, Path(os.path.relpath(path, name)).as_posix())
+    if empty and len(notes) == found:
+        notes.append(f"{printable(name)}: no video in this folder")
+
+
+def _walk(folder: str, entered: set[tuple[int, int]], notes: list[str]) -> Iterator[str]:
+    """Files beneath a folder, each folder's entries sorted by name."""
+    try:
+        status = os.stat(folder)  # noqa: PTH116
+        if (status.st_dev, status.st_ino) in entered:
+            return
+        entered.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as entries:
+            ordered = sorted(entries, key=lambda entry: os.fsencode(entry.name))
+    except OSError as error:
+        notes.append(f"{printable(folder)}: this folder cannot be read ({error.strerror}); skipped")
+        return
+    for entry in ordered:
+        if entry.name.startswith("."):
+            continue
+        try:
+            is_folder, is_file = entry.is_dir(), entry.is_file()
+        except OSError:
+            is_folder, is_file = False, False  # a link that leads to itself
+        if is_folder:
+            yield from _walk(entry.path, entered, notes)
+        elif is_file:
+            yield entry.path
+
+
+def _exists(name: str) -> bool:
+    try:
+        return os.path.lexists(name)
+    except ValueError:
+        return False
