@@ -185,4 +185,4 @@ def _numbers(values: torch.Tensor) -> NDArray[np.float64]:
 
 
 def _repetition(times: int) -> tuple[str, ...]:
-    return (f"shorter than a clip: the last frame was repeated {times} times",) if times else ()
+    return (f"shorter than a clip: the last frame was repeated {times}×",) if times else ()

@@ -45,7 +45,8 @@ class TableWriter(Writer):
     def _show_one(self, prediction: Prediction) -> None:
         if prediction.error is not None:
             return
-        self.console.print(f"[bold]{escape(prediction.path)}[/bold]  [dim]{_facts(prediction)}[/dim]")
+        self.console.print(f"[bold]{escape(prediction.path)}[/bold]", soft_wrap=True)
+        self.console.print(f"[dim]{_facts(prediction)}[/dim]", soft_wrap=True)
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
         for label in prediction.labels[: self.top_k]:
             table.add_row(escape(label.label), f"{label.probability:6.1%}", self._bar(label))

@@ -1,0 +1,36 @@
+"""The command line's front door: quick to answer, and clear about wrong usage."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def vidcomp(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from vidcomp.cli import main; main()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_help_names_the_commands_and_loads_neither_torch_nor_a_decoder() -> None:
+    code = (
+        "import sys\nfrom vidcomp.cli import main\nsys.argv = ['vidcomp', '--help']\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        "heavy = {'torch', 'torchvision', 'decord', 'av', 'numpy'} & set(sys.modules)\nassert not heavy, heavy\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    for command in ("classify", "evaluate", "models"):
+        assert command in run.stdout
+
+
+def test_version() -> None:
+    import vidcomp as package
+
+    assert vidcomp("--version").stdout == f"vidcomp {package.__version__}\n"
+
+
+def test_wrong_usage_is_exit_code_2() -> None:
+    for arguments in (["classify"], ["nothing"], ["classify", "x.mp4", "--top-k", "0"]):
+        run = vidcomp(*arguments)
+        assert run.returncode == 2, run.stderr
+        assert "Traceback" not in run.stderr
