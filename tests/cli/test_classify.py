@@ -1,0 +1,125 @@
+"""`vidcomp classify` as a user runs it, on real files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from tests import clips
+from vidcomp.cli import app
+
+
+def classify(*arguments: str | Path, stdin: bytes | None = None) -> Result:
+    return CliRunner().invoke(app, ["classify", *map(str, arguments)], input=stdin)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two videos and a broken one, in sub-folders."""
+    root = tmp_path_factory.mktemp("videos")
+    for place in ("a", "b"):
+        (root / place).mkdir()
+        clips.make_clip(root / place / "x.mp4", 30)
+    (root / "b" / "broken.mp4").write_text("not a video")
+    return root
+
+
+def test_json_of_a_folder_with_a_broken_file(folder: Path) -> None:
+    run = classify(folder, "--format", "json", "--top-k", "2")
+    assert run.exit_code == 1
+    records = json.loads(run.stdout)
+    assert [Path(record["path"]).relative_to(folder).as_posix() for record in records] == [
+        "a/x.mp4",
+        "b/broken.mp4",
+        "b/x.mp4",
+    ]
+    assert [record["status"] for record in records] == ["ok", "error", "ok"]
+    assert [len(record["labels"]) for record in records] == [2, 0, 2]
+    assert records[1]["error"]["kind"] == "not_video"
+    assert "broken.mp4" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert records[0]["labels"] == records[2]["labels"]
+
+
+def test_the_installed_program_keeps_results_and_remarks_apart(folder: Path) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "from vidcomp.cli import main; main()",
+        "classify",
+        str(folder),
+        "--format",
+        "json",
+    ]
+    run = subprocess.run(command, capture_output=True, check=False)
+    assert run.returncode == 1
+    assert len(json.loads(run.stdout)) == 3
+    assert b"broken.mp4" in run.stderr
+    assert b"Traceback" not in run.stderr
+
+
+def test_the_table_of_one_video(folder: Path) -> None:
+    run = classify(folder / "a" / "x.mp4", "--top-k", "3")
+    assert run.exit_code == 0, run.stderr
+    lines = run.stdout.splitlines()
+    assert lines[0].endswith("a/x.mp4")
+    assert "30 frames" in lines[1]
+    assert len(lines) == 5
+    assert all("%" in line for line in lines[2:])
+
+
+def test_output_goes_to_a_file_in_the_format_of_its_extension(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "labels.csv"
+    run = classify(folder / "a", "--output", output)
+    assert run.exit_code == 0, run.stderr
+    assert run.stdout == ""
+    assert output.read_text().splitlines()[0].startswith("path,status,label,probability")
+
+
+def test_a_list_on_standard_input_and_a_glob(folder: Path) -> None:
+    listed = classify("-", "--format", "jsonl", "--quiet", stdin=f"{folder}/a/x.mp4\n".encode())
+    assert listed.exit_code == 0, listed.stderr
+    assert listed.stderr == ""
+    matched = classify(f"{folder}/*/x.mp4", "--format", "jsonl", "--quiet")
+    assert len(matched.stdout.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.mp4"], "nowhere.mp4"),
+        (["*.nothing"], "*.nothing"),
+        (["--model", "nothing", "{clip}"], "unknown model"),
+        (["--tau", "0", "{clip}"], "tau must be"),
+        (["--output", "labels.xyz", "{clip}"], "names no format"),
+        (["--output", "/nowhere/labels.json", "{clip}"], "cannot be written"),
+        (["--model", "r3d_18-sfc", "{clip}"], "weights"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(folder: Path, arguments: list[str], message: str) -> None:
+    run = classify(*(argument.format(clip=folder / "a" / "x.mp4") for argument in arguments))
+    assert run.exit_code == 2, run.stderr
+    assert message in run.stderr
+    assert run.stderr.count("\n") == 1
+    assert run.stdout == ""
+
+
+def test_a_folder_without_videos_is_wrong_usage(tmp_path: Path) -> None:
+    run = classify(tmp_path)
+    assert run.exit_code == 2
+    assert "no videos in" in run.stderr
+
+
+@pytest.mark.shared_data
+def test_the_shared_validation_clips_of_one_class(shared_data: Path) -> None:
+    run = classify(shared_data / "ucf16" / "val" / "PushUps", "--format", "json", "--quiet")
+    assert run.exit_code == 0, run.stderr
+    records = json.loads(run.stdout)
+    right = sum(record["labels"][0]["label"] == "PushUps" for record in records)
+    assert right / len(records) >= 0.5

@@ -1,0 +1,149 @@
+"""Real files through the embedded model: the same answer alone, after others, on any chunking, on every run."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import vidcomp
+from tests import clips
+from vidcomp.inference.engine import Classifier
+from vidcomp.inference.prediction import Prediction
+from vidcomp.inference.strategies import DenseViews, UniformClips, WholeVideo
+from vidcomp.video import dense_views
+from vidcomp.video.transforms import crop, to_input
+from vidcomp.zoo.build import LoadedModel, Variant, load_model
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Iterator[Classifier]:
+    with vidcomp.load(device="cpu") as loaded:
+        yield loaded
+
+
+def probabilities(prediction: Prediction) -> np.ndarray:
+    assert prediction.error is None, prediction.error
+    values = np.zeros(len(prediction.labels))
+    for label in prediction.labels:
+        values[label.index] = label.probability
+    return values
+
+
+def test_a_prediction_is_complete(classifier: Classifier, clip: Path) -> None:
+    prediction = classifier.classify(str(clip))
+    assert prediction.ok
+    assert prediction.model == "ucf16-lite0"
+    assert prediction.strategy == "whole"
+    assert [label.probability for label in prediction.labels] == sorted(
+        (label.probability for label in prediction.labels), reverse=True
+    )
+    assert probabilities(prediction).sum() == pytest.approx(1)
+    assert prediction.frames.decoded == 60
+    assert prediction.frames.used == 16
+    assert prediction.frames.duration_s == pytest.approx(60 / 25, abs=0.05)
+    assert prediction.notes == ("shorter than a clip: the last frame was repeated 1×",)
+    assert prediction.attention is not None
+    assert prediction.attention.weights.shape == (8, 16)
+    np.testing.assert_allclose(prediction.attention.weights.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(prediction.attention.seconds[:4], [0, 0.16, 0.32, 0.48], atol=1e-6)
+
+
+def test_same_alone_after_others_and_on_any_chunking(classifier: Classifier, clip: Path, tmp_path: Path) -> None:
+    other = clips.make_clip(tmp_path / "other.mp4", 90, size=(64, 120))
+    alone = probabilities(classifier.classify(str(clip)))
+    *_, after = classifier.classify_all([str(other), str(clip)])
+    np.testing.assert_allclose(probabilities(after), alone, atol=1e-6)
+    usual = classifier.runner.chunk_frames
+    try:
+        for chunk in (1, 3, 64):
+            classifier.runner.chunk_frames = chunk
+            np.testing.assert_allclose(probabilities(classifier.classify(str(clip))), alone, atol=1e-5)
+    finally:
+        classifier.runner.chunk_frames = usual
+
+
+def test_a_bad_file_is_an_answer_and_the_next_video_is_unharmed(
+    classifier: Classifier, clip: Path, tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty.mp4"
+    empty.touch()
+    bad, good = classifier.classify_all([str(empty), str(clip)])
+    assert bad.error is not None
+    assert bad.error.kind == "empty"
+    assert str(empty) in bad.error.message
+    assert bad.labels == ()
+    assert good.ok
+
+
+def test_a_killed_decoder_costs_one_video(classifier: Classifier, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert classifier.classify(str(clip)).ok
+    pid = classifier._worker.pid
+    assert pid is not None
+    run = classifier.runner.whole
+
+    def kill_first(chunks: Iterator[np.ndarray]) -> object:
+        os.kill(pid, signal.SIGKILL)
+        return run(chunks)
+
+    monkeypatch.setattr(classifier.runner, "whole", kill_first)
+    crashed = classifier.classify(str(clip))
+    monkeypatch.undo()
+    assert crashed.error is None or crashed.error.kind == "crashed"
+    assert classifier.classify(str(clip)).ok
+    assert classifier._worker.pid != pid
+
+
+def test_dense_views_are_the_mean_over_views_of_the_plain_network(clip: Path) -> None:
+    """Two clips by two crops, put together by hand from the decoded frames."""
+    model = load_model("ucf16-lite0", Variant(compressor="none"))
+    with Classifier(model, device="cpu", strategy=DenseViews(clips=2, crops=2)) as dense:
+        prediction = dense.classify(str(clip))
+    assert prediction.strategy == "dense4"
+    assert prediction.frames.used == 4 * 16
+    expected = np.zeros(16)
+    spec = model.spec
+    pixels = _all_frames(model, clip)
+    for view in dense_views(60, 16, 4, clips=2, crops=2):
+        square = crop(pixels[list(view.frame_indices)], spec.crop, view.crop)
+        clip_tensor = to_input(square, spec.mean, spec.std).unsqueeze(0)
+        with torch.inference_mode():
+            expected += model.network(clip_tensor).logits.softmax(dim=1)[0].double().numpy() / 4
+    np.testing.assert_allclose(probabilities(prediction), expected, atol=1e-4)
+
+
+def _all_frames(model: LoadedModel, clip: Path) -> np.ndarray:
+    from vidcomp.video import DecodeOptions, open_reader
+
+    with open_reader(str(clip), DecodeOptions(short_side=model.spec.short_side)) as reader:
+        return np.concatenate([chunk.pixels for chunk in reader.chunks()])
+
+
+def test_videos_longer_than_the_model_takes_are_passed_as_uniform_clips(clip: Path) -> None:
+    model = load_model("ucf16-lite0")
+    short = LoadedModel(model.manifest.with_changes(max_frames=40), model.network, model.labels)
+    with Classifier(short, device="cpu") as chosen:
+        assert chosen.classify(str(clip)).strategy == "uniform8x128"
+    with Classifier(model, device="cpu", strategy=UniformClips(clips=2, clip_frames=32)) as uniform:
+        prediction = uniform.classify(str(clip))
+    assert prediction.strategy == "uniform2x32"
+    assert prediction.passes is not None
+    assert prediction.passes.count == 1
+    assert prediction.passes.frames == 16
+
+
+def test_without_compression_there_is_no_attention(clip: Path) -> None:
+    with Classifier(load_model("ucf16-lite0", Variant(compressor="none")), strategy=WholeVideo()) as plain:
+        assert plain.classify(str(clip)).attention is None
+
+
+def test_cuda_where_there_is_none_is_refused() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    with pytest.raises(ValueError, match="no usable CUDA device"):
+        vidcomp.load(device="cuda")
