@@ -162,7 +162,7 @@ class DecodeWorker:
                 self._ring = Ring(size)
             except OSError as error:
                 reason = (
-                    f"no {size / 2**20:.0f} MiB of shared memory are left to decode it; make more ({error.strerror})"
+                    f"decoding it takes {size / 2**20:.0f} MiB of shared memory, which are not left; make it larger"
                 )
                 raise DecodeFailed(path, reason) from error
         return self._ring
@@ -215,6 +215,10 @@ class IsolatedReader:
         one = -(-slot_bytes(capacity, self.size) // 8) * 8
         try:
             ring = self._worker._memory(_SLOTS * one, self._path)
+        except VideoError:
+            self.close()
+            raise
+        try:
             self._tell({"memory": ring.name, "slot_bytes": one, "limit_s": _past(self._limit_s)})
             for slot in range(_SLOTS):
                 self._tell({"slot": slot})

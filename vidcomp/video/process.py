@@ -58,6 +58,8 @@ class ChildProcess:
             RuntimeError: it does not start, which is not the video's fault.
         """
         assert self._child.stdin is not None
+        if not self.end.alive:
+            return False
         self._await_start()
         try:
             self._child.stdin.write(json.dumps(message).encode("ascii") + b"\n")
