@@ -45,10 +45,11 @@ def slot_arrays(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.uint8]]:
     """The seconds (T,), indices (T,) and pixels (T, H, W, 3) of the slot that begins at `offset`."""
     width, height = size
-    seconds: NDArray[np.float64] = np.ndarray((frames,), np.float64, buffer, offset)
-    indices: NDArray[np.int64] = np.ndarray((frames,), np.int64, buffer, offset + 8 * frames)
-    pixels: NDArray[np.uint8] = np.ndarray((frames, height, width, 3), np.uint8, buffer, offset + 16 * frames)
-    return seconds, indices, pixels
+    # An array made by frombuffer keeps the memory from being unmapped under it, which np.ndarray(buffer=…) does not.
+    seconds: NDArray[np.float64] = np.frombuffer(buffer, np.float64, frames, offset)
+    indices: NDArray[np.int64] = np.frombuffer(buffer, np.int64, frames, offset + 8 * frames)
+    pixels: NDArray[np.uint8] = np.frombuffer(buffer, np.uint8, frames * height * width * 3, offset + 16 * frames)
+    return seconds, indices, pixels.reshape(frames, height, width, 3)
 
 
 def options_to_json(options: DecodeOptions) -> Message:

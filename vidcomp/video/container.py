@@ -64,12 +64,11 @@ def describe(path: str, *, count: bool = False, max_pixels: int = MAX_PIXELS) ->
     With `count`, `frame_count` is the exact number of coded frames, at the price of reading the file once.
 
     Raises:
-        VideoError: as `open_container` and `first_frame`.
+        VideoError: as `open_container`, `video_stream` and `Decoding`.
     """
     with open_container(path) as container:
         stream = video_stream(path, container)
-        frame, _ = first_frame(path, stream, max_pixels)
-        info = info_of(path, stream, frame)
+        info = info_of(path, container, stream, Decoding(path, container, stream, max_pixels).first)
     return replace(info, frame_count=scan(path).frames, counted=True) if count else info
 
 
@@ -119,34 +118,55 @@ def video_stream(path: str, container: InputContainer) -> VideoStream:
     return stream
 
 
-def first_frame(path: str, stream: VideoStream, max_pixels: int) -> tuple[VideoFrame, list[VideoFrame]]:
-    """Decode up to the first picture. Returns it, and all frames decoded so far (the first included).
+class Decoding:
+    """The frames of a stream in order of presentation, each once, damage stepped over.
+
+    `repaired` counts the coded frames that came damaged or not at all, `hidden` those that an edit list hides.
 
     Raises:
-        VideoTooLarge: a picture has more than `max_pixels` pixels.
+        VideoTooLarge: its pictures have more than `max_pixels` pixels.
         DecodeFailed, VideoTruncated: no picture comes out.
     """
-    import av
 
-    check_pixels(path, stream.codec_context.width, stream.codec_context.height, max_pixels)
-    stream.codec_context.options = {"max_pixels": str(max_pixels)}
-    promised = stream.frames
-    container: InputContainer = stream.container  # type: ignore[assignment]  # it was opened for reading
-    try:
-        for packet in container.demux(stream):
-            try:
-                frames = packet.decode()
-            except av.EOFError:
-                break
-            except av.FFmpegError:
-                continue
-            if frames:
-                return frames[0], frames
-    except av.FFmpegError:
-        pass
-    if promised > 1:
-        raise VideoTruncated(path, f"the file promises {promised} frames, none could be read: cut short or damaged")
-    raise DecodeFailed(path, "no frame of it can be decoded; the file is damaged, or its codec is not supported")
+    def __init__(self, path: str, container: InputContainer, stream: VideoStream, max_pixels: int, threads: int = 1):
+        check_pixels(path, stream.codec_context.width, stream.codec_context.height, max_pixels)
+        # The decoder refuses larger ones itself, should the size change midway.
+        stream.codec_context.options = {"max_pixels": str(max_pixels)}
+        stream.codec_context.thread_count = threads
+        stream.codec_context.thread_type = "AUTO"
+        self.repaired = 0
+        self.hidden = 0
+        self._frames = self._decode(container, stream)
+        first = next(self._frames, None)
+        if first is None and stream.frames > 1:
+            raise VideoTruncated(path, f"the file promises {stream.frames} frames, none could be read: cut or damaged")
+        if first is None:
+            raise DecodeFailed(path, "no frame of it can be decoded; it is damaged, or its codec is not supported")
+        self.first = first
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        yield self.first
+        yield from self._frames
+
+    def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+        import av
+
+        try:
+            for packet in container.demux(stream):
+                self.hidden += packet.is_discard
+                try:
+                    frames = packet.decode()
+                except av.EOFError:
+                    return
+                except av.FFmpegError:
+                    self.repaired += 1
+                    continue
+                for frame in frames:
+                    self.repaired += frame.is_corrupt
+                    yield frame
+        except av.FFmpegError:
+            # The container itself is damaged here: what came before is what there is; the report tells how much.
+            self.repaired += 1
 
 
 def check_pixels(path: str, width: int, height: int, limit: int) -> None:
@@ -161,11 +181,10 @@ def check_pixels(path: str, width: int, height: int, limit: int) -> None:
         )
 
 
-def info_of(path: str, stream: VideoStream, frame: VideoFrame) -> VideoInfo:
+def info_of(path: str, container: InputContainer, stream: VideoStream, frame: VideoFrame) -> VideoInfo:
     """Gather what container, stream and first frame tell."""
     rotation = round(frame.rotation / 90) * 90 % 360
     width, height = (frame.width, frame.height) if rotation % 180 == 0 else (frame.height, frame.width)
-    container: InputContainer = stream.container  # type: ignore[assignment]  # it was opened for reading
     duration = None
     if stream.duration and stream.time_base:
         duration = float(stream.duration * stream.time_base)

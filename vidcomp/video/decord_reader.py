@@ -73,7 +73,7 @@ class DecordReader:
             # An absolute path, no part of which can be taken for a protocol.
             absolute = os.path.abspath(self._path)  # noqa: PTH100 - links stay as they are
             return decord.VideoReader(absolute, width=width, height=height, num_threads=threads)
-        except (RuntimeError, AssertionError, UnicodeEncodeError) as error:
+        except (decord.DECORDError, RuntimeError, AssertionError, UnicodeEncodeError) as error:
             raise DecodeFailed(self._path, "decord cannot open it; use the pyav backend") from error
 
     def pictures(self, selection: Selection, after: int = -1) -> Iterator[Picture]:
@@ -82,25 +82,28 @@ class DecordReader:
         Raises:
             DecodeFailed: decord stopped before the end, as it does at the first damaged frame.
         """
+        from decord import DECORDError
+
         times = [self.clock.tick(stamp) for stamp in self._scan.seconds]
+        width, height = self.size
         while self.decoded < len(times):
-            index = self.decoded
-            skip = 0
-            while index + skip < len(times) and (index + skip <= after or index + skip not in selection):
-                skip += 1
-            if index + skip == len(times):
-                return
-            if skip:
-                self._video.skip_frames(skip)
+            wanted = (i for i in range(max(self.decoded, after + 1), len(times)) if i in selection)
+            index = next(wanted, len(times))
             try:
+                if index > self.decoded:
+                    self._video.skip_frames(index - self.decoded)
+                    self.decoded = index
+                if index == len(times):
+                    return
                 pixels = self._video.next().asnumpy()
-            except (RuntimeError, StopIteration) as error:
-                raise DecodeFailed(self._path, f"decord stopped at frame {index} of {len(times)}") from error
-            if pixels.shape != (self.size[1], self.size[0], 3):
+            except (DECORDError, RuntimeError, StopIteration) as error:
+                reason = f"decord stopped at frame {self.decoded} of {len(times)}"
+                raise DecodeFailed(self._path, reason) from error
+            if pixels.shape != (height, width, 3):
                 raise DecodeFailed(self._path, f"decord gave a picture of shape {pixels.shape}")
-            self.decoded += skip + 1
-            yield index + skip, times[index + skip], pixels
-            if selection.last == index + skip:
+            self.decoded += 1
+            yield index, times[index], pixels
+            if selection.last == index:
                 return
 
     def close(self) -> None:

@@ -98,11 +98,13 @@ def target_size(width: int, height: int, short_side: int | None) -> tuple[int, i
     """Width and height in pixels of a picture brought to `short_side`, its aspect kept.
 
     The short side becomes exactly `short_side`, larger or smaller than it was; the long side is rounded to the nearest
-    even number (ties upwards), and is never shorter than the short one. None keeps the picture as it is.
+    even number (ties upwards), but a square stays a square. None keeps the picture as it is.
     """
     if short_side is None:
         return width, height
     if short_side < 1:
         raise ValueError(f"short_side must be at least 1 pixel, got {short_side}")
+    if width == height:
+        return short_side, short_side
     long_side = max(short_side, 2 * math.floor(short_side * max(width, height) / min(width, height) / 2 + 0.5))
     return (long_side, short_side) if width >= height else (short_side, long_side)

@@ -1,37 +1,30 @@
 """Decode in a child process that can be killed: a crash or a hang of the decoder is one file's error, nothing more.
 
 The child is a fresh interpreter, never a fork (a decoder's threads do not survive one), without torch, so that it
-starts in a fraction of a second; it serves one video after another. Frames arrive through a small ring of shared memory.
+starts in a fraction of a second; it serves one video after another. Frames arrive through a small ring of shared
+memory.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import queue
-import subprocess
-import sys
-import threading
 import time
-import weakref
 from collections.abc import Iterator
-from multiprocessing import shared_memory
-from typing import IO, Any, NoReturn
+from typing import NoReturn
 
 from vidcomp.video.child import Message, options_to_json, slot_arrays, slot_bytes
 from vidcomp.video.container import MAX_PIXELS
 from vidcomp.video.errors import ERRORS, DecodeFailed, VideoCrashed, VideoError, VideoTimeout
 from vidcomp.video.frames import DecodeReport, Frames, VideoInfo
+from vidcomp.video.process import ChildProcess, Ring
 from vidcomp.video.reader import DEFAULTS, DecodeOptions
 
 _SLOTS = 2  # one being filled while the other is being read
-_START_LIMIT_S = 60.0
 _OPEN_LIMIT_S = 30.0
 _STOP_LIMIT_S = 10.0
 _SLOWEST_PIXELS_PER_S = 4_000_000
 _SLOWEST_BYTES_PER_S = 2_000_000
-_BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from vidcomp.video.child import main; main()"
 
 
 def default_timeout(info: VideoInfo) -> float:
@@ -53,8 +46,8 @@ class DecodeWorker:
     """
 
     def __init__(self) -> None:
-        self._process: _Process | None = None
-        self._ring: _Ring | None = None
+        self._process: ChildProcess | None = None
+        self._ring: Ring | None = None
         self._reader: IsolatedReader | None = None
 
     @property
@@ -67,7 +60,7 @@ class DecodeWorker:
         if self._process is not None and not self._process.alive:
             self._discard()
         if self._process is None:
-            self._process = _Process()
+            self._process = ChildProcess()
 
     def open(
         self, path: str, options: DecodeOptions = DEFAULTS, *, timeout_s: float | None = None, copy: bool = True
@@ -105,6 +98,7 @@ class DecodeWorker:
             raise RuntimeError("close the worker's video before probing another")
         limit_s = timeout_s if timeout_s is not None else _OPEN_LIMIT_S + _file_bytes(path) / _SLOWEST_BYTES_PER_S
         try:
+            self.start()
             self._send({"probe": path, "count": count, "max_pixels": max_pixels, "limit_s": _past(limit_s)}, path)
             return VideoInfo(**self._receive(path, limit_s, limit_s)["info"])
         except VideoError:
@@ -130,9 +124,7 @@ class DecodeWorker:
         self.close()
 
     def _send(self, message: Message, path: str) -> None:
-        self.start()
-        assert self._process is not None
-        if not self._process.send(message):
+        if self._process is None or not self._process.send(message):
             self._crashed(path)
 
     def _receive(self, path: str, wait_s: float, limit_s: float) -> Message:
@@ -151,7 +143,7 @@ class DecodeWorker:
         return answer
 
     def _crashed(self, path: str) -> NoReturn:
-        code = self._process.end() if self._process is not None else None
+        code = self._process.exit_code() if self._process is not None else None
         self._discard()
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
         raise VideoCrashed(path, f"the decoder crashed on it ({how}); the file is damaged, or memory ran out")
@@ -161,12 +153,18 @@ class DecodeWorker:
             self._process.end()
             self._process = None
 
-    def _memory(self, size: int) -> _Ring:
+    def _memory(self, size: int, path: str) -> Ring:
         if self._ring is None or self._ring.size < size:
             if self._ring is not None:
                 self._ring.close()
                 self._ring = None
-            self._ring = _Ring(size)
+            try:
+                self._ring = Ring(size)
+            except OSError as error:
+                reason = (
+                    f"decoding it takes {size / 2**20:.0f} MiB of shared memory, which are not left; make it larger"
+                )
+                raise DecodeFailed(path, reason) from error
         return self._ring
 
 
@@ -216,7 +214,11 @@ class IsolatedReader:
         capacity = self._options.frames_per_chunk(self.size)
         one = -(-slot_bytes(capacity, self.size) // 8) * 8
         try:
-            ring = self._worker._memory(_SLOTS * one)
+            ring = self._worker._memory(_SLOTS * one, self._path)
+        except VideoError:
+            self.close()
+            raise
+        try:
             self._tell({"memory": ring.name, "slot_bytes": one, "limit_s": _past(self._limit_s)})
             for slot in range(_SLOTS):
                 self._tell({"slot": slot})
@@ -264,8 +266,9 @@ class IsolatedReader:
 
     def _open(self) -> None:
         message = {"decode": self._path, "options": options_to_json(self._options), "limit_s": _past(self._limit_s)}
-        self._tell(message)
+        self._worker.start()
         try:
+            self._tell(message)
             answer = self._ask()
         except VideoError:
             self._release()
@@ -274,7 +277,7 @@ class IsolatedReader:
         width, height = answer["size"]
         self.size = (width, height)
 
-    def _frames(self, ring: _Ring, offset: int, capacity: int, count: int) -> Frames:
+    def _frames(self, ring: Ring, offset: int, capacity: int, count: int) -> Frames:
         seconds, indices, pixels = slot_arrays(ring.buffer, offset, capacity, self.size)
         kept = pixels[:count].copy() if self._copy else pixels[:count]
         return Frames(kept, seconds[:count].copy(), indices[:count].copy(), self.info)
@@ -312,97 +315,6 @@ def probe(path: str, *, count: bool = True, timeout_s: float | None = None) -> V
     """`DecodeWorker.probe` in a child process of its own."""
     with DecodeWorker() as worker:
         return worker.probe(path, count=count, timeout_s=timeout_s)
-
-
-class _Process:
-    """The child, and the thread that turns its answers into a queue: pipes alone have no time limit on Windows."""
-
-    def __init__(self) -> None:
-        # A session of its own: an interrupt from the keyboard is the parent's to handle.
-        self._child = subprocess.Popen(
-            [sys.executable, "-c", _BOOTSTRAP.format(path=sys.path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-        )
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
-        self.pid = self._child.pid
-        self._answers: queue.Queue[Message | None] = queue.Queue()
-        self._listener = threading.Thread(target=_listen, args=(self._child.stdout, self._answers), daemon=True)
-        self._listener.start()
-        self._ready = False
-        self.end = weakref.finalize(self, _end, self._child, self._listener)
-
-    @property
-    def alive(self) -> bool:
-        return self._child.poll() is None
-
-    def send(self, message: Message) -> bool:
-        """Whether the child could be told."""
-        assert self._child.stdin is not None
-        try:
-            self._child.stdin.write(json.dumps(message).encode("ascii") + b"\n")
-            self._child.stdin.flush()
-        except (OSError, ValueError):
-            return False
-        return True
-
-    def receive(self, wait_s: float) -> Message | None:
-        """The next answer, None if the child has died; raises TimeoutError after `wait_s` seconds."""
-        try:
-            if not self._ready:
-                # Starting the interpreter is not the video's time.
-                self._ready = self._answers.get(timeout=_START_LIMIT_S) is not None
-                if not self._ready:
-                    return None
-            return self._answers.get(timeout=wait_s)
-        except queue.Empty:
-            raise TimeoutError from None
-
-
-class _Ring:
-    """A block of shared memory, freed when closed, with its owner, or at exit."""
-
-    def __init__(self, size: int) -> None:
-        self._block = shared_memory.SharedMemory(create=True, size=size)
-        self.size = size
-        self.name = self._block.name
-        assert self._block.buf is not None
-        self.buffer: memoryview = self._block.buf
-        self.close: Any = weakref.finalize(self, _free, self._block)
-
-
-def _listen(stream: IO[bytes], answers: queue.Queue[Message | None]) -> None:
-    for line in stream:
-        try:
-            answers.put(json.loads(line))
-        except ValueError:
-            break  # a dying child's half line
-    answers.put(None)
-
-
-def _end(child: subprocess.Popen[bytes], listener: threading.Thread) -> int:
-    child.kill()
-    code = child.wait()
-    if listener is not threading.current_thread():
-        listener.join()
-    for pipe in (child.stdin, child.stdout):
-        with contextlib.suppress(OSError, AttributeError):
-            pipe.close()  # type: ignore[union-attr]  # both are pipes
-    return code
-
-
-def _free(block: shared_memory.SharedMemory) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        block.unlink()
-    try:
-        block.close()
-    except BufferError:
-        # Somebody still looks at uncopied pixels; the memory goes when they do.
-        block.close = lambda: None  # type: ignore[method-assign]
 
 
 def _past(limit_s: float) -> float:

@@ -5,18 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcomp.video.container import first_frame as decode_first
-from vidcomp.video.container import fps_of, info_of, open_container, video_stream
+from vidcomp.video.container import Decoding, fps_of, info_of, open_container, video_stream
 from vidcomp.video.frames import target_size
 from vidcomp.video.sampling import Selection
-
-if TYPE_CHECKING:
-    from av.video.frame import VideoFrame
 
 Picture = tuple[int, float, NDArray[np.uint8]]
 """A frame's number in the video, its time in seconds, and its pixels (H, W, 3)."""
@@ -52,7 +47,6 @@ class Clock:
             if self._last < time < self._last + self._LEAP_S:
                 self._last = time
                 return time
-            self._offset = stamp - self._last - self._step
         self.invented += 1
         self._last += self._step
         return self._last
@@ -69,33 +63,37 @@ class PyAVReader:
     name = "pyav"
 
     def __init__(self, path: str, *, short_side: int | None, threads: int, max_pixels: int) -> None:
-        self._path = path
         self._resources = ExitStack()
         try:
-            self._container = self._resources.enter_context(open_container(path))
-            self._stream = video_stream(path, self._container)
-            self._stream.codec_context.thread_count = threads
-            self._stream.codec_context.thread_type = "AUTO"
-            first, self._ahead = decode_first(path, self._stream, max_pixels)
-            self.info = info_of(path, self._stream, first)
+            container = self._resources.enter_context(open_container(path))
+            stream = video_stream(path, container)
+            self._decoding = Decoding(path, container, stream, max_pixels, threads)
+            self.info = info_of(path, container, stream, self._decoding.first)
+            self.clock = Clock(fps_of(stream))
         except BaseException:
             self.close()
             raise
         self.size = target_size(self.info.width, self.info.height, short_side)
-        self.clock = Clock(fps_of(self._stream))
         self.decoded = 0
-        self.repaired = 0
-        self.hidden = 0
+
+    @property
+    def repaired(self) -> int:
+        """Coded frames that came damaged or not at all."""
+        return self._decoding.repaired
+
+    @property
+    def hidden(self) -> int:
+        """Coded frames that an edit list hides."""
+        return self._decoding.hidden
 
     def pictures(self, selection: Selection, after: int = -1) -> Iterator[Picture]:
         """The selected frames beyond number `after`, as they are decoded; the others are never converted to RGB."""
         from av.video.reformatter import VideoReformatter
 
         reformatter = VideoReformatter()
-        for frame in self._decode():
+        for frame in self._decoding:
             index = self.decoded
             self.decoded += 1
-            self.repaired += bool(frame.is_corrupt)
             seconds = self.clock.tick(frame.time)
             if index <= after or index not in selection:
                 continue
@@ -106,26 +104,6 @@ class PyAVReader:
             yield index, seconds, np.rot90(scaled.to_ndarray(), turns)
             if selection.last == index:
                 return
-
-    def _decode(self) -> Iterator[VideoFrame]:
-        import av
-
-        yield from self._ahead
-        self._ahead = []
-        try:
-            for packet in self._container.demux(self._stream):
-                self.hidden += packet.is_discard
-                try:
-                    frames = packet.decode()
-                except av.EOFError:
-                    return
-                except av.FFmpegError:
-                    self.repaired += 1
-                    continue
-                yield from frames
-        except av.FFmpegError:
-            # The container itself is damaged here: what came before is what there is; the report tells how much.
-            self.repaired += 1
 
     def close(self) -> None:
         """Let go of the file."""

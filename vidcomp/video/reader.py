@@ -60,15 +60,23 @@ DEFAULTS = DecodeOptions()
 
 
 class Backend(Protocol):
-    """What a decoder must offer: see `pyav_reader` and `decord_reader`. `hidden`: coded frames an edit list hides."""
+    """What a decoder must offer: see `pyav_reader` and `decord_reader`."""
 
     name: str
     info: VideoInfo
     size: tuple[int, int]
     clock: Clock
     decoded: int
-    repaired: int
-    hidden: int
+
+    @property
+    def repaired(self) -> int:
+        """Coded frames that came damaged or not at all."""
+        ...
+
+    @property
+    def hidden(self) -> int:
+        """Coded frames that an edit list hides."""
+        ...
 
     def pictures(self, selection: Selection, after: int = -1) -> Iterator[Picture]:
         """The selected frames beyond number `after`, in order; raises DecodeFailed where it stops too early."""

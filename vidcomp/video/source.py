@@ -10,46 +10,13 @@ from pathlib import Path
 from typing import IO
 
 VIDEO_EXTENSIONS = frozenset(
-    [
-        ".3g2",
-        ".3gp",
-        ".asf",
-        ".avi",
-        ".divx",
-        ".dv",
-        ".f4v",
-        ".flv",
-        ".gif",
-        ".h264",
-        ".h265",
-        ".hevc",
-        ".ivf",
-        ".m1v",
-        ".m2ts",
-        ".m2v",
-        ".m4v",
-        ".mjpeg",
-        ".mjpg",
-        ".mkv",
-        ".mov",
-        ".mp4",
-        ".mpe",
-        ".mpeg",
-        ".mpg",
-        ".mts",
-        ".mxf",
-        ".nut",
-        ".obu",
-        ".ogm",
-        ".ogv",
-        ".rm",
-        ".rmvb",
-        ".ts",
-        ".vob",
-        ".webm",
-        ".wmv",
-        ".y4m",
-    ]
+    f".{name}"
+    for names in (
+        ("3g2", "3gp", "asf", "avi", "divx", "dv", "f4v", "flv", "gif", "h264", "h265", "hevc", "ivf", "m1v", "m2ts"),
+        ("m2v", "m4v", "mjpeg", "mjpg", "mkv", "mov", "mp4", "mpe", "mpeg", "mpg", "mts", "mxf", "nut", "obu", "ogm"),
+        ("ogv", "rm", "rmvb", "ts", "vob", "webm", "wmv", "y4m"),
+    )
+    for name in names
 )
 """What a file within a folder must end with, in upper or lower case, to be taken for a video."""
 
@@ -70,7 +37,7 @@ class SourceError(ValueError):
 
 @dataclass(frozen=True)
 class VideoFile:
-    """A video to read: `path` opens it; `relative` is its path within the folder named, or `path` if it was named itself.
+    """A video to read: `path` opens it; `relative` is its path within the folder named, or `path` if named itself.
 
     Within one folder `relative` never repeats, so that results for `a/x.mp4` and `b/x.mp4` stay apart. It is always
     written with `/`.
@@ -126,7 +93,7 @@ def _resolve(name: str, notes: list[str], all_files: bool) -> Iterator[VideoFile
     if _exists(name):
         yield from _named(name, notes, all_files)
         return
-    matches = sorted(glob.glob(name, recursive=True)) if glob.has_magic(name) else []
+    matches = sorted(glob.iglob(name, recursive=True)) if glob.has_magic(name) else []  # noqa: PTH207
     if not matches:
         what = "no file matches this pattern" if glob.has_magic(name) else "no such file or folder"
         raise SourceError(name, f"{what}; check the name")

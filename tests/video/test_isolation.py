@@ -1,0 +1,321 @@
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import clips
+from vidcomp.video import (
+    DecodeOptions,
+    DecodeWorker,
+    IsolatedReader,
+    VideoError,
+    VideoInfo,
+    decode,
+    default_timeout,
+    probe,
+    process,
+)
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc and /dev/shm")
+
+SMALL_CHUNKS = DecodeOptions(chunk_frames=2)
+
+
+@pytest.fixture
+def worker() -> Iterator[DecodeWorker]:
+    with DecodeWorker() as worker:
+        yield worker
+
+
+def count(worker: DecodeWorker, path: Path) -> int:
+    with worker.open(str(path)) as reader:
+        return sum(len(chunk) for chunk in reader.chunks())
+
+
+def test_one_child_serves_many_videos(clip: Path, worker: DecodeWorker, tmp_path: Path) -> None:
+    assert worker.pid is None
+    assert count(worker, clip) == 60
+    pid = worker.pid
+    with pytest.raises(VideoError, match=r"gone\.mp4: there is no such file"):
+        worker.open(str(tmp_path / "gone.mp4"))
+    larger = clips.make_clip(tmp_path / "larger.mp4", 9, size=(640, 480))
+    assert count(worker, larger) == 9
+    assert count(worker, clip) == 60
+    assert worker.pid == pid
+
+
+def test_decode_and_probe_on_their_own(clip: Path) -> None:
+    with decode(str(clip), DecodeOptions(short_side=32)) as reader:
+        assert [chunk.pixels.shape for chunk in reader.chunks()] == [(32, 32, 42, 3), (28, 32, 42, 3)]
+        assert reader.decode_s > 0
+    info = probe(str(clip))
+    assert (info.frame_count, info.counted, info.fps) == (60, True, 25.0)
+
+
+def test_probe_counts_what_the_container_does_not_tell(worker: DecodeWorker, tmp_path: Path) -> None:
+    path = str(clips.make_clip(tmp_path / "a.mkv", 13))
+    assert worker.probe(path, count=False).frame_count is None
+    assert worker.probe(path).frame_count == 13
+    with pytest.raises(VideoError, match="gone"):
+        worker.probe(str(tmp_path / "gone.mp4"))
+
+
+def test_chunks_are_copies_unless_asked_otherwise(clip: Path, worker: DecodeWorker) -> None:
+    with worker.open(str(clip), SMALL_CHUNKS) as reader:
+        chunks = list(reader.chunks())
+    assert [number for chunk in chunks for number in clips.numbers(chunk.pixels)] == list(range(60))
+    with worker.open(str(clip), SMALL_CHUNKS, copy=False) as reader:
+        assert [number for chunk in reader.chunks() for number in clips.numbers(chunk.pixels)] == list(range(60))
+
+
+def test_uncopied_pixels_outlive_their_worker(clip: Path) -> None:
+    with DecodeWorker() as worker, worker.open(str(clip), copy=False) as reader:
+        chunk = next(reader.chunks())
+    assert clips.numbers(chunk.pixels)[:2] == [0, 1]
+
+
+def test_leaving_early_keeps_the_child(clip: Path, worker: DecodeWorker) -> None:
+    for take in (0, 1, 3):
+        with worker.open(str(clip), SMALL_CHUNKS) as reader:
+            chunks = reader.chunks()
+            for _ in range(take):
+                next(chunks)
+    pid = worker.pid
+    assert count(worker, clip) == 60
+    assert worker.pid == pid
+    with pytest.raises(RuntimeError, match="closed"):
+        next(chunks)
+
+
+def test_one_video_at_a_time(clip: Path, worker: DecodeWorker) -> None:
+    with worker.open(str(clip)):
+        with pytest.raises(RuntimeError, match="still open"):
+            worker.open(str(clip))
+        with pytest.raises(RuntimeError, match="close"):
+            worker.probe(str(clip))
+
+
+def test_workers_side_by_side(clip: Path) -> None:
+    with DecodeWorker() as one, DecodeWorker() as other:
+        one.start()
+        other.start()
+        with one.open(str(clip), SMALL_CHUNKS) as a, other.open(str(clip), SMALL_CHUNKS) as b:
+            for ours, theirs in zip(a.chunks(), b.chunks(), strict=True):
+                assert (ours.pixels == theirs.pixels).all()
+
+
+@posix
+def test_a_crash_is_one_videos_error(clip: Path, worker: DecodeWorker) -> None:
+    for sign in (signal.SIGSEGV, signal.SIGKILL):
+        with worker.open(str(clip), SMALL_CHUNKS) as reader, pytest.raises(VideoError) as caught:
+            read_while_killed(reader, worker, sign)
+        assert caught.value.kind == "crashed"
+        assert f"signal {sign.value}" in str(caught.value)
+        assert count(worker, clip) == 60
+
+
+@posix
+def test_a_child_killed_between_videos_is_replaced(clip: Path, worker: DecodeWorker) -> None:
+    assert count(worker, clip) == 60
+    pid = worker.pid
+    kill(worker, signal.SIGKILL)
+    wait_until(lambda: not alive(pid))
+    assert count(worker, clip) == 60
+    assert worker.pid != pid
+
+
+@posix
+def test_a_hang_ends_at_the_time_limit(clip: Path, worker: DecodeWorker) -> None:
+    with worker.open(str(clip), SMALL_CHUNKS, timeout_s=0.5) as reader:
+        pid = worker.pid
+        begun = time.monotonic()
+        with pytest.raises(VideoError, match="stopped after") as caught:
+            read_while_killed(reader, worker, signal.SIGSTOP)
+    assert caught.value.kind == "timeout"
+    assert time.monotonic() - begun < 5
+    assert not alive(pid)
+    assert count(worker, clip) == 60
+
+
+@posix
+def test_a_hang_while_opening_or_probing(clip: Path, worker: DecodeWorker) -> None:
+    for use in (worker.open, worker.probe):
+        assert count(worker, clip) == 60
+        kill(worker, signal.SIGSTOP)
+        with pytest.raises(VideoError) as caught:
+            use(str(clip), timeout_s=0.2)
+        assert caught.value.kind == "timeout"
+
+
+def test_the_callers_own_time_does_not_count(clip: Path, worker: DecodeWorker) -> None:
+    with worker.open(str(clip), SMALL_CHUNKS, timeout_s=1.5) as reader:
+        chunks = reader.chunks()
+        next(chunks)
+        time.sleep(2)
+        assert sum(len(chunk) for chunk in chunks) == 58
+
+
+def test_the_default_limit_follows_the_file() -> None:
+    def info(**claims: object) -> VideoInfo:
+        facts = {"width": 320, "height": 240, "rotation": 0, "fps": 30.0, "duration_s": 10.0, "frame_count": 300}
+        facts |= {"path": "a", "codec": "h264", "container": "mp4", "file_bytes": 1_000_000}
+        return VideoInfo(**{**facts, **claims})  # type: ignore[arg-type]
+
+    assert default_timeout(info()) == pytest.approx(30 + 300 * 320 * 240 / 4e6 + 0.5)
+    assert default_timeout(info(frame_count=None)) == default_timeout(info())
+    assert default_timeout(info(frame_count=30_000)) > 500
+    # A file of a thousand bytes does not hold a billion frames.
+    assert default_timeout(info(frame_count=10**9, file_bytes=1000)) < 40
+
+
+def test_no_shared_memory_left(clip: Path, worker: DecodeWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(size: int) -> None:
+        raise OSError
+
+    monkeypatch.setattr("vidcomp.video.isolation.Ring", refuse)
+    with worker.open(str(clip)) as reader, pytest.raises(VideoError, match="shared memory"):
+        list(reader.chunks())
+    monkeypatch.undo()
+    assert count(worker, clip) == 60
+
+
+def test_a_child_that_cannot_start_is_not_the_videos_fault(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_BOOTSTRAP", "raise SystemExit({path!r})")
+    with DecodeWorker() as worker, pytest.raises(RuntimeError, match="does not start"):
+        worker.open(str(clip))
+
+
+@linux
+def test_nothing_is_left_after_three_hundred_videos(clip: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(clip.read_bytes()[:900])
+    options = DecodeOptions(short_side=16)
+    blocks = entries("/dev/shm")
+    with DecodeWorker() as worker:
+        for number in range(300):
+            if number == 50:
+                memory, files, pid = resident(worker.pid), len(entries("/proc/self/fd")), worker.pid
+                child_files = len(entries(f"/proc/{pid}/fd"))
+            if number % 10 == 3:
+                with pytest.raises(VideoError, match="index is missing"):
+                    worker.open(str(broken), options)
+                continue
+            with worker.open(str(clip), options) as reader:
+                for _ in reader.chunks():
+                    if number % 10 == 5:
+                        break
+        assert worker.pid == pid
+        assert resident(pid) < memory + 8 * 2**20
+        assert len(entries("/proc/self/fd")) <= files
+        assert len(entries(f"/proc/{pid}/fd")) <= child_files
+    assert entries("/dev/shm") <= blocks
+    assert not alive(pid)
+
+
+@linux
+def test_killed_workers_leave_nothing(clip: Path) -> None:
+    blocks, files = entries("/dev/shm"), len(entries("/proc/self/fd"))
+    with DecodeWorker() as worker:
+        for _ in range(3):
+            with contextlib.suppress(VideoError), worker.open(str(clip), SMALL_CHUNKS) as reader:
+                read_while_killed(reader, worker, signal.SIGKILL)
+    gc.collect()
+    assert entries("/dev/shm") <= blocks
+    assert len(entries("/proc/self/fd")) <= files
+
+
+PROGRAM = """
+import sys, time
+from vidcomp.video import DecodeOptions, DecodeWorker
+worker = DecodeWorker()
+reader = worker.open(sys.argv[1], DecodeOptions(chunk_frames=2))
+chunks = reader.chunks()
+next(chunks)
+print(worker.pid, flush=True)
+{then}
+"""
+
+
+def program(then: str, clip: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-W", "error", "-c", PROGRAM.format(then=then), str(clip)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+
+
+@linux
+def test_the_end_of_the_program_is_clean(clip: Path) -> None:
+    blocks = entries("/dev/shm")
+    with program("", clip) as ended:
+        out, err = ended.communicate(timeout=20)
+    assert (ended.returncode, err) == (0, "")
+    wait_until(lambda: not alive(int(out)))
+    assert entries("/dev/shm") <= blocks
+
+
+@linux
+def test_an_interrupt_ends_the_child_too(clip: Path) -> None:
+    blocks = entries("/dev/shm")
+    with program("time.sleep(30)", clip) as ended:
+        assert ended.stdout is not None
+        pid = int(ended.stdout.readline())
+        os.killpg(ended.pid, signal.SIGINT)
+        _, err = ended.communicate(timeout=20)
+    assert err.splitlines()[-1] == "KeyboardInterrupt"
+    assert "resource_tracker" not in err
+    wait_until(lambda: not alive(pid))
+    assert entries("/dev/shm") <= blocks
+
+
+@linux
+def test_a_killed_program_leaves_no_child_and_no_memory(clip: Path) -> None:
+    blocks = entries("/dev/shm")
+    with program("time.sleep(30)", clip) as ended:
+        assert ended.stdout is not None
+        pid = int(ended.stdout.readline())
+        ended.kill()
+    wait_until(lambda: not alive(pid))
+    wait_until(lambda: entries("/dev/shm") <= blocks)
+
+
+def entries(folder: str) -> set[str]:
+    return {path.name for path in Path(folder).iterdir()}
+
+
+def read_while_killed(reader: IsolatedReader, worker: DecodeWorker, sign: signal.Signals) -> None:
+    for _ in reader.chunks():
+        kill(worker, sign)
+
+
+def kill(worker: DecodeWorker, sign: signal.Signals) -> None:
+    if worker.pid is not None:
+        os.kill(worker.pid, sign)
+
+
+def alive(pid: int | None) -> bool:
+    """Whether the process runs: a dead one that nobody has waited for does not."""
+    try:
+        return pid is not None and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def resident(pid: int | None) -> int:
+    """Bytes of memory that a process holds."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def wait_until(condition: object) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -1,0 +1,106 @@
+"""Odd, hostile and broken files: for each file and backend, the frames or the one error, through the child process."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from vidcomp.video import DecodeOptions, DecodeWorker, VideoError, decord_reader, open_reader
+
+pytestmark = pytest.mark.shared_data
+
+# file: (frames, width, height) or the kind of error; who decodes when decord is asked.
+TABLE: dict[str, tuple[tuple[int, int, int] | str, str]] = {
+    "anim.gif": ((20, 160, 120), "pyav"),
+    "audio_only.mp4": ("no_video_stream", ""),
+    "av1.mp4": ((120, 340, 256), "pyav"),
+    "bf.avi": ((60, 340, 256), "decord"),
+    "cover.m4a": ("no_video_stream", ""),
+    "demo.mp4": ((280, 340, 256), "decord"),
+    "frag.mp4": ((120, 340, 256), "decord"),
+    "gray.mp4": ((30, 340, 256), "decord"),
+    "hevc10.mp4": ((40, 340, 256), "decord"),
+    "hevc4k.mp4": ((40, 3840, 2160), "decord"),
+    "long4096.mp4": ((4096, 320, 240), "decord"),
+    "midstart.ts": ("truncated", ""),
+    "odd_vp9.webm": ((40, 321, 241), "pyav"),
+    "one.mp4": ((1, 340, 256), "decord"),
+    "one.png": ((1, 340, 256), "pyav"),
+    "pancake.mkv": ((310, 426, 240), "decord"),
+    "raw.h264": ((60, 340, 256), "pyav"),
+    "rot90.mp4": ((60, 256, 340), "decord"),
+    "t.ts": ((300, 340, 256), "pyav"),
+    "text.mp4": ("not_video", ""),
+    "tiny.mp4": ((10, 16, 16), "pyav"),
+    "trunc.mkv": ((140, 426, 240), "decord"),
+    "trunc_2k.mp4": ("truncated", ""),
+    "trunc_end.mp4": ("truncated", ""),
+    "vfr.mp4": ((213, 340, 256), "decord"),
+    "video_90.mov": ((3, 320, 568), "decord"),
+    "vp9.webm": ((120, 340, 256), "pyav"),
+    "x.flv": ((60, 340, 256), "decord"),
+    "x.wmv": ((60, 340, 256), "decord"),
+    "zero.mp4": ("empty", ""),
+}
+LARGE = {"hevc4k.mp4", "long4096.mp4"}
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[DecodeWorker]:
+    with DecodeWorker() as worker:
+        yield worker
+
+
+def test_the_table_says_what_the_data_says(shared_data: Path) -> None:
+    with (shared_data / "odd" / "expected.csv").open() as file:
+        rows = {row["file"]: row for row in csv.DictReader(file)}
+    assert rows.keys() == TABLE.keys()
+    for name, (outcome, _) in TABLE.items():
+        size = (int(rows[name]["frames"]), int(rows[name]["width"] or 0), int(rows[name]["height"] or 0))
+        assert outcome == size if isinstance(outcome, tuple) else size[0] == 0, name
+
+
+@pytest.mark.parametrize("backend", ["auto", "pyav", "decord"])
+@pytest.mark.parametrize("name", TABLE)
+def test_odd_file(name: str, backend: str, shared_data: Path, worker: DecodeWorker) -> None:
+    outcome, by_decord = TABLE[name]
+    path = str(shared_data / "odd" / name)
+    if backend == "decord" and not decord_reader.available():
+        pytest.skip("decord has no wheel for this platform")
+    # The size of the source, but for two files that would take seconds: there the size is checked, and the count small.
+    options = DecodeOptions(backend=backend, short_side=32 if name in LARGE else None)  # type: ignore[arg-type]
+    if isinstance(outcome, str):
+        with pytest.raises(VideoError, match=name) as caught:
+            worker.open(path, options)
+        assert caught.value.kind == outcome
+        assert "\n" not in str(caught.value)
+        return
+    with worker.open(path, options) as reader:
+        chunks = list(reader.chunks())
+        assert sum(map(len, chunks)) == outcome[0]
+        assert (reader.info.width, reader.info.height) == outcome[1:]
+        assert all(chunk.pixels.shape[1:3] == reader.size[::-1] for chunk in chunks)
+        assert reader.size == outcome[1:] or name in LARGE
+        seconds = [second for chunk in chunks for second in chunk.seconds]
+        assert seconds[0] == 0.0
+        assert seconds == sorted(set(seconds))
+        assert reader.report.backend == (by_decord if backend == "decord" else "pyav")
+        assert reader.report.repaired == 0
+
+
+@pytest.mark.parametrize("name", [name for name, (_, by) in TABLE.items() if by == "decord" and name not in LARGE])
+def test_backends_give_the_same_pictures(name: str, shared_data: Path) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("decord")
+    path = str(shared_data / "odd" / name)
+    means = []
+    readers = [open_reader(path, DecodeOptions(backend=backend, short_side=64)) for backend in ("pyav", "decord")]
+    for ours, theirs in zip(readers[0].chunks(), readers[1].chunks(), strict=True):
+        assert ours.seconds == pytest.approx(theirs.seconds, abs=1e-6)
+        means.append(abs(ours.pixels.astype(int) - theirs.pixels).mean(axis=(1, 2, 3)).max())
+    for reader in readers:
+        reader.close()
+    assert max(means) < 2.0  # grey levels of 255; neighbouring frames differ by more

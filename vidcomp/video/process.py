@@ -1,0 +1,141 @@
+"""The parent's hold on a decoding process: the process itself, its messages, and the memory shared with it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import threading
+import weakref
+from multiprocessing import shared_memory
+from pathlib import Path
+from typing import IO, Any
+
+from vidcomp.video.child import Message
+
+_START_LIMIT_S = 60.0
+_DYING_LIMIT_S = 2.0
+_SHARED_MEMORY = Path("/dev/shm")  # where Linux keeps it; often small within containers
+_BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from vidcomp.video.child import main; main()"
+
+
+class ChildProcess:
+    """The child, and the thread that turns its answers into a queue: pipes alone have no time limit on Windows."""
+
+    def __init__(self) -> None:
+        # A session of its own: an interrupt from the keyboard is the parent's to handle.
+        self._child = subprocess.Popen(
+            [sys.executable, "-c", _BOOTSTRAP.format(path=sys.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        self.pid = self._child.pid
+        self._answers: queue.Queue[Message | None] = queue.Queue()
+        self._listener = threading.Thread(target=_listen, args=(self._child.stdout, self._answers), daemon=True)
+        self._listener.start()
+        self._ready = False
+        self.end = weakref.finalize(self, _end, self._child, self._listener)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._child.poll() is None
+
+    def send(self, message: Message) -> bool:
+        """Tell the child, once it is ready. Whether it could be told.
+
+        Raises:
+            RuntimeError: it does not start, which is not the video's fault.
+        """
+        assert self._child.stdin is not None
+        if not self.end.alive:
+            return False
+        self._await_start()
+        try:
+            self._child.stdin.write(json.dumps(message).encode("ascii") + b"\n")
+            self._child.stdin.flush()
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def receive(self, wait_s: float) -> Message | None:
+        """The next answer, None if the child has died; raises TimeoutError after `wait_s` seconds."""
+        try:
+            return self._answers.get(timeout=wait_s)
+        except queue.Empty:
+            raise TimeoutError from None
+
+    def exit_code(self) -> int | None:
+        """How a dead child ended: its exit code, or minus the signal that ended it."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            # Its pipes close a moment before the system knows how it ended.
+            return self._child.wait(_DYING_LIMIT_S)
+        return None
+
+    def _await_start(self) -> None:
+        if self._ready:
+            return
+        with contextlib.suppress(queue.Empty):
+            self._ready = self._answers.get(timeout=_START_LIMIT_S) is not None
+        if not self._ready:
+            self.end()
+            raise RuntimeError("the decoding process does not start; `import vidcomp.video.child` may show why")
+
+
+class Ring:
+    """A block of shared memory, freed when closed, with its owner, or at exit.
+
+    Raises:
+        OSError: there is not that much of it left.
+    """
+
+    def __init__(self, size: int) -> None:
+        # Memory beyond what is left can be had, but the process that touches it is killed.
+        if _SHARED_MEMORY.is_dir() and shutil.disk_usage(_SHARED_MEMORY).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(_SHARED_MEMORY))
+        self._block = shared_memory.SharedMemory(create=True, size=size)
+        self.size = size
+        self.name = self._block.name
+        assert self._block.buf is not None
+        self.buffer: memoryview = self._block.buf
+        self.close: Any = weakref.finalize(self, _free, self._block)
+
+
+def _listen(stream: IO[bytes], answers: queue.Queue[Message | None]) -> None:
+    for line in stream:
+        try:
+            answers.put(json.loads(line))
+        except ValueError:
+            break  # a dying child's half line
+    answers.put(None)
+
+
+def _end(child: subprocess.Popen[bytes], listener: threading.Thread) -> int:
+    child.kill()
+    code = child.wait()
+    if listener is not threading.current_thread():
+        listener.join()
+    for pipe in (child.stdin, child.stdout):
+        with contextlib.suppress(OSError, AttributeError):
+            pipe.close()  # type: ignore[union-attr]  # both are pipes
+    return code
+
+
+def _free(block: shared_memory.SharedMemory) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        block.unlink()
+    try:
+        block.close()
+    except BufferError:
+        # Somebody still looks at uncopied pixels; the memory goes when they do.
+        block.close = lambda: None  # type: ignore[method-assign]
