@@ -23,13 +23,15 @@ class BackboneRecipe:
     """How a backbone is fine-tuned.
 
     AdamW with a linear warm-up and a half-period cosine; the classifier and the temporal convolutions, which start
-    from nothing, learn ``new_factor`` times faster. ``mixup`` is the parameter of the Beta distribution, used on every
+    from nothing, learn ``new_factor`` times faster. ``cosine_epochs`` is the cosine's length where training is to stop
+    before its end. ``mixup`` is the parameter of the Beta distribution, used on every
     second batch. ``averaging`` is the decay of the moving average of the weights, which is what is kept.
     """
 
     epochs: int
     crop: int
     seed: int
+    cosine_epochs: int | None = None
     frozen_up_to: str = "res3"
     batch: int = 8
     learning_rate: float = 4e-4
@@ -78,7 +80,7 @@ def fit_backbone(
         order = random.permutation(len(store.videos))
         for index in range(steps):
             step = (epoch - 1) * steps + index
-            progress = step / (steps * recipe.epochs)
+            progress = step / (steps * (recipe.cosine_epochs or recipe.epochs))
             scale = min(1.0, step / recipe.warm_up_steps) * 0.5 * (1 + math.cos(math.pi * progress))
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * scale

@@ -28,12 +28,14 @@ from vidcomp.training.frame_store import FrameStore
 
 CUT = "res3"
 DROPOUT = 0.3
-# Small clips first, the full size for the last epochs.
+# Small clips first, left two thirds down the cosine; the full size for the last epochs.
 BACKBONE_PHASES = (
-    BackboneRecipe(epochs=24, crop=160, seed=1),
-    BackboneRecipe(epochs=6, crop=192, seed=2, learning_rate=1e-4, smallest_crop=0.5),
+    BackboneRecipe(epochs=16, cosine_epochs=24, crop=160, seed=1),
+    BackboneRecipe(epochs=3, crop=192, seed=2, learning_rate=1e-4, warm_up_steps=10, smallest_crop=0.5),
 )
-SFC_RECIPE = CompressorRecipe(epochs=5, seed=1)
+SFC_RECIPE = CompressorRecipe(epochs=3, seed=1)
+# Epochs from one look at the validation videos to the next; the last is always looked at.
+JUDGED_EVERY = 4
 
 _log = logging.getLogger("vidcomp.training")
 
@@ -59,7 +61,7 @@ def main() -> None:
         checkpoint = options.work / f"backbone-{number}.safetensors"
         if not checkpoint.exists():
             _log.info("backbone, phase %d: %s", number, recipe)
-            fit_backbone(backbone, train, labels, recipe, _log.info, _judge_tail(backbone, val, labels))
+            fit_backbone(backbone, train, labels, recipe, _log.info, _judge_tail(backbone, val, labels, recipe.epochs))
             save_file(_tensors(backbone), checkpoint)
         backbone.load_state_dict(load_file(checkpoint))
     _ship(unfold(backbone), options.out / "ucf16-lite0.safetensors")
@@ -116,11 +118,13 @@ def _accuracy(val: FrameStore, labels: Sequence[str], logits: Callable[[Tensor],
     return right / len(val.videos)
 
 
-def _judge_tail(backbone: Backbone, val: FrameStore, labels: Sequence[str]) -> Callable[[int, nn.Module], str]:
+def _judge_tail(
+    backbone: Backbone, val: FrameStore, labels: Sequence[str], epochs: int
+) -> Callable[[int, nn.Module], str]:
     head, _ = backbone.split([CUT])
 
     def judge(epoch: int, tail: nn.Module) -> str:
-        if epoch % 4 and epoch < 4:
+        if epoch % JUDGED_EVERY and epoch < epochs:
             return ""
         return f"val {_accuracy(val, labels, lambda clip: tail(head(clip))):.4f}"
 
