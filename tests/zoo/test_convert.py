@@ -126,7 +126,7 @@ def test_a_tensor_that_the_network_has_no_place_for_is_named_not_dropped() -> No
 def test_two_keys_that_become_one_are_reported() -> None:
     with torch.device("meta"):
         network = BACKBONES["lite0_slow"](classes=2)
-    source = Source("", None, {"lite0_slow": (Rename(r"^b\.", "a."), Rename(r"^a\.", "stages."))}, (0, 0, 0), (1, 1, 1))
+    source = Source("", {"lite0_slow": (Rename(r"^b\.", "a."), Rename(r"^a\.", "stages."))}, (0, 0, 0), (1, 1, 1))
     key = next(iter(network.state_dict()))
     shape = tuple(network.state_dict()[key].shape)
     names = {key.replace("stages.", prefix): shape for prefix in ("a.", "b.")}

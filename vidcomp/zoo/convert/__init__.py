@@ -5,7 +5,14 @@ To support another publisher: write a module with its :class:`Source` beside the
 
 from __future__ import annotations
 
-from vidcomp.zoo.convert.engine import ConversionReport, convert, convert_file, recognise_family
+from vidcomp.zoo.convert.engine import (
+    ConversionError,
+    ConversionReport,
+    convert,
+    convert_file,
+    recognise_family,
+    write,
+)
 from vidcomp.zoo.convert.mmaction2 import MMACTION2
 from vidcomp.zoo.convert.pytorchvideo import PYTORCHVIDEO
 from vidcomp.zoo.convert.rules import Leave, Rename, Rule, Source
@@ -17,6 +24,7 @@ SOURCES: dict[str, Source] = {"mmaction2": MMACTION2, "pytorchvideo": PYTORCHVID
 
 __all__ = [
     "SOURCES",
+    "ConversionError",
     "ConversionReport",
     "Leave",
     "Rename",
@@ -25,4 +33,5 @@ __all__ = [
     "convert",
     "convert_file",
     "recognise_family",
+    "write",
 ]

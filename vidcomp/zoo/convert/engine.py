@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vidcomp.nn.backbones import BACKBONES, CLASSIFIER, Backbone
 from vidcomp.zoo.convert.rules import Source, apply_rules
+from vidcomp.zoo.download import sha256_of
 from vidcomp.zoo.errors import WeightsError
 
 _COUNTER = "num_batches_tracked"
+# Under which key publishers put the tensors, where the file holds other things too.
+_CONTAINERS = ("model_state", "state_dict")
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,14 @@ class ConversionReport:
         for key in self.unknown:
             return f"{key} has no place in {self.family}{more}"
         return None
+
+
+class ConversionError(WeightsError):
+    """A checkpoint fits no backbone whole; ``report`` is the account of the one that it fits best."""
+
+    def __init__(self, message: str, report: ConversionReport) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 def convert(
@@ -125,7 +137,8 @@ def recognise_family(
         family: the only family to consider, where given.
 
     Raises:
-        WeightsError: no family fits whole; the line names the first key that does not, for the one that fits best.
+        ConversionError: no family fits whole; the line names the first key that does not, for the one that fits best.
+        WeightsError: the source publishes no such family.
     """
     attempts = []
     for name in [family] if family is not None else source.families:
@@ -140,7 +153,7 @@ def recognise_family(
     tensors, report = min(attempts, key=lambda attempt: attempt[1].problems)
     problem = report.first_problem()
     if problem is not None:
-        raise WeightsError(problem)
+        raise ConversionError(problem, report)
     return tensors, report
 
 
@@ -148,7 +161,8 @@ def convert_file(path: Path, source: Source, family: str | None = None) -> tuple
     """Read a publisher's file and convert what is in it; pickles are read for tensors only, and run no code.
 
     Raises:
-        WeightsError: the file is missing, unreadable, holds no tensors, or they fit no family of the source.
+        ConversionError: the tensors fit no family of the source.
+        WeightsError: the file is missing, unreadable, or holds no tensors.
     """
     if not path.is_file():
         raise WeightsError(f"{path}: there is no such checkpoint")
@@ -164,8 +178,9 @@ def convert_file(path: Path, source: Source, family: str | None = None) -> tuple
     except Exception as error:  # a file that is no checkpoint fails inside the unpickler in any of a dozen ways
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise WeightsError(f"{path}: not readable as a checkpoint of tensors ({reason})") from None
-    if source.container is not None and isinstance(content, dict) and source.container in content:
-        content = content[source.container]
+    for container in _CONTAINERS:
+        if isinstance(content, dict) and isinstance(content.get(container), dict):
+            content = content[container]
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: holds a {type(content).__name__}, not a dictionary of tensors")
     tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
@@ -173,8 +188,24 @@ def convert_file(path: Path, source: Source, family: str | None = None) -> tuple
         raise WeightsError(f"{path}: holds no tensors; its keys are {', '.join(map(str, list(content)[:5])) or 'none'}")
     try:
         return recognise_family(tensors, source, family)
-    except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from None
+    except ConversionError as error:
+        raise ConversionError(f"{path}: {error}", error.report) from None
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Write tensors as safetensors, whole or not at all, and return the file's sha256.
+
+    Raises:
+        WeightsError: the file cannot be written.
+    """
+    partial = path.with_name(path.name + ".part")
+    try:
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, partial, metadata=dict(metadata))
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise WeightsError(f"{path}: cannot be written ({error})") from None
+    return sha256_of(path)
 
 
 def _classes(shapes: Mapping[str, tuple[int, ...]]) -> int:

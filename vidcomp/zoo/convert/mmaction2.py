@@ -40,7 +40,6 @@ _TPN: tuple[Rule, ...] = (
 
 MMACTION2 = Source(
     summary="MMAction2's model zoo (.pth)",
-    container="state_dict",
     # I3D's res3 begins with the temporal pool, which has no weights.
     families={"slow_r50": _resnet(), "i3d_r50": _resnet(res3="res3.1"), "tpn_r50": _TPN},
     mean=IMAGENET_MEAN,

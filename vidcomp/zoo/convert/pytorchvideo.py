@@ -45,7 +45,6 @@ _R2PLUS1D = (
 
 PYTORCHVIDEO = Source(
     summary="PyTorchVideo's model zoo (.pyth)",
-    container="model_state",
     families={"slow_r50": _SLOW, "i3d_r50": _I3D, "r2plus1d_r50": _R2PLUS1D},
     mean=(0.45, 0.45, 0.45),
     std=(0.225, 0.225, 0.225),

@@ -30,13 +30,11 @@ Rule = Rename | Leave
 class Source:
     """A publisher of checkpoints.
 
-    ``container`` is the key under which the file holds the tensors, ``None`` where it holds nothing else. ``families``
-    gives, for each backbone family that is published, the rules for its keys. ``mean`` and ``std`` are the
-    preprocessing that the weights want, per RGB channel on a 0–1 scale.
+    ``families`` gives, for each backbone family that is published, the rules for its keys. ``mean`` and ``std`` are
+    the preprocessing that the weights want, per RGB channel on a 0–1 scale.
     """
 
     summary: str
-    container: str | None
     families: Mapping[str, Sequence[Rule]]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]

@@ -45,7 +45,6 @@ _TPN: tuple[Rule, ...] = (
 
 TPN = Source(
     summary="the Temporal Pyramid Network's release (.pth)",
-    container="state_dict",
     families={"slow_r50": _resnet(), "tpn_r50": _TPN},
     mean=IMAGENET_MEAN,
     std=IMAGENET_STD,

@@ -46,7 +46,6 @@ _BOTTLENECK: tuple[Rule, ...] = (
 
 VMZ = Source(
     summary="R(2+1)D trained on IG-65M or Sports-1M, as VMZ and ig65m-pytorch publish it (.pth)",
-    container=None,
     families={"r2plus1d_34": _BASIC, "r2plus1d_50": _BOTTLENECK, "r2plus1d_152": _BOTTLENECK},
     mean=(0.43216, 0.394666, 0.37645),
     std=(0.22803, 0.22145, 0.216989),
