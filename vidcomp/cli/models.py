@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from vidcomp.cli.convert import convert
 from vidcomp.cli.errors import UsageError, reported
 
 if TYPE_CHECKING:
     from vidcomp.zoo.manifest import Manifest
 
-app = typer.Typer(name="models", help="List, show and verify models.", no_args_is_help=True)
+app = typer.Typer(name="models", help="List, show and verify models; convert public weights.", no_args_is_help=True)
+app.command()(convert)
 
 
 class ShowFormat(str, Enum):

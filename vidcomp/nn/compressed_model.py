@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from vidcomp.nn.backbones.base import Backbone
 from vidcomp.nn.compressors.base import Compressor
+from vidcomp.nn.temporal_field import TemporalField, run_in_chunks, temporal_field
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ class CompressedModel(nn.Module):
         """The segment that every frame passes."""
         return self.segments[0]
 
+    @cached_property
+    def head_field(self) -> TemporalField | None:
+        """How far in time the head looks; ``None`` if its features depend on the whole video. Found at first use."""
+        return temporal_field(self.head)
+
     def forward(self, clip: Tensor, *, need_attention: bool = False) -> ModelOutput:
         """Run normalised clips (N, 3, T, H, W) from the first frame to the logits."""
         return self.finish(self.head(clip), need_attention=need_attention)
@@ -62,10 +69,20 @@ class CompressedModel(nn.Module):
     def encode(self, chunks: Iterable[Tensor]) -> Tensor:
         """Run the head over consecutive chunks (N, 3, t, H, W) of one video and join the features in time.
 
-        The result equals one pass over all frames for heads without temporal kernels; memory is bounded by a chunk
-        and the features.
+        The result equals one pass over all frames (to rounding), whatever the chunks' lengths: windows overlap by as
+        much as the head looks around itself. Memory is bounded by a chunk, that overlap and the features; only a head
+        that pools over the whole video needs all frames at once.
+
+        Raises:
+            ValueError: there is not a single frame.
         """
-        return torch.cat([self.head(chunk) for chunk in chunks], dim=2)
+        if self.head_field is None:
+            pieces = [self.head(torch.cat(list(chunks), dim=2))]
+        else:
+            pieces = list(run_in_chunks(self.head, self.head_field, chunks))
+        if not pieces:
+            raise ValueError("a video needs at least one frame")
+        return torch.cat(pieces, dim=2)
 
     def finish(self, features: Tensor, *, need_attention: bool = False) -> ModelOutput:
         """Run everything after the head on its features (N, C, T, H, W)."""

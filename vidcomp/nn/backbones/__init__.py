@@ -5,16 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec, CutError
+from vidcomp.nn.backbones.i3d import i3d_r50
 from vidcomp.nn.backbones.lite0_slow import lite0_slow
+from vidcomp.nn.backbones.r2plus1d import r2plus1d_34, r2plus1d_50, r2plus1d_152, r2plus1d_r50
+from vidcomp.nn.backbones.slow import slow_r50
 from vidcomp.nn.backbones.torchvision_video import mc3_18, r2plus1d_18, r3d_18, s3d
+from vidcomp.nn.backbones.tpn import tpn_r50
 
 # Each builder takes the number of classes and the manifest's options.
 BACKBONES: dict[str, Callable[..., Backbone]] = {
+    "i3d_r50": i3d_r50,
     "lite0_slow": lite0_slow,
     "mc3_18": mc3_18,
     "r2plus1d_18": r2plus1d_18,
+    "r2plus1d_34": r2plus1d_34,
+    "r2plus1d_50": r2plus1d_50,
+    "r2plus1d_152": r2plus1d_152,
+    "r2plus1d_r50": r2plus1d_r50,
     "r3d_18": r3d_18,
     "s3d": s3d,
+    "slow_r50": slow_r50,
+    "tpn_r50": tpn_r50,
 }
 
 __all__ = ["BACKBONES", "CLASSIFIER", "Backbone", "BackboneSpec", "CutError"]

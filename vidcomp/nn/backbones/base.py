@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -48,18 +48,21 @@ class Backbone(nn.Module):
     (N, classes). Cutting is slicing :attr:`stages`; there is no second model class for a head or a tail.
     """
 
-    def __init__(self, stages: Mapping[str, nn.Module], spec: BackboneSpec) -> None:
+    def __init__(
+        self, stages: Mapping[str, nn.Module], spec: BackboneSpec, *, uncuttable: Collection[str] = ()
+    ) -> None:
+        """Put ``stages`` in order.
+
+        ``uncuttable`` names the stages after which more than one tensor travels on, where no compressor can stand.
+        """
         super().__init__()
         names = list(stages)
         if len(names) < 2 or names[-1] != CLASSIFIER:
             raise ValueError(f"a backbone needs at least one stage and then {CLASSIFIER!r}, not {names}")
         self.stages = nn.ModuleDict(stages)
         self.spec = spec
-
-    @property
-    def cuts(self) -> tuple[str, ...]:
-        """Names of the stages after which the backbone can be cut: all but the classifier."""
-        return tuple(self.stages)[:-1]
+        self.cuts = tuple(name for name in names[:-1] if name not in uncuttable)
+        """Names of the stages after which the backbone can be cut: those whose features are one tensor."""
 
     def split(self, cuts: Sequence[str]) -> list[nn.Sequential]:
         """Slice the stages after each of ``cuts``: one segment more than there are cuts, sharing this one's weights.

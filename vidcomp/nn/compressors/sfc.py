@@ -9,16 +9,26 @@ Section 3.1 and equations 3–5. What the text leaves open is settled by the pap
   how many those are (the paper names no scale).
 
 TopK pooling ranks whole frames by their mean activation and keeps the chosen ones in the order of time. The text also
-allows the k largest values of every channel and position, taken apart; ranking frames keeps q a set of real frames.
+allows the k largest values of every channel and position, taken apart (``topk-elementwise``); ranking frames keeps q
+a set of real frames, and is the default.
 """
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidcomp.nn.compressors.base import Compressed, Compressor
+
+# Table 6d: the kernels of θ_q and θ_k, by (time, height, width).
+THETA_KERNELS: dict[str, tuple[int, int, int]] = {"3x1x1": (3, 1, 1), "1x1x1": (1, 1, 1), "3x3x3": (3, 3, 3)}
+
+# Table 6c, in its order: what queries, keys and values are taken from.
+QKV_CHOICES = ("head", "abstracted", "abstracted-qk")
 
 
 class AbstractionBlock(nn.Module):
@@ -56,12 +66,46 @@ class SFC(Compressor):
 
     kind = "sfc"
 
-    def __init__(self, channels: int, tau: float = 2.0) -> None:
+    def __init__(
+        self,
+        channels: int,
+        tau: float = 2.0,
+        pooling: str = "topk",
+        qkv: str = "abstracted-qk",
+        theta_kernel: str = "3x1x1",
+        scale: float | None = None,
+    ) -> None:
+        """Build SFC for features of ``channels`` channels.
+
+        Args:
+            channels: C at the cut.
+            tau: compression ratio, at least 1 (table 3).
+            pooling: how q gets from T to T/τ frames (table 6b), a key of :data:`POOLINGS`.
+            qkv: what attends to what (table 6c). ``abstracted-qk``, the paper's own: q and k from the abstraction,
+                v the head's features. ``head``: all three the head's, without abstraction, as in self-attention.
+                ``abstracted``: all three from the abstraction, which then keeps height and width, as the tail
+                needs them.
+            theta_kernel: kernel of θ_q and θ_k (table 6d), a key of :data:`THETA_KERNELS`.
+            scale: factor on the products q·k before the softmax; by default 1/√(channels × positions of k).
+
+        Raises:
+            ValueError: an option has a value other than these.
+        """
         super().__init__()
         self.tau = tau
-        self.abstraction = nn.Sequential(AbstractionBlock(channels, stride=2), AbstractionBlock(channels, stride=1))
-        self.theta_q = nn.Conv3d(channels, channels, (3, 1, 1), padding=(1, 0, 0), bias=False)
-        self.theta_k = nn.Conv3d(channels, channels, (3, 1, 1), padding=(1, 0, 0), bias=False)
+        self.pooling = _choice("pooling", pooling, POOLINGS)
+        self.qkv = _choice("qkv", qkv, dict.fromkeys(QKV_CHOICES))
+        if scale is not None and not (_is_number(scale) and 0 < scale < math.inf):
+            raise ValueError(f"scale must be a positive number, or absent for 1/√(channels × positions), not {scale!r}")
+        self.scale = scale
+        self.abstraction: nn.Module = nn.Identity()
+        if qkv != "head":
+            first_stride = 2 if qkv == "abstracted-qk" else 1
+            self.abstraction = nn.Sequential(AbstractionBlock(channels, first_stride), AbstractionBlock(channels, 1))
+        kernel = THETA_KERNELS[_choice("theta_kernel", theta_kernel, THETA_KERNELS)]
+        padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
+        self.theta_q = nn.Conv3d(channels, channels, kernel, padding=padding, bias=False)
+        self.theta_k = nn.Conv3d(channels, channels, kernel, padding=padding, bias=False)
 
     @property
     def tau(self) -> float:
@@ -70,8 +114,8 @@ class SFC(Compressor):
 
     @tau.setter
     def tau(self, value: float) -> None:
-        if not value >= 1:
-            raise ValueError(f"tau must be a number of at least 1, not {value}")
+        if not (_is_number(value) and 1 <= value < math.inf):
+            raise ValueError(f"tau must be a number of at least 1, not {value!r}")
         self._tau = float(value)
 
     def kept_frames(self, frames: int) -> int:
@@ -79,27 +123,71 @@ class SFC(Compressor):
         return max(1, int(frames / self.tau + 0.5))
 
     def forward(self, features: Tensor, *, need_attention: bool = False) -> Compressed:
-        """Compress (N, C, T, H, W) to (N, C, T/τ, H, W); the map, where asked for, has rows that sum to 1."""
+        """Compress (N, C, T, H, W) to (N, C, T/τ, H, W); the map, where asked for, has rows that sum to 1.
+
+        Equations 3–5. Without the map, the same product is computed by fused attention.
+        """
         abstracted = self.abstraction(features)
-        pooled = topk_frames(abstracted, self.kept_frames(features.shape[2]))
+        attended_to = abstracted if self.qkv == "abstracted" else features
+        pooled = POOLINGS[self.pooling](abstracted, self.kept_frames(features.shape[2]))
         query = _flatten_frames(self.theta_q(pooled))
         key = _flatten_frames(self.theta_k(abstracted))
-        value = _flatten_frames(features)
+        value = _flatten_frames(attended_to)
+        scale = self.scale if self.scale is not None else key.shape[2] ** -0.5
         attention = None
         if need_attention:
-            attention = torch.softmax(query @ key.transpose(1, 2) / key.shape[2] ** 0.5, dim=-1)
+            attention = torch.softmax(query @ key.transpose(1, 2) * scale, dim=-1)
             flat = attention @ value
         else:
-            flat = F.scaled_dot_product_attention(query, key, value)
+            flat = F.scaled_dot_product_attention(query, key, value, scale=scale)
         n, c, _, h, w = features.shape
         return Compressed(flat.view(n, -1, c, h, w).transpose(1, 2), attention)
 
 
 def topk_frames(features: Tensor, keep: int) -> Tensor:
-    """Keep the ``keep`` frames of (N, C, T, H, W) with the highest mean activation, in the order of time."""
-    kept = features.mean(dim=(1, 3, 4)).topk(keep, dim=1).indices.sort(dim=1).values
+    """Keep the ``keep`` frames of (N, C, T, H, W) with the highest mean activation, in the order of time.
+
+    Of equal frames the earlier is kept, so that the choice is the same on every run.
+    """
+    ranked = features.mean(dim=(1, 3, 4)).argsort(dim=1, descending=True, stable=True)
+    kept = ranked[:, :keep].sort(dim=1).values
     n, c, _, h, w = features.shape
     return features.gather(2, kept.view(n, 1, keep, 1, 1).expand(n, c, keep, h, w))
+
+
+def topk_elements(features: Tensor, keep: int) -> Tensor:
+    """Keep the ``keep`` largest values over time of every channel and position of (N, C, T, H, W), in time order."""
+    kept = features.topk(keep, dim=2).indices.sort(dim=2).values
+    return features.gather(2, kept)
+
+
+def average_frames(features: Tensor, keep: int) -> Tensor:
+    """Average (N, C, T, H, W) within ``keep`` windows of time that cover all frames."""
+    return F.adaptive_avg_pool3d(features, (keep, *features.shape[3:]))
+
+
+def max_frames(features: Tensor, keep: int) -> Tensor:
+    """Take the maxima of (N, C, T, H, W) within ``keep`` windows of time that cover all frames."""
+    return F.adaptive_max_pool3d(features, (keep, *features.shape[3:]))
+
+
+# Table 6b: pool(q) by its name in manifests.
+POOLINGS: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "topk": topk_frames,
+    "topk-elementwise": topk_elements,
+    "average": average_frames,
+    "max": max_frames,
+}
+
+
+def _choice(key: str, value: object, allowed: Mapping[str, object]) -> str:
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{key} must be one of {', '.join(allowed)}, not {value!r}")
+    return value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _flatten_frames(features: Tensor) -> Tensor:

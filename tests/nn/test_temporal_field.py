@@ -1,0 +1,196 @@
+"""Heads run over chunks give the features of one pass, whatever the lengths, strides and chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from vidcomp.nn.backbones import BACKBONES
+from vidcomp.nn.compressed_model import CompressedModel, Insertion
+from vidcomp.nn.compressors import Identity
+from vidcomp.nn.temporal_field import TemporalField, run_in_chunks, temporal_field
+
+SIDE = 16
+
+
+def temporal_conv(kernel: int, stride: int = 1, dilation: int = 1) -> nn.Conv3d:
+    padding = dilation * (kernel // 2)
+    torch.manual_seed(kernel + 10 * stride)
+    return nn.Conv3d(3, 3, (kernel, 1, 1), (stride, 1, 1), (padding, 0, 0), (dilation, 1, 1))
+
+
+class GlobalGate(nn.Module):
+    """A squeeze-excitation in miniature: every frame is scaled by the mean over all."""
+
+    def forward(self, clip: Tensor) -> Tensor:
+        return clip * clip.mean(dim=(2, 3, 4), keepdim=True)
+
+
+class PoolsAdaptively(nn.Module):
+    """Two features for five frames, from windows that line up with no stride."""
+
+    def forward(self, clip: Tensor) -> Tensor:
+        return nn.functional.adaptive_avg_pool3d(clip, (max(1, 2 * clip.shape[2] // 5), 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("network", "field"),
+    [
+        (nn.Conv3d(3, 2, 1), (1, 0, 0)),
+        (temporal_conv(3), (1, 1, 1)),
+        (temporal_conv(3, dilation=2), (1, 2, 2)),
+        (nn.Sequential(temporal_conv(3), temporal_conv(5), nn.ReLU()), (1, 3, 3)),
+        (temporal_conv(3, stride=2), (2, 1, 1)),
+        # Two strides of two: one frame of the second layer is two of the video.
+        (nn.Sequential(temporal_conv(3, stride=2), temporal_conv(3, stride=2)), (4, 3, 3)),
+        (nn.MaxPool3d((2, 1, 1)), (2, 0, 1)),
+        (nn.Sequential(nn.MaxPool3d((2, 1, 1)), temporal_conv(3)), (2, 2, 3)),
+        (nn.Conv3d(3, 3, 1, stride=(2, 1, 1)), (2, 0, 0)),
+        (temporal_conv(3, stride=3), (3, 1, 1)),
+    ],
+)
+def test_fields_worked_by_hand(network: nn.Module, field: tuple[int, int, int]) -> None:
+    assert temporal_field(network) == TemporalField(*field)
+
+
+@pytest.mark.parametrize("network", [GlobalGate(), PoolsAdaptively()])
+def test_a_network_that_looks_at_the_whole_video_has_no_field(network: nn.Module) -> None:
+    assert temporal_field(network) is None
+
+
+def test_a_long_field_is_found_with_a_longer_probe() -> None:
+    network = nn.Sequential(*(temporal_conv(3, dilation=20) for _ in range(5)))
+    assert temporal_field(network) == TemporalField(1, 100, 100)
+
+
+def test_finding_the_field_leaves_the_network_as_it_was() -> None:
+    network = nn.Sequential(temporal_conv(3), nn.BatchNorm3d(3), nn.Dropout())
+    network[1].eval()
+    temporal_field(network)
+    assert [module.training for module in network] == [True, False, True]
+    assert not network[1].running_mean.isnan().any()
+
+
+def chunked(clip: Tensor, lengths: list[int]) -> Iterator[Tensor]:
+    start = 0
+    turn = 0
+    while start < clip.shape[2]:
+        length = lengths[turn % len(lengths)]
+        yield clip[:, :, start : start + length]
+        start, turn = start + length, turn + 1
+
+
+def video(frames: int, side: int = SIDE) -> Tensor:
+    return torch.randn(1, 3, frames, side, side, generator=torch.Generator().manual_seed(frames))
+
+
+layers = st.lists(
+    st.one_of(
+        st.builds(temporal_conv, st.sampled_from([1, 3, 5]), st.sampled_from([1, 2]), st.sampled_from([1, 2])),
+        st.sampled_from([nn.MaxPool3d((2, 1, 1)), nn.MaxPool3d((3, 1, 1), (2, 1, 1), (1, 0, 0)), nn.ReLU()]),
+    ),
+    min_size=1,
+    max_size=4,
+)
+lengths = st.lists(st.integers(1, 40), min_size=1, max_size=4)
+
+
+@settings(max_examples=100, deadline=None)
+@given(layers=layers, frames=st.integers(1, 120), lengths=lengths)
+def test_any_stack_over_any_chunks_gives_the_features_of_one_pass(
+    layers: list[nn.Module], frames: int, lengths: list[int]
+) -> None:
+    network = nn.Sequential(*layers).eval()
+    field = temporal_field(network)
+    assert field is not None
+    clip = video(max(frames, field.stride), side=1)
+    with torch.inference_mode():
+        whole = network(clip)
+        pieces = list(run_in_chunks(network, field, chunked(clip, lengths)))
+    torch.testing.assert_close(torch.cat(pieces, dim=2), whole, atol=1e-5, rtol=0)
+
+
+def compressed(family: str, cut: str) -> CompressedModel:
+    torch.manual_seed(0)
+    return CompressedModel(BACKBONES[family](classes=2), [Insertion(cut, Identity())]).eval()
+
+
+# Heads that stride in time and look around themselves, each cut where it does.
+HEADS = {
+    "r3d_18": "res3",
+    "r2plus1d_18": "res3",
+    "s3d": "res4",
+    "i3d_r50": "res3",
+    "lite0_slow": "res4",
+}
+
+
+@pytest.fixture(scope="module")
+def head_of() -> Callable[[str], CompressedModel]:
+    built = {family: compressed(family, cut) for family, cut in HEADS.items()}
+    return lambda family: built[family]
+
+
+@pytest.mark.parametrize("family", HEADS)
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(frames=st.integers(8, 50), lengths=lengths)
+def test_a_backbones_head_over_any_chunks_gives_the_features_of_one_pass(
+    head_of: Callable[[str], CompressedModel], family: str, frames: int, lengths: list[int]
+) -> None:
+    model = head_of(family)
+    clip = video(frames)
+    with torch.inference_mode():
+        torch.testing.assert_close(model.encode(chunked(clip, lengths)), model.head(clip), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("family", "cut", "stride"),
+    [("r3d_18", "res3", 2), ("r3d_18", "res5", 8), ("s3d", "res5", 8), ("slow_r50", "res3", 1)],
+)
+def test_the_stride_found_is_the_one_declared(family: str, cut: str, stride: int) -> None:
+    model = compressed(family, cut)
+    assert model.head_field is not None
+    assert model.head_field.stride == model.temporal_strides[0] == stride
+
+
+def test_a_head_without_temporal_kernels_runs_each_chunk_once() -> None:
+    model = compressed("slow_r50", "stem")
+    assert model.head_field == TemporalField(1, 0, 0)
+    seen: list[int] = []
+    model.segments[0].register_forward_pre_hook(lambda module, args: seen.append(args[0].shape[2]))
+    model.encode(chunked(video(20), [8]))
+    assert seen == [8, 8, 4]
+
+
+def test_a_long_video_is_never_held_whole() -> None:
+    field = TemporalField(2, 5, 5)
+    network = nn.Sequential(temporal_conv(5, stride=2), temporal_conv(3)).eval()
+    assert temporal_field(network) == TemporalField(2, 4, 4)
+    longest = 0
+
+    def watched(window: Tensor) -> Tensor:
+        nonlocal longest
+        longest = max(longest, window.shape[2])
+        features: Tensor = network(window)
+        return features
+
+    pieces = list(run_in_chunks(watched, field, chunked(video(1000, side=1), [4])))
+    assert sum(piece.shape[2] for piece in pieces) == 500
+    assert longest <= 4 + 3 * field.overlap
+
+
+def test_a_head_that_looks_everywhere_runs_once_over_all() -> None:
+    model = compressed("lite0_slow", "stem")
+    model.segments[0] = GlobalGate()
+    clip = video(9)
+    torch.testing.assert_close(model.encode(chunked(clip, [2])), GlobalGate()(clip))
+
+
+def test_no_frames_are_an_error() -> None:
+    with pytest.raises(ValueError, match="at least one frame"):
+        compressed("lite0_slow", "stem").encode([])

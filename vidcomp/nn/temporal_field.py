@@ -1,0 +1,162 @@
+"""How far in time a network looks, and running it over chunks of frames with the same result as in one pass.
+
+Each feature frame of a convolutional head depends on a bounded stretch of frames. Knowing that stretch, a long video
+can be run in overlapping windows of which only those features are kept that saw all they would see in one pass; zero
+padding is then met at the video's own ends and nowhere else.
+
+The stretch is found by experiment rather than by reading layers: NaN in one input frame comes out in exactly those
+feature frames that depend on it, whatever the network is made of, shortcuts and strides included. A network that pools
+over all time shows itself too: there every feature frame depends on every frame, and it cannot be run in windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+# Height and width of the probe, tried in turn: the first is enough for most networks, some pools need more.
+_PROBE_SIDES = (16, 32, 64)
+# Lengths tried in turn: a field must fit in the probe with feature frames to spare. Multiples of many strides, so that
+# rounding does not blur how many frames a feature frame stands for.
+_PROBE_FRAMES = (96, 288, 1152)
+
+
+@dataclass(frozen=True)
+class TemporalField:
+    """What a network's feature frame depends on.
+
+    Feature frame j depends on frames j·``stride`` − ``before`` to j·``stride`` + ``after``, and on no others.
+    """
+
+    stride: int
+    before: int
+    after: int
+
+    @property
+    def overlap(self) -> int:
+        """Frames that neighbouring windows have in common, give or take one stride."""
+        return self.before + self.after
+
+    def first_needed(self, feature: int) -> int:
+        """First frame of the shortest window in which feature frame ``feature`` comes out right.
+
+        Windows begin at multiples of the stride, so that strided layers fall on the same frames in all of them, and
+        at least one stride early where there is one: a pool without padding must have frames enough to work at all.
+        """
+        earliest = feature * self.stride - self.before - (self.stride - 1)
+        return max(0, earliest) // self.stride * self.stride
+
+    def complete(self, frames: int) -> int:
+        """How many feature frames are settled once the first ``frames`` frames are known, more being to come."""
+        return max(0, (frames - 1 - self.after) // self.stride + 1)
+
+
+def temporal_field(network: nn.Module) -> TemporalField | None:
+    """Find the field of a network that maps clips (N, 3, T, H, W) to features (N, C, T', H', W').
+
+    The network is run, in evaluation mode and on its own device, on one short clip of noughts for each phase of its
+    stride. One layer alone must not leap over 48 frames of the video or more, as only a strongly dilated one would.
+
+    Returns:
+        The field, or ``None`` if feature frames depend on the whole video (or on some hundreds of frames of it).
+
+    Raises:
+        RuntimeError: the network cannot be run on a clip of 64×64 pixels.
+    """
+    training = [module for module in network.modules() if module.training]
+    network.eval()
+    try:
+        # cuDNN may compute a convolution by transforms over many frames at once, which would spread the NaN.
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=False):
+            return _search(network)
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _search(network: nn.Module) -> TemporalField | None:
+    for side in _PROBE_SIDES:
+        try:
+            fields = (_probe(network, frames, side) for frames in _PROBE_FRAMES)
+            return next((field for field in fields if field is not None), None)
+        except RuntimeError:
+            if side == _PROBE_SIDES[-1]:
+                raise
+    return None
+
+
+def _probe(network: nn.Module, frames: int, side: int) -> TemporalField | None:
+    """Look for the field with clips of ``frames`` frames; ``None`` if they are too short to tell."""
+    like = next(network.parameters(), torch.empty(0))
+    clip = torch.zeros(1, 3, frames, side, side, dtype=like.dtype, device=like.device)
+    length = network(clip).shape[2]
+    stride, rest = divmod(frames, length)
+    if rest or length < 2 * stride:  # padding or a strided layer's last frames could pass for another stride
+        return None
+    middle = frames // 2 // stride * stride
+    # One clip for each phase of the stride, as a strided layer may skip some frames altogether; and a last one to see
+    # that frames some strides later reach the features as many later, without which the field would mean nothing.
+    steps = length // 4
+    clips = clip.repeat(stride + 1, 1, 1, 1, 1)
+    for phase in range(stride):
+        clips[phase, :, middle + phase] = torch.nan
+        clips[stride, :, middle + steps * stride + phase] = torch.nan
+    reached = network(clips).isnan().any(dim=4).any(dim=3).any(dim=1)
+    of_all_phases = reached[:stride].any(dim=0)
+    # A dilated layer leaves gaps: only a field that stays in the middle half cannot go on unseen beyond the ends.
+    if of_all_phases[:steps].any() or of_all_phases[-steps:].any():
+        return None
+    if not torch.equal(reached[stride, steps:], of_all_phases[:-steps]):
+        return None
+    before = after = 0
+    for phase in range(stride):
+        for feature in reached[phase].nonzero().flatten().tolist():
+            offset = middle + phase - feature * stride
+            before, after = max(before, -offset), max(after, offset)
+    return TemporalField(stride, before, after)
+
+
+def run_in_chunks(
+    network: Callable[[Tensor], Tensor], field: TemporalField, chunks: Iterable[Tensor]
+) -> Iterator[Tensor]:
+    """Run ``network`` over consecutive chunks (N, 3, t, H, W) of one video; yield its features in pieces, in order.
+
+    Joined in time, the pieces are the features of one pass over all frames. Of the frames, never more are held than
+    one chunk, the one after it, and twice the overlap; a chunk may be of any length.
+    """
+    held: Tensor | None = None  # frames [start, start + held.shape[2])
+    start = 0
+    done = 0  # feature frames that were yielded
+    for chunk, is_last in _mark_last(chunks):
+        held = chunk if held is None else torch.cat([held, chunk], dim=2)
+        end = start + held.shape[2]
+        settled = field.complete(end)
+        # A window costs its overlap: wait until it brings at least as much that is new.
+        if not is_last and (settled - done) * field.stride < max(1, field.overlap):
+            continue
+        features = network(held)
+        if is_last:
+            settled = start // field.stride + features.shape[2]
+        first = done - start // field.stride
+        yield features[:, :, first : first + settled - done]
+        done = settled
+        keep_from = field.first_needed(done)
+        # A copy, so that the frames before it can be freed.
+        held = held[:, :, keep_from - start :].clone() if keep_from < end else None
+        start = min(keep_from, end)
+
+
+def _mark_last(chunks: Iterable[Tensor]) -> Iterator[tuple[Tensor, bool]]:
+    """Each chunk with whether it is the last; empty ones are passed over."""
+    waiting: Tensor | None = None
+    for chunk in chunks:
+        if chunk.shape[2] == 0:
+            continue
+        if waiting is not None:
+            yield waiting, False
+        waiting = chunk
+    if waiting is not None:
+        yield waiting, True

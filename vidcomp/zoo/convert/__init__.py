@@ -1,0 +1,37 @@
+"""Public checkpoints to vidcomp's key names, with an account of every key.
+
+To support another publisher: write a module with its :class:`Source` beside the others and add it to :data:`SOURCES`.
+"""
+
+from __future__ import annotations
+
+from vidcomp.zoo.convert.engine import (
+    ConversionError,
+    ConversionReport,
+    convert,
+    convert_file,
+    recognise_family,
+    write,
+)
+from vidcomp.zoo.convert.mmaction2 import MMACTION2
+from vidcomp.zoo.convert.pytorchvideo import PYTORCHVIDEO
+from vidcomp.zoo.convert.rules import Leave, Rename, Rule, Source
+from vidcomp.zoo.convert.tpn import TPN
+from vidcomp.zoo.convert.vmz import VMZ
+
+# What `--from` may name.
+SOURCES: dict[str, Source] = {"mmaction2": MMACTION2, "pytorchvideo": PYTORCHVIDEO, "tpn": TPN, "vmz": VMZ}
+
+__all__ = [
+    "SOURCES",
+    "ConversionError",
+    "ConversionReport",
+    "Leave",
+    "Rename",
+    "Rule",
+    "Source",
+    "convert",
+    "convert_file",
+    "recognise_family",
+    "write",
+]

@@ -1,0 +1,217 @@
+"""Running the rules over a checkpoint: every key ends up used, renamed, unused, missing or mismatched."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vidcomp.nn.backbones import BACKBONES, CLASSIFIER, Backbone
+from vidcomp.zoo.convert.rules import Source, apply_rules
+from vidcomp.zoo.download import sha256_of
+from vidcomp.zoo.errors import WeightsError
+
+_COUNTER = "num_batches_tracked"
+# Under which key publishers put the tensors, where the file holds other things too.
+_CONTAINERS = ("model_state", "state_dict")
+
+
+@dataclass(frozen=True)
+class ConversionReport:
+    """What became of every key of a checkpoint and of the network.
+
+    ``used`` went in under the name they had, ``renamed`` under another (old → new); ``unused`` did not go in (key →
+    why; an empty reason means that no rule knows the key); ``missing`` are the network's keys that nothing gave;
+    ``mismatched`` fit no shape (old key → its shape, the network's); ``filled`` are BatchNorm's step counters, which
+    some publishers leave out and inference never reads: they are set to zero.
+    """
+
+    family: str
+    classes: int
+    used: tuple[str, ...]
+    renamed: Mapping[str, str]
+    unused: Mapping[str, str]
+    missing: tuple[str, ...]
+    mismatched: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
+    filled: tuple[str, ...]
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """The unused keys that no rule knows: the checkpoint is of a network with more in it."""
+        return tuple(key for key, why in self.unused.items() if not why)
+
+    @property
+    def problems(self) -> int:
+        """How many keys stand in the way of loading the result."""
+        return len(self.unknown) + len(self.missing) + len(self.mismatched)
+
+    def first_problem(self) -> str | None:
+        """The first of them in one line, ``None`` if the result loads."""
+        more = f" (and {self.problems - 1} more like it)" if self.problems > 1 else ""
+        for key, (theirs, ours) in self.mismatched.items():
+            return f"{key} has shape {theirs}, but {self.family} needs {ours}{more}"
+        for key in self.missing:
+            return f"nothing in the checkpoint gives {self.family} its {key}{more}"
+        for key in self.unknown:
+            return f"{key} has no place in {self.family}{more}"
+        return None
+
+
+class ConversionError(WeightsError):
+    """A checkpoint fits no backbone whole; ``report`` is the account of the one that it fits best."""
+
+    def __init__(self, message: str, report: ConversionReport) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+def convert(
+    state_dict: Mapping[str, Tensor], source: Source, family: str, backbone: Backbone
+) -> tuple[dict[str, Tensor], ConversionReport]:
+    """Give the tensors of a publisher's checkpoint the key names of ``backbone``.
+
+    Nothing is dropped in silence and nothing is reshaped: what does not fit is in the report, not in the result.
+
+    Args:
+        state_dict: the publisher's tensors by the publisher's names.
+        source: the publisher.
+        family: the backbone's family, a key of ``source.families``.
+        backbone: the network to fit; it may be on the meta device.
+
+    Raises:
+        WeightsError: the source publishes no such family.
+    """
+    if family not in source.families:
+        raise WeightsError(f"backbone {family!r} is not known from there: choose one of {', '.join(source.families)}")
+    expected = {key: tuple(value.shape) for key, value in backbone.state_dict().items()}
+    result: dict[str, Tensor] = {}
+    used: list[str] = []
+    renamed: dict[str, str] = {}
+    unused: dict[str, str] = {}
+    mismatched: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+    for key, tensor in state_dict.items():
+        new, why = apply_rules(key, source.families[family])
+        if why is not None or new not in expected:
+            unused[key] = why or ""
+        elif new in result:
+            unused[key] = f"another key has already become {new}"
+        elif tuple(tensor.shape) != expected[new]:
+            mismatched[key] = (tuple(tensor.shape), expected[new])
+            result[new] = tensor
+        else:
+            result[new] = tensor
+            if new == key:
+                used.append(key)
+            else:
+                renamed[key] = new
+    filled = tuple(key for key in expected if key not in result and key.endswith(_COUNTER))
+    result.update({key: torch.zeros((), dtype=torch.int64) for key in filled})
+    report = ConversionReport(
+        family=family,
+        classes=_classes(expected),
+        used=tuple(used),
+        renamed=renamed,
+        unused=unused,
+        missing=tuple(key for key in expected if key not in result),
+        mismatched=mismatched,
+        filled=filled,
+    )
+    fitting = {key: tensor for key, tensor in result.items() if tuple(tensor.shape) == expected[key]}
+    return fitting, report
+
+
+def recognise_family(
+    state_dict: Mapping[str, Tensor], source: Source, family: str | None = None
+) -> tuple[dict[str, Tensor], ConversionReport]:
+    """Convert to whichever of the source's families fits best, with as many classes as the checkpoint has.
+
+    Args:
+        state_dict: the publisher's tensors by the publisher's names.
+        source: the publisher.
+        family: the only family to consider, where given.
+
+    Raises:
+        ConversionError: no family fits whole; the line names the first key that does not, for the one that fits best.
+        WeightsError: the source publishes no such family.
+    """
+    attempts = []
+    for name in [family] if family is not None else source.families:
+        if name not in source.families:
+            raise WeightsError(f"backbone {name!r} is not known from there: choose one of {', '.join(source.families)}")
+        classes = _classes(
+            {apply_rules(key, source.families[name])[0]: tuple(t.shape) for key, t in state_dict.items()}
+        )
+        with torch.device("meta"):
+            backbone = BACKBONES[name](classes=classes or 1)
+        attempts.append(convert(state_dict, source, name, backbone))
+    tensors, report = min(attempts, key=lambda attempt: attempt[1].problems)
+    problem = report.first_problem()
+    if problem is not None:
+        raise ConversionError(problem, report)
+    return tensors, report
+
+
+def convert_file(path: Path, source: Source, family: str | None = None) -> tuple[dict[str, Tensor], ConversionReport]:
+    """Read a publisher's file and convert what is in it; pickles are read for tensors only, and run no code.
+
+    Raises:
+        ConversionError: the tensors fit no family of the source.
+        WeightsError: the file is missing, unreadable, or holds no tensors.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: there is no such checkpoint")
+    try:
+        with warnings.catch_warnings():
+            # torch warns of unusual pickles before it refuses or reads them; the outcome is said below.
+            warnings.simplefilter("ignore")
+            content: object = (
+                load_file(path)
+                if path.suffix == ".safetensors"
+                else torch.load(path, map_location="cpu", weights_only=True)
+            )
+    except Exception as error:  # a file that is no checkpoint fails inside the unpickler in any of a dozen ways
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise WeightsError(f"{path}: not readable as a checkpoint of tensors ({reason})") from None
+    for container in _CONTAINERS:
+        if isinstance(content, dict) and isinstance(content.get(container), dict):
+            content = content[container]
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path}: holds a {type(content).__name__}, not a dictionary of tensors")
+    tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    if not tensors:
+        raise WeightsError(f"{path}: holds no tensors; its keys are {', '.join(map(str, list(content)[:5])) or 'none'}")
+    try:
+        return recognise_family(tensors, source, family)
+    except ConversionError as error:
+        raise ConversionError(f"{path}: {error}", error.report) from None
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Write tensors as safetensors, whole or not at all, and return the file's sha256.
+
+    Raises:
+        WeightsError: the file cannot be written.
+    """
+    partial = path.with_name(path.name + ".part")
+    try:
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, partial, metadata=dict(metadata))
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise WeightsError(f"{path}: cannot be written ({error})") from None
+    return sha256_of(path)
+
+
+def _classes(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Rows of the last matrix of the classifier, 0 if there is none."""
+    of_classifier = [
+        shape for key, shape in shapes.items() if key.startswith(f"stages.{CLASSIFIER}.") and key.endswith(".weight")
+    ]
+    matrices = [shape for shape in of_classifier if len(shape) == 2]
+    return matrices[-1][0] if matrices else 0
