@@ -69,7 +69,7 @@ def check_kernel(kernel: str) -> Kernel:
 
 def check_bins(bins: int | Sequence[int]) -> tuple[int, ...]:
     """Numbers of bins, one a coordinate of Δ; ValueError unless each is a whole number of at least 1."""
-    numbers = (bins,) if isinstance(bins, int) else tuple(bins)
+    numbers = tuple(bins) if isinstance(bins, Sequence) else (bins,)
     if not numbers or any(not isinstance(b, int) or isinstance(b, bool) or b < 1 for b in numbers):
         raise ValueError(f"bins must be at least 1, not {bins}")
     return numbers
