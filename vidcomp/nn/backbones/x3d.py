@@ -62,7 +62,7 @@ class SqueezeExcitation(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, C, T, H, W) to the same shape."""
-        scale = self.excite(F.relu(self.squeeze(features.mean(dim=(2, 3, 4), keepdim=True))))
+        scale: Tensor = self.excite(F.relu(self.squeeze(features.mean(dim=(2, 3, 4), keepdim=True))))
         return features * scale.sigmoid()
 
 
