@@ -32,16 +32,17 @@ class Expansion:
     depth: float
     clip_frames: int
     stride: int
+    short_side: int
     crop: int
 
 
-# The test sizes are those of 30-view testing; 10-view testing takes crops of 160 (XS, S), 224 (M) or 312 (L, XL).
+# Test sizes of the SGS paper's tables: XS and S from 10 centre views, the others from 30 views of whole short sides.
 EXPANSIONS = {
-    "xs": Expansion(width=2.0, depth=2.2, clip_frames=4, stride=12, crop=182),
-    "s": Expansion(width=2.0, depth=2.2, clip_frames=13, stride=6, crop=182),
-    "m": Expansion(width=2.0, depth=2.2, clip_frames=16, stride=5, crop=256),
-    "l": Expansion(width=2.0, depth=5.0, clip_frames=16, stride=5, crop=356),
-    "xl": Expansion(width=2.9, depth=5.0, clip_frames=16, stride=5, crop=356),
+    "xs": Expansion(width=2.0, depth=2.2, clip_frames=4, stride=12, short_side=182, crop=160),
+    "s": Expansion(width=2.0, depth=2.2, clip_frames=13, stride=6, short_side=182, crop=160),
+    "m": Expansion(width=2.0, depth=2.2, clip_frames=16, stride=5, short_side=256, crop=256),
+    "l": Expansion(width=2.0, depth=5.0, clip_frames=16, stride=5, short_side=356, crop=356),
+    "xl": Expansion(width=2.9, depth=5.0, clip_frames=16, stride=5, short_side=356, crop=356),
 }
 
 
@@ -157,7 +158,7 @@ def x3d(size: str, classes: int = 400, dropout: float = 0.5) -> Backbone:
     spec = BackboneSpec(
         clip_frames=expansion.clip_frames,
         stride=expansion.stride,
-        short_side=expansion.crop,
+        short_side=expansion.short_side,
         crop=expansion.crop,
         mean=KINETICS_MEAN,
         std=KINETICS_STD,
