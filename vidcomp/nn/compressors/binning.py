@@ -50,13 +50,19 @@ class BinAssignment:
         matrix = self.weights.new_zeros(self.active, len(self.rows))
         return matrix.index_put((self.rows, frames), self.weights)
 
-    def aggregate(self, features: Tensor, dim: int) -> Tensor:
-        """Sum the weighted frames of each active bin along ``dim``, the time of ``features`` (equation 4)."""
-        weights = self.weights.to(features.dtype)
-        shape = list(features.shape)
-        shape[dim] = self.active
-        weighted = features * weights.view([-1 if d == dim else 1 for d in range(features.ndim)])
-        return features.new_zeros(shape).index_add(dim, self.rows, weighted)
+    def aggregate(self, frames: Tensor) -> Tensor:
+        """Sum the weighted frames (T, C, H, W) of each active bin to (B', C, H, W) (equation 4).
+
+        The result lies in memory as the frames do, so that the adding runs along memory and the tail finds the
+        layout (``channels_last_3d``) that the head left.
+        """
+        weighted = frames * self.weights.to(frames.dtype).view(-1, 1, 1, 1)
+        strides = frames.stride()
+        by_stride = sorted(range(4), key=lambda d: (-strides[d], -frames.shape[d]))
+        shape = (self.active, *frames.shape[1:])
+        output = frames.new_zeros([shape[d] for d in by_stride])
+        output = output.permute([by_stride.index(d) for d in range(4)])
+        return output.index_add_(0, self.rows, weighted)
 
 
 def check_kernel(kernel: str) -> Kernel:
@@ -140,7 +146,7 @@ def similarity_guided_sampling(
     if coordinates.detach().amin() < 0:
         raise ValueError("delta must not be negative: it is a magnitude")
     assignment = assign_bins(coordinates, numbers, check_kernel(kernel))
-    return assignment.aggregate(features, 0), assignment.matrix()
+    return assignment.aggregate(features), assignment.matrix()
 
 
 def check_finite(values: Tensor, what: str = "features") -> None:

@@ -111,7 +111,7 @@ class SGS(Compressor):
         Raises:
             FeaturesError: NaN or infinite features (the message says in which frame), or no frames.
         """
-        pooled = features.mean(dim=(3, 4)).transpose(1, 2)
+        pooled = features.flatten(3).mean(dim=3).transpose(1, 2)
         check_finite(pooled.detach())
         delta = coordinates_of(self.network(pooled), self.similarity)
         check_finite(delta.detach(), "similarities")
@@ -119,10 +119,11 @@ class SGS(Compressor):
         maps: list[Tensor] = []
         for video, similarities in zip(features, delta, strict=True):
             step = self.block or features.shape[2]
-            frames = video.split(step, dim=1)
+            frames = video.transpose(0, 1).split(step)
             blocks = [self._assign(part) for part in similarities.split(step)]
-            sampled = [bins.aggregate(part, 1) for bins, part in zip(blocks, frames, strict=True)]
-            videos.append(torch.cat(sampled, dim=1).unsqueeze(0))
+            sampled = [bins.aggregate(part) for bins, part in zip(blocks, frames, strict=True)]
+            joined = sampled[0] if len(sampled) == 1 else torch.cat(sampled)
+            videos.append(joined.transpose(0, 1).unsqueeze(0))
             if need_attention:
                 maps.append(torch.block_diag(*(bins.matrix() for bins in blocks)))  # type: ignore[no-untyped-call]
         return Compressed(Ragged(tuple(videos)), tuple(maps) if need_attention else None)
