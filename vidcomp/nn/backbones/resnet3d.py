@@ -9,20 +9,16 @@ from __future__ import annotations
 from torch import nn
 
 from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec
-from vidcomp.nn.backbones.bottleneck import (
-    KINETICS_MEAN,
-    KINETICS_STD,
-    PooledClassifier,
-    bottleneck_stage,
-    residual_stem,
-)
+from vidcomp.nn.backbones.residual import Classifier, bottleneck_stage, stem
 
-# Inner and outer channels, temporal kernel and spatial stride of each stage (table A.1).
-_STAGES = {"res2": (8, 32, 3, 1), "res3": (64, 256, 1, 2), "res4": (128, 512, 1, 2), "res5": (256, 1024, 3, 2)}
+# Width of the bottlenecks, temporal kernel and spatial stride of each stage (table A.1).
+_STAGES = {"res2": (8, 3, 1), "res3": (64, 1, 2), "res4": (128, 1, 2), "res5": (256, 3, 2)}
 _STEM_CHANNELS = 8
 _STEM_KERNEL = 5
 
-SPEC = BackboneSpec(clip_frames=32, stride=2, short_side=256, crop=256, mean=KINETICS_MEAN, std=KINETICS_STD)
+SPEC = BackboneSpec(
+    clip_frames=32, stride=2, short_side=256, crop=256, mean=(0.45, 0.45, 0.45), std=(0.225, 0.225, 0.225)
+)
 
 
 def resnet3d_18(classes: int = 400, dropout: float = 0.5) -> Backbone:
@@ -39,10 +35,10 @@ def resnet3d_50(classes: int = 400, dropout: float = 0.5) -> Backbone:
 
 
 def _resnet3d(depths: tuple[int, ...], classes: int, dropout: float) -> Backbone:
-    stages: dict[str, nn.Module] = {"stem": residual_stem(_STEM_CHANNELS, _STEM_KERNEL)}
+    stages: dict[str, nn.Module] = {"stem": stem(_STEM_KERNEL, channels=_STEM_CHANNELS)}
     channels = _STEM_CHANNELS
-    for (name, (inner, outputs, kernel, stride)), depth in zip(_STAGES.items(), depths, strict=True):
-        stages[name] = bottleneck_stage(channels, inner, outputs, depth, kernel, stride)
-        channels = outputs
-    stages[CLASSIFIER] = PooledClassifier(channels, classes, dropout)
+    for (name, (width, kernel, stride)), depth in zip(_STAGES.items(), depths, strict=True):
+        stages[name] = bottleneck_stage(channels, width, [kernel] * depth, stride)
+        channels = 4 * width
+    stages[CLASSIFIER] = Classifier(channels, classes, dropout)
     return Backbone(stages, SPEC)

@@ -15,15 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec
-from vidcomp.nn.backbones.bottleneck import KINETICS_MEAN, KINETICS_STD, bottleneck_stage, residual_stem
+from vidcomp.nn.backbones.residual import BLOCKS_BY_DEPTH, ConvBN, bottleneck_stage, stem
 
-# Inner and outer channels of the slow pathway, its temporal kernel, spatial stride and depth (R50).
-_STAGES = {
-    "res2": (64, 256, 1, 1, 3),
-    "res3": (128, 512, 1, 2, 4),
-    "res4": (256, 1024, 3, 2, 6),
-    "res5": (512, 2048, 3, 2, 3),
-}
+# Width of the slow pathway's bottlenecks, its temporal kernel and the spatial stride of each stage.
+_STAGES = {"res2": (64, 1, 1), "res3": (128, 1, 2), "res4": (256, 3, 2), "res5": (512, 3, 2)}
 _SLOW_STEM_CHANNELS = 64
 # The fast pathway has 1/β of the slow one's channels, and temporal kernels throughout.
 _INVERSE_BETA = 8
@@ -32,7 +27,9 @@ _FAST_KERNEL = 3
 # The lateral convolution doubles the fast pathway's channels.
 _LATERAL_RATIO = 2
 
-SPEC = BackboneSpec(clip_frames=32, stride=2, short_side=256, crop=256, mean=KINETICS_MEAN, std=KINETICS_STD)
+SPEC = BackboneSpec(
+    clip_frames=32, stride=2, short_side=256, crop=256, mean=(0.45, 0.45, 0.45), std=(0.225, 0.225, 0.225)
+)
 
 Pathways = tuple[Tensor, Tensor]
 
@@ -42,16 +39,12 @@ class Lateral(nn.Module):
 
     def __init__(self, fast_channels: int, alpha: int, kernel: int) -> None:
         super().__init__()
-        outputs = fast_channels * _LATERAL_RATIO
-        self.convolution = nn.Conv3d(
-            fast_channels, outputs, (kernel, 1, 1), stride=(alpha, 1, 1), padding=(kernel // 2, 0, 0), bias=False
-        )
-        self.norm = nn.BatchNorm3d(outputs)
+        self.convolution = ConvBN(fast_channels, fast_channels * _LATERAL_RATIO, (kernel, 1, 1), (alpha, 1, 1))
 
     def forward(self, pathways: Pathways) -> Pathways:
         """Map (slow, fast) to (slow with the lateral's channels, fast); the shorter is zero-padded in time."""
         slow, fast = pathways
-        lateral = F.relu(self.norm(self.convolution(fast)))
+        lateral = self.convolution(fast)
         frames = max(slow.shape[2], lateral.shape[2])
         return torch.cat([_pad_frames(slow, frames), _pad_frames(lateral, frames)], dim=1), fast
 
@@ -124,18 +117,19 @@ def _slowfast(alpha: int, lateral_kernel: int, classes: int, dropout: float) -> 
     fast = slow // _INVERSE_BETA
     stages: dict[str, nn.Module] = {
         "stem": PathwayStem(
-            residual_stem(slow, 1),
-            residual_stem(fast, _FAST_STEM_KERNEL),
+            stem(1, channels=slow),
+            stem(_FAST_STEM_KERNEL, channels=fast),
             Lateral(fast, alpha, lateral_kernel),
             alpha,
         )
     }
-    for name, (inner, outputs, kernel, stride, depth) in _STAGES.items():
+    for (name, (width, kernel, stride)), depth in zip(_STAGES.items(), BLOCKS_BY_DEPTH[50], strict=True):
+        fast_width = width // _INVERSE_BETA
         stages[name] = PathwayStage(
-            bottleneck_stage(slow + fast * _LATERAL_RATIO, inner, outputs, depth, kernel, stride),
-            bottleneck_stage(fast, inner // _INVERSE_BETA, outputs // _INVERSE_BETA, depth, _FAST_KERNEL, stride),
-            None if name == "res5" else Lateral(outputs // _INVERSE_BETA, alpha, lateral_kernel),
+            bottleneck_stage(slow + fast * _LATERAL_RATIO, width, [kernel] * depth, stride),
+            bottleneck_stage(fast, fast_width, [_FAST_KERNEL] * depth, stride),
+            None if name == "res5" else Lateral(4 * fast_width, alpha, lateral_kernel),
         )
-        slow, fast = outputs, outputs // _INVERSE_BETA
+        slow, fast = 4 * width, 4 * fast_width
     stages[CLASSIFIER] = PathwayClassifier(slow + fast, classes, dropout)
     return Backbone(stages, SPEC)

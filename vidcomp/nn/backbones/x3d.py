@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec
-from vidcomp.nn.backbones.bottleneck import KINETICS_MEAN, KINETICS_STD
+from vidcomp.nn.backbones.residual import ConvBN
 
 # Channels and blocks of the network that X3D expands, by stage; every stage halves height and width.
 _STAGES = {"res2": (12, 1), "res3": (24, 2), "res4": (48, 5), "res5": (96, 3)}
@@ -76,26 +76,21 @@ class X3DBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int, squeeze: bool) -> None:
         super().__init__()
         inner = int(_EXPANSION * outputs)
-        spatial = (1, stride, stride)
-        self.expand = nn.Conv3d(inputs, inner, 1, bias=False)
-        self.expand_bn = nn.BatchNorm3d(inner)
-        self.depthwise = nn.Conv3d(inner, inner, 3, stride=spatial, padding=1, groups=inner, bias=False)
-        self.depthwise_bn = nn.BatchNorm3d(inner)
+        strides = (1, stride, stride)
+        self.expand = ConvBN(inputs, inner)
+        self.depthwise = ConvBN(inner, inner, (3, 3, 3), strides, groups=inner, relu=False)
         self.squeeze: nn.Module = SqueezeExcitation(inner) if squeeze else nn.Identity()
-        self.project = nn.Conv3d(inner, outputs, 1, bias=False)
-        self.project_bn = nn.BatchNorm3d(outputs)
+        self.project = ConvBN(inner, outputs, relu=False)
         self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(nn.Conv3d(inputs, outputs, 1, stride=spatial, bias=False))
-            if inputs != outputs:
-                self.shortcut.append(nn.BatchNorm3d(outputs))
+        if inputs != outputs:
+            self.shortcut = ConvBN(inputs, outputs, stride=strides, relu=False)
+        elif stride != 1:
+            self.shortcut = nn.Conv3d(inputs, outputs, 1, stride=strides, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, C, T, H, W) to (N, C', T, H/stride, W/stride)."""
-        out = F.relu(self.expand_bn(self.expand(features)))
-        out = F.silu(self.squeeze(self.depthwise_bn(self.depthwise(out))))
-        out = self.project_bn(self.project(out)) + self.shortcut(features)
-        return F.relu(out)
+        out = F.silu(self.squeeze(self.depthwise(self.expand(features))))
+        return F.relu(self.project(out) + self.shortcut(features))
 
 
 class X3DStem(nn.Module):
@@ -104,14 +99,12 @@ class X3DStem(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.spatial = nn.Conv3d(3, channels, (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1), bias=False)
-        self.temporal = nn.Conv3d(
-            channels, channels, (_STEM_KERNEL, 1, 1), padding=(_STEM_KERNEL // 2, 0, 0), groups=channels, bias=False
-        )
-        self.temporal_bn = nn.BatchNorm3d(channels)
+        self.temporal = ConvBN(channels, channels, (_STEM_KERNEL, 1, 1), groups=channels)
 
     def forward(self, clip: Tensor) -> Tensor:
         """Map (N, 3, T, H, W) to (N, C, T, H/2, W/2)."""
-        return F.relu(self.temporal_bn(self.temporal(self.spatial(clip))))
+        features: Tensor = self.temporal(self.spatial(clip))
+        return features
 
 
 class X3DClassifier(nn.Module):
@@ -120,15 +113,14 @@ class X3DClassifier(nn.Module):
     def __init__(self, inputs: int, classes: int, dropout: float) -> None:
         super().__init__()
         inner = int(_EXPANSION * inputs)
-        self.expand = nn.Conv3d(inputs, inner, 1, bias=False)
-        self.expand_bn = nn.BatchNorm3d(inner)
+        self.expand = ConvBN(inputs, inner)
         self.widen = nn.Conv3d(inner, _HEAD_FEATURES, 1, bias=False)
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(_HEAD_FEATURES, classes)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, C, T, H, W) to logits (N, classes)."""
-        pooled = F.relu(self.expand_bn(self.expand(features))).mean(dim=(2, 3, 4), keepdim=True)
+        pooled = self.expand(features).mean(dim=(2, 3, 4), keepdim=True)
         logits: Tensor = self.linear(self.dropout(F.relu(self.widen(pooled)).flatten(1)))
         return logits
 
@@ -160,8 +152,8 @@ def x3d(size: str, classes: int = 400, dropout: float = 0.5) -> Backbone:
         stride=expansion.stride,
         short_side=expansion.short_side,
         crop=expansion.crop,
-        mean=KINETICS_MEAN,
-        std=KINETICS_STD,
+        mean=(0.45, 0.45, 0.45),
+        std=(0.225, 0.225, 0.225),
     )
     return Backbone(stages, spec)
 

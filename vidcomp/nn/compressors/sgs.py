@@ -125,7 +125,7 @@ class SGS(Compressor):
             joined = sampled[0] if len(sampled) == 1 else torch.cat(sampled)
             videos.append(joined.transpose(0, 1).unsqueeze(0))
             if need_attention:
-                maps.append(torch.block_diag(*(bins.matrix() for bins in blocks)))  # type: ignore[no-untyped-call]
+                maps.append(torch.block_diag(*(bins.matrix() for bins in blocks)))
         return Compressed(Ragged(tuple(videos)), tuple(maps) if need_attention else None)
 
     def _assign(self, delta: Tensor) -> BinAssignment:
