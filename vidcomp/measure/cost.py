@@ -50,9 +50,7 @@ def parameters(network: CompressedModel, *, batch_norm: bool = True) -> Parts:
     return Parts(count([network.head]), count(network.compressors), count(list(network.segments)[1:]))
 
 
-def gmacs(
-    network: CompressedModel, frames: int, height: int, width: int, *, active_bins: Sequence[int] = ()
-) -> Parts:
+def gmacs(network: CompressedModel, frames: int, height: int, width: int, *, active_bins: Sequence[int] = ()) -> Parts:
     """Count the GMACs of one pass of ``frames`` frames (those entering the network) of height × width pixels.
 
     The network must have been built under ``torch.device("meta")``, so that nothing is computed.
