@@ -16,7 +16,12 @@ Attention: TypeAlias = Tensor | tuple[Tensor, ...]
 
 
 class FeaturesError(ValueError):
-    """Features that no compressor can work on: NaN or infinite values, or no frame at all."""
+    """Features that no compressor can work on: NaN or infinite values, or no frame at all.
+
+    ``kind`` is the stable short name of the failure in results.
+    """
+
+    kind = "bad_features"
 
 
 @dataclass(frozen=True)
