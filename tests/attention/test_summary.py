@@ -37,3 +37,12 @@ def test_what_is_no_distribution_is_refused(row: list[float]) -> None:
 def test_a_map_needs_a_time_for_each_frame() -> None:
     with pytest.raises(ValueError, match="needs T timestamps"):
         AttentionMap("sfc", np.ones((2, 3), np.float32), np.zeros(2))
+
+
+def test_a_compressor_that_groups_frames_names_them() -> None:
+    weights = np.array([[0.5, 0, 1e-6], [0, 1, 0]], np.float32)
+    seconds = np.arange(3, dtype=np.float64)
+    answer = summarise(AttentionMap("sgs", weights, seconds)).as_dict()
+    assert (answer["active_bins"], answer["bins"]) == (2, [[0, 2], [1]])
+    answer = summarise(AttentionMap("sfc", weights, seconds)).as_dict()
+    assert (answer["active_bins"], answer["bins"]) == (None, None)

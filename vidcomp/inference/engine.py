@@ -12,6 +12,7 @@ import numpy as np
 from vidcomp.inference.prediction import Failure, FrameCounts, Label, Prediction, Timing
 from vidcomp.inference.runner import Runner, choose_device
 from vidcomp.inference.strategies import Outcome, Strategy, UniformClips, WholeVideo
+from vidcomp.nn.compressors import FeaturesError
 from vidcomp.video import DecodeOptions, DecodeWorker, Frames, IsolatedReader, VideoError
 from vidcomp.zoo.build import LoadedModel
 
@@ -66,7 +67,7 @@ class Classifier:
         started = time.perf_counter()
         try:
             return self._classify(path)
-        except VideoError as error:
+        except (VideoError, FeaturesError) as error:
             spent = time.perf_counter() - started
             return Prediction(
                 path,

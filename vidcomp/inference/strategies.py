@@ -172,12 +172,13 @@ def _gather(chunks: Iterable[Frames]) -> tuple[NDArray[np.uint8], NDArray[np.int
 
 def _attention(runner: Runner, output: ModelOutput, seconds: NDArray[np.float64]) -> AttentionMap | None:
     """The first compressor's map, with the time of each of its input frames."""
-    weights = output.attention[0]
-    if weights is None:
+    attention = output.attention[0]
+    if attention is None:
         return None
+    weights = attention[0].float().cpu().numpy()
     stride = runner.network.temporal_strides[0]
     compressor = runner.network.compressors[0]
-    return AttentionMap(str(compressor.kind), weights[0].float().cpu().numpy(), seconds[::stride][: weights.shape[2]])
+    return AttentionMap(str(compressor.kind), weights, seconds[::stride][: weights.shape[1]])
 
 
 def _numbers(values: torch.Tensor) -> NDArray[np.float64]:

@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vidcomp.attention.summary import GROUPING
 from vidcomp.inference.engine import Classifier
 from vidcomp.inference.prediction import Passes, Prediction
 from vidcomp.measure.cost import gmacs
+from vidcomp.measure.resolution import TemporalResolution, temporal_resolution
 from vidcomp.video import find_videos
 from vidcomp.zoo.build import build_network
 from vidcomp.zoo.manifest import Manifest
@@ -31,8 +33,9 @@ class Evaluation:
     """Accuracy over the videos that could be read; shares are of 1.
 
     ``confusion`` (classes, classes) counts videos by true (row) and predicted (column) class. ``calibration_error`` is
-    the expected calibration error over 15 equal bins of the best label's probability. ``failed`` are those without
-    labels.
+    the expected calibration error over 15 equal bins of the best label's probability. ``gmacs_mean`` counts each
+    video at its own number of active bins. ``failed`` are those without labels, ``resolution`` how many bins the others
+    kept, ``None`` where the model's first compressor does not group frames.
     """
 
     strategy: str
@@ -42,6 +45,7 @@ class Evaluation:
     calibration_error: float
     gmacs_mean: float
     failed: tuple[Prediction, ...]
+    resolution: TemporalResolution | None = None
 
     @property
     def videos(self) -> int:
@@ -70,6 +74,7 @@ class Evaluation:
             "per_class": self.per_class,
             "calibration_error": self.calibration_error,
             "gmacs_mean": self.gmacs_mean,
+            "active_bins": None if self.resolution is None else self.resolution.as_dict(),
         }
 
 
@@ -100,6 +105,7 @@ def evaluate(
     right: list[bool] = []
     in_top5, spent = 0, 0.0
     failed: list[Prediction] = []
+    resolutions: list[tuple[str, int]] = []
     strategy = ""
     for path, wanted in videos:
         prediction = classifier.classify(path)
@@ -113,11 +119,27 @@ def evaluate(
         sure.append(best.probability)
         right.append(best.index == wanted)
         in_top5 += any(label.index == wanted for label in prediction.labels[:5])
-        spent += cost(prediction.passes)
+        kept = active_bins(prediction)
+        if kept is not None:
+            resolutions.append((labels[wanted], kept))
+        spent += cost(prediction.passes, kept)
     count = max(1, len(right))
     return Evaluation(
-        strategy, labels, confusion, in_top5 / count, calibration_error(sure, right), spent / count, tuple(failed)
+        strategy,
+        labels,
+        confusion,
+        in_top5 / count,
+        calibration_error(sure, right),
+        spent / count,
+        tuple(failed),
+        temporal_resolution(resolutions) if resolutions else None,
     )
+
+
+def active_bins(prediction: Prediction) -> int | None:
+    """Frames that a compressor which groups them (SGS) kept of the video; ``None`` where there is none."""
+    attention = prediction.attention
+    return len(attention.weights) if attention is not None and attention.compressor in GROUPING else None
 
 
 def calibration_error(probabilities: Sequence[float], right: Sequence[bool]) -> float:
@@ -133,13 +155,14 @@ def _gap(sure: NDArray[np.float64], hits: NDArray[np.float64]) -> float:
     return float(abs(sure.sum() - hits.sum()))
 
 
-def _pass_costs(manifest: Manifest) -> Callable[[Passes], float]:
-    """A function that gives the GMACs of a video's passes; equal shapes are counted once."""
+def _pass_costs(manifest: Manifest) -> Callable[[Passes, int | None], float]:
+    """A function that gives the GMACs of a video's passes at its own active bins; equal ones are counted once."""
     with torch.device("meta"):
         network = build_network(manifest).eval()
 
     @lru_cache(maxsize=1024)
-    def cost(passes: Passes) -> float:
-        return passes.count * gmacs(network, passes.frames, passes.height, passes.width).total
+    def cost(passes: Passes, kept: int | None) -> float:
+        at = () if kept is None else (kept,)
+        return passes.count * gmacs(network, passes.frames, passes.height, passes.width, active_bins=at).total
 
     return cost

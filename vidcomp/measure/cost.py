@@ -5,14 +5,15 @@ The papers' "FLOPs" are multiply-accumulates; a GMAC here is one of their GFLOPs
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vidcomp.nn.compressed_model import CompressedModel
+from vidcomp.nn.compressors import Features, Ragged
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,26 @@ def parameters(network: CompressedModel, *, batch_norm: bool = True) -> Parts:
     return Parts(count([network.head]), count(network.compressors), count(list(network.segments)[1:]))
 
 
-def gmacs(network: CompressedModel, frames: int, height: int, width: int) -> Parts:
+def gmacs(network: CompressedModel, frames: int, height: int, width: int, *, active_bins: Sequence[int] = ()) -> Parts:
     """Count the GMACs of one pass of ``frames`` frames (those entering the network) of height × width pixels.
 
     The network must have been built under ``torch.device("meta")``, so that nothing is computed.
+
+    Args:
+        network: the model.
+        frames: frames entering the network.
+        height: of a frame, in pixels.
+        width: of a frame, in pixels.
+        active_bins: how many frames a video kept at each adaptive compressor (SGS), in the network's order; where
+            absent, all that it could keep. In a network of several pathways this is the last pathway's number, and
+            the others keep the same share of their frames.
+
+    Raises:
+        ValueError: ``active_bins`` has more numbers than there are adaptive compressors, or one is out of range.
     """
+    kept = list(active_bins)
     with torch.device("meta"), torch.inference_mode():
-        features = torch.empty(1, 3, frames, height, width)
+        features: Features = torch.empty(1, 3, frames, height, width)
         counts = {"head": 0.0, "compressor": 0.0, "tail": 0.0}
         for index, segment in enumerate(network.segments):
             with FlopCounterMode(display=False) as counter:
@@ -63,6 +77,25 @@ def gmacs(network: CompressedModel, frames: int, height: int, width: int) -> Par
             counts["tail" if index else "head"] += counter.get_total_flops() / 2e9
             if index < len(network.compressors):
                 with FlopCounterMode(display=False) as counter:
-                    features = network.compressors[index](features).features
+                    compressed = network.compressors[index](features).features
                 counts["compressor"] += counter.get_total_flops() / 2e9
+                if isinstance(compressed, Ragged):
+                    compressed = compressed.videos[0]
+                    if kept:
+                        compressed = _keep_frames(compressed, kept.pop(0))
+                features = compressed
+    if kept:
+        raise ValueError(f"active_bins has {len(kept)} numbers more than the model has adaptive compressors")
     return Parts(**counts)
+
+
+def _keep_frames(features: Features, frames: int) -> Features:
+    """Shorten one video's features to ``frames`` frames, or its pathways to the same share of theirs."""
+    if isinstance(features, Tensor):
+        if not 1 <= frames <= features.shape[2]:
+            raise ValueError(f"active bins must lie between 1 and {features.shape[2]}, not {frames}")
+        return features[:, :, :frames]
+    most = features[-1].shape[2]
+    if not 1 <= frames <= most:
+        raise ValueError(f"active bins must lie between 1 and {most}, not {frames}")
+    return tuple(part[:, :, : max(1, round(part.shape[2] * frames / most))] for part in features)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from vidcomp.nn.backbones.base import Backbone
-from vidcomp.nn.compressors.base import Compressor
+from vidcomp.nn.buckets import Bucket, CompressedBucket, join_attention, join_logits, regroup, whole_batch
+from vidcomp.nn.compressors.base import Attention, Compressor, Features
 from vidcomp.nn.temporal_field import TemporalField, run_in_chunks, temporal_field
 
 
@@ -24,16 +25,24 @@ class Insertion:
 
 @dataclass(frozen=True)
 class ModelOutput:
-    """Logits (N, classes), and one attention map (N, T', T) or ``None`` for each compressor, in the network's order."""
+    """Logits (N, classes), and for each compressor, in the network's order, its attention or ``None``.
+
+    An attention is one tensor (N, T', T), or N maps (T', T) where T' differs from video to video; either way its n-th
+    element is the map of video n.
+    """
 
     logits: Tensor
-    attention: tuple[Tensor | None, ...]
+    attention: tuple[Attention | None, ...]
 
 
 class CompressedModel(nn.Module):
     """A backbone with one or more compressors inserted (the identity, where nothing is to be compressed).
 
     The head is what stands before the first compressor, the tail what stands after the last.
+
+    Behind a compressor whose output's length is the video's own (SGS), videos of the same length run together and
+    nothing is padded. In training mode a BatchNorm there takes its statistics from each such bucket by itself; keep
+    it in evaluation mode where buckets are small.
     """
 
     def __init__(self, backbone: Backbone, insertions: Sequence[Insertion]) -> None:
@@ -84,11 +93,15 @@ class CompressedModel(nn.Module):
             raise ValueError("a video needs at least one frame")
         return torch.cat(pieces, dim=2)
 
-    def finish(self, features: Tensor, *, need_attention: bool = False) -> ModelOutput:
-        """Run everything after the head on its features (N, C, T, H, W)."""
-        attention: list[Tensor | None] = []
+    def finish(self, features: Features, *, need_attention: bool = False) -> ModelOutput:
+        """Run everything after the head on its features (N, C, T, H, W), or on one such tensor a pathway."""
+        attention: list[Attention | None] = []
+        buckets = [whole_batch(features)]
         for compressor, segment in zip(self.compressors, list(self.segments)[1:], strict=True):
-            compressed = compressor(features, need_attention=need_attention)
-            attention.append(compressed.attention)
-            features = segment(compressed.features)
-        return ModelOutput(features, tuple(attention))
+            compressed = [
+                CompressedBucket(bucket.videos, compressor(bucket.features, need_attention=need_attention))
+                for bucket in buckets
+            ]
+            attention.append(join_attention(compressed))
+            buckets = [Bucket(bucket.videos, segment(bucket.features)) for bucket in regroup(compressed)]
+        return ModelOutput(join_logits(buckets), tuple(attention))

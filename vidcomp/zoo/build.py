@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vidcomp.nn.backbones import BACKBONES, Backbone, BackboneSpec, CutError
 from vidcomp.nn.compressed_model import CompressedModel, Insertion
-from vidcomp.nn.compressors import COMPRESSORS, Compressor
+from vidcomp.nn.compressors import COMPRESSORS, Compressor, Features
 from vidcomp.zoo import weights
 from vidcomp.zoo.download import Progress
 from vidcomp.zoo.errors import ManifestError, WeightsError
@@ -139,19 +139,22 @@ def _build_backbone(manifest: Manifest) -> Backbone:
     return backbone
 
 
-def _channels_at(manifest: Manifest, cuts: Sequence[str]) -> list[int]:
-    """Channels of the features at each cut, read off a pass that allocates nothing."""
+def _channels_at(manifest: Manifest, cuts: Sequence[str]) -> list[int | tuple[int, ...]]:
+    """Channels of the features (or of each pathway's) at each cut, read off a pass that allocates nothing."""
     with torch.device("meta"):
-        features = torch.empty(_PROBE)
+        features: Features = torch.empty(_PROBE)
         segments = _build_backbone(manifest).eval().split(cuts)[:-1]
-        channels = []
+        channels: list[int | tuple[int, ...]] = []
         for segment in segments:
             features = segment(features)
-            channels.append(features.shape[1])
+            if isinstance(features, tuple):
+                channels.append(tuple(part.shape[1] for part in features))
+            else:
+                channels.append(features.shape[1])
     return channels
 
 
-def _build_compressor(manifest: Manifest, section: CompressorSection, channels: int) -> Compressor:
+def _build_compressor(manifest: Manifest, section: CompressorSection, channels: int | tuple[int, ...]) -> Compressor:
     builder = COMPRESSORS.get(section.kind)
     if builder is None:
         raise ManifestError(

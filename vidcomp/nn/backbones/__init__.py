@@ -8,9 +8,12 @@ from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec, CutErr
 from vidcomp.nn.backbones.i3d import i3d_r50
 from vidcomp.nn.backbones.lite0_slow import lite0_slow
 from vidcomp.nn.backbones.r2plus1d import r2plus1d_34, r2plus1d_50, r2plus1d_152, r2plus1d_r50
+from vidcomp.nn.backbones.resnet3d import resnet3d_18, resnet3d_50
 from vidcomp.nn.backbones.slow import slow_r50
+from vidcomp.nn.backbones.slowfast import slowfast_4x16_r50, slowfast_8x8_r50
 from vidcomp.nn.backbones.torchvision_video import mc3_18, r2plus1d_18, r3d_18, s3d
 from vidcomp.nn.backbones.tpn import tpn_r50
+from vidcomp.nn.backbones.x3d import x3d_l, x3d_m, x3d_s, x3d_xl, x3d_xs
 
 # Each builder takes the number of classes and the manifest's options.
 BACKBONES: dict[str, Callable[..., Backbone]] = {
@@ -23,9 +26,18 @@ BACKBONES: dict[str, Callable[..., Backbone]] = {
     "r2plus1d_152": r2plus1d_152,
     "r2plus1d_r50": r2plus1d_r50,
     "r3d_18": r3d_18,
+    "resnet3d_18": resnet3d_18,
+    "resnet3d_50": resnet3d_50,
     "s3d": s3d,
     "slow_r50": slow_r50,
+    "slowfast_4x16_r50": slowfast_4x16_r50,
+    "slowfast_8x8_r50": slowfast_8x8_r50,
     "tpn_r50": tpn_r50,
+    "x3d_l": x3d_l,
+    "x3d_m": x3d_m,
+    "x3d_s": x3d_s,
+    "x3d_xl": x3d_xl,
+    "x3d_xs": x3d_xs,
 }
 
 __all__ = ["BACKBONES", "CLASSIFIER", "Backbone", "BackboneSpec", "CutError"]

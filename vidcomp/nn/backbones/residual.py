@@ -81,13 +81,13 @@ def bottleneck_stage(inputs: int, width: int, temporal_kernels: Sequence[int], s
     return nn.Sequential(*blocks)
 
 
-def stem(temporal_kernel: int, *, conv_stride: int = 1, pool_stride: int = 1) -> nn.Sequential:
-    """A t×7×7 convolution to 64 channels and a 1×3×3 max pool, each halving height and width.
+def stem(temporal_kernel: int, *, channels: int = 64, conv_stride: int = 1, pool_stride: int = 1) -> nn.Sequential:
+    """A t×7×7 convolution to ``channels`` channels and a 1×3×3 max pool, each halving height and width.
 
     ``conv_stride`` and ``pool_stride`` are their strides in time.
     """
     layers = nn.Sequential()
-    layers.add_module("conv", ConvBN(3, 64, (temporal_kernel, 7, 7), (conv_stride, 2, 2)))
+    layers.add_module("conv", ConvBN(3, channels, (temporal_kernel, 7, 7), (conv_stride, 2, 2)))
     layers.add_module("pool", nn.MaxPool3d((1, 3, 3), (pool_stride, 2, 2), (0, 1, 1)))
     return layers
 

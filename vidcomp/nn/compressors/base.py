@@ -4,20 +4,44 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from torch import Tensor, nn
+
+# A batch of features (N, C, T, H, W); in a network of several pathways, one such tensor a pathway.
+Features: TypeAlias = Tensor | tuple[Tensor, ...]
+
+# For every output frame, its weights over the input frames: (N, T', T), or N maps (T', T) whose T' differ.
+Attention: TypeAlias = Tensor | tuple[Tensor, ...]
+
+
+class FeaturesError(ValueError):
+    """Features that no compressor can work on: NaN or infinite values, or no frame at all.
+
+    ``kind`` is the stable short name of the failure in results.
+    """
+
+    kind = "bad_features"
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """A batch whose videos differ in length: each of the N videos as a batch of one, in the order they came."""
+
+    videos: tuple[Features, ...]
 
 
 @dataclass(frozen=True)
 class Compressed:
     """What a compressor made of a batch of N videos.
 
-    ``features`` has shape (N, C, T', H, W). ``attention`` has shape (N, T', T): for every output frame, its weights
-    over the input frames; ``None`` where output frame t simply is input frame t, or where nobody asked for it.
+    ``features`` has shape (N, C, T', H, W), or is :class:`Ragged` where T' may differ from video to video.
+    ``attention`` holds for every output frame its weights over the input frames, (N, T', T) or N maps (T', T); it is
+    ``None`` where output frame t simply is input frame t, or where nobody asked for it.
     """
 
-    features: Tensor
-    attention: Tensor | None = None
+    features: Features | Ragged
+    attention: Attention | None = None
 
 
 class Compressor(nn.Module, ABC):
@@ -32,5 +56,6 @@ class Compressor(nn.Module, ABC):
     def forward(self, features: Tensor, *, need_attention: bool = False) -> Compressed:
         """Compress features (N, C, T, H, W) to (N, C, T', H, W) with 1 ≤ T' ≤ T.
 
+        A compressor for networks of several pathways takes a tuple of such features instead.
         With ``need_attention`` the result carries the weights; without, a compressor may skip making them.
         """

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from vidcomp.nn.compressors.base import Compressed, Compressor
+from vidcomp.nn.compressors.base import Compressed, Compressor, Features
 
 
 class Identity(Compressor):
@@ -12,6 +10,6 @@ class Identity(Compressor):
 
     kind = "identity"
 
-    def forward(self, features: Tensor, *, need_attention: bool = False) -> Compressed:
-        """Return ``features`` (N, C, T, H, W) themselves; there is no attention to report."""
+    def forward(self, features: Features, *, need_attention: bool = False) -> Compressed:
+        """Return ``features`` (N, C, T, H, W), or pathways of them, as they are; there is no attention to report."""
         return Compressed(features)

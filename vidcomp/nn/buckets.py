@@ -1,0 +1,77 @@
+"""Videos of unequal length in one batch: those of the same length run together, and the batch's order is kept.
+
+Nothing is padded, so no zeros enter a convolution or a pool, and a video's result does not depend on its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vidcomp.nn.compressors.base import Attention, Compressed, Features, Ragged
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Features of videos of one length, and which of the batch they are."""
+
+    videos: tuple[int, ...]
+    features: Features
+
+
+@dataclass(frozen=True)
+class CompressedBucket:
+    """What a compressor made of a bucket."""
+
+    videos: tuple[int, ...]
+    result: Compressed
+
+
+def whole_batch(features: Features) -> Bucket:
+    """The features of a batch in which no length differs yet, as one bucket."""
+    first = features if isinstance(features, Tensor) else features[0]
+    return Bucket(tuple(range(len(first))), features)
+
+
+def regroup(compressed: Sequence[CompressedBucket]) -> list[Bucket]:
+    """Form the next segment's buckets: videos of equal shape together, in the order of their first video."""
+    buckets: list[Bucket] = []
+    ragged: dict[tuple[torch.Size, ...], list[tuple[int, tuple[Tensor, ...]]]] = {}
+    single_pathway = True
+    for bucket in compressed:
+        features = bucket.result.features
+        if not isinstance(features, Ragged):
+            buckets.append(Bucket(bucket.videos, features))
+            continue
+        for index, video in zip(bucket.videos, features.videos, strict=True):
+            single_pathway = isinstance(video, Tensor)
+            pathways = (video,) if isinstance(video, Tensor) else video
+            ragged.setdefault(tuple(p.shape for p in pathways), []).append((index, pathways))
+    for members in ragged.values():
+        joined = tuple(torch.cat(parts) for parts in zip(*(pathways for _, pathways in members), strict=True))
+        buckets.append(Bucket(tuple(index for index, _ in members), joined[0] if single_pathway else joined))
+    return buckets
+
+
+def join_logits(buckets: Sequence[Bucket]) -> Tensor:
+    """Logits (N, classes) in the batch's order."""
+    order = [index for bucket in buckets for index in bucket.videos]
+    joined = torch.cat([bucket.features for bucket in buckets if isinstance(bucket.features, Tensor)])
+    if order == sorted(order):
+        return joined
+    return joined[torch.tensor(order, device=joined.device).argsort()]
+
+
+def join_attention(compressed: Sequence[CompressedBucket]) -> Attention | None:
+    """Attention of the whole batch in its order: a tensor where one bucket held it all, one map a video otherwise."""
+    if len(compressed) == 1:
+        return compressed[0].result.attention
+    maps: dict[int, Tensor] = {}
+    for bucket in compressed:
+        if bucket.result.attention is None:
+            return None
+        maps.update(zip(bucket.videos, bucket.result.attention, strict=True))
+    return tuple(maps[index] for index in sorted(maps))
