@@ -94,7 +94,7 @@ def test_what_is_not_a_manifest_is_refused(tmp_path: Path, content: str, message
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ManifestError, match="unknown model 'nothing': choose one of .*r3d_18-sfc"):
+    with pytest.raises(ManifestError, match=r"unknown model 'nothing': choose one of .*r3d_18-sfc"):
         find_manifest("nothing")
     with pytest.raises(ManifestError, match="there is no such manifest"):
         find_manifest("nothing.yaml")

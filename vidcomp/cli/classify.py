@@ -20,13 +20,6 @@ if TYPE_CHECKING:
 _DEFAULT_MODEL = "ucf16-lite0"
 
 
-class CompressorChoice(str, Enum):
-    """What may be asked for with --compressor."""
-
-    SFC = "sfc"
-    NONE = "none"
-
-
 class DeviceChoice(str, Enum):
     """What may be asked for with --device."""
 
@@ -50,8 +43,11 @@ def classify(
         help="Video files, folders (searched recursively), globs, or - for a list of paths on standard input.",
     ),
     model: str = typer.Option(_DEFAULT_MODEL, "--model", help="A model's name, or the path of a YAML manifest."),
-    compressor: CompressorChoice | None = typer.Option(
-        None, "--compressor", help="The model's compressor, or none to pass the whole video through the tail."
+    compressor: str | None = typer.Option(
+        None,
+        "--compressor",
+        metavar="sfc|sgs|none",
+        help="The model's compressor (its default), or none to pass the whole video through the tail.",
     ),
     tau: float | None = typer.Option(None, "--tau", help="Compression ratio of SFC (at least 1)."),
     clips: int | None = typer.Option(

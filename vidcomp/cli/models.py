@@ -53,8 +53,9 @@ def list_models(output_format: ShowFormat = _FORMAT, debug: bool = _DEBUG) -> No
         from rich.table import Table
 
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        for heading in ("model", "compressors", "weights", "what it is"):
-            table.add_column(heading, overflow="fold")
+        for heading in ("model", "compressors", "weights"):
+            table.add_column(heading, no_wrap=True)
+        table.add_column("what it is", overflow="fold")
         for row in rows:
             table.add_row(str(row["name"]), " + ".join(row["compressors"]), str(row["weights"]), str(row["summary"]))
         Console().print(table)

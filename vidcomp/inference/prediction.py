@@ -19,7 +19,7 @@ class Label:
 
 @dataclass(frozen=True)
 class FrameCounts:
-    """Frames the decoder delivered, frames the model was given, frames the decoder had to make up; length in seconds."""
+    """Frames the decoder delivered, the network was given, and the decoder could not read right; length in seconds."""
 
     decoded: int
     used: int
