@@ -26,7 +26,7 @@ def test_list_names_the_embedded_model_and_where_its_weights_are() -> None:
     rows = {row["name"]: row for row in json.loads(run("list", "--format", "json").stdout)}
     assert rows["ucf16-lite0"]["weights"] == "ships"
     assert rows["ucf16-lite0"]["compressors"] == ["sfc@res3"]
-    assert rows["r3d_18-sfc"]["weights"] == "torchvision (backbone only)"
+    assert rows["r3d_18-sfc"]["weights"] == "backbone only"
     assert "ucf16-lite0" in run("list").stdout
 
 

@@ -53,11 +53,11 @@ def list_models(output_format: ShowFormat = _FORMAT, debug: bool = _DEBUG) -> No
         from rich.table import Table
 
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        for heading in ("model", "compressors", "weights"):
+        for heading in ("model", "weights"):
             table.add_column(heading, no_wrap=True)
         table.add_column("what it is", overflow="fold")
         for row in rows:
-            table.add_row(str(row["name"]), " + ".join(row["compressors"]), str(row["weights"]), str(row["summary"]))
+            table.add_row(str(row["name"]), str(row["weights"]), str(row["summary"]))
         Console().print(table)
 
 
@@ -150,7 +150,7 @@ def _weights_state(manifest: Manifest) -> str:
         return "none"
     where = "ships" if source.file else "torchvision" if source.torchvision else "download" if source.url else "local"
     trained = all(section.weights or section.kind == "identity" for section in manifest.compressors)
-    return where if trained else f"{where} (backbone only)"
+    return where if trained else "backbone only"
 
 
 def _print_description(description: dict[str, Any]) -> None:
