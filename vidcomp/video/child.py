@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from vidcomp.video.container import describe
 from vidcomp.video.errors import DecodeFailed, VideoError
-from vidcomp.video.frames import Frames
 from vidcomp.video.reader import DecodeOptions, Reader
 from vidcomp.video.sampling import Selection
 
@@ -75,13 +74,14 @@ def main() -> None:
         importlib.import_module("decord")
     commands: queue.Queue[Message] = queue.Queue()
     threading.Thread(target=_listen, args=(sys.stdin, commands), daemon=True).start()
+    ring = _Ring()
     _answer(answers, {"ready": True})
     while True:
         command = commands.get()
         if "stop" in command or "slot" in command:
             continue  # it crossed with the end of its video
         try:
-            reply = _probe(command) if "probe" in command else _decode(command, commands, answers)
+            reply = _probe(command) if "probe" in command else _decode(command, commands, answers, ring)
         except VideoError as error:
             reply = {"error": {"kind": error.kind, "reason": error.reason}}
         except MemoryError:
@@ -115,44 +115,54 @@ def _probe(command: Message) -> Message:
     return {"info": dataclasses.asdict(info)}
 
 
-def _decode(command: Message, commands: queue.Queue[Message], answers: IO[str]) -> Message:
+def _decode(command: Message, commands: queue.Queue[Message], answers: IO[str], ring: _Ring) -> Message:
     options = options_from_json(command["options"])
-    limit_s = command["limit_s"]
-    _limit(limit_s)
+    _limit(command["limit_s"])
     with Reader(command["decode"], options) as reader:
         _answer(answers, {"info": dataclasses.asdict(reader.info), "size": reader.size})
-        spent = 0.0
         try:
-            ring = _wait(commands)
-            limit_s = ring["limit_s"]
-            memory = shared_memory.SharedMemory(ring["memory"])
-            try:
-                capacity = options.frames_per_chunk(reader.size)
-                chunks = reader.chunks()
-                while True:
-                    slot = _wait(commands)["slot"]
-                    begun = time.monotonic()
-                    _limit(max(1.0, limit_s - spent))
-                    chunk = next(chunks, None)
-                    spent += time.monotonic() - begun
-                    if chunk is None:
-                        break
-                    offset = slot * ring["slot_bytes"]
-                    _fill(memory.buf, offset, capacity, reader.size, chunk)
-                    _answer(answers, {"slot": slot, "frames": len(chunk), "spent_s": spent})
-            finally:
-                memory.close()
+            spent_s = _serve(reader, options.frames_per_chunk(reader.size), commands, answers, ring)
         except Stopped:
             return {"stopped": True}
-        return {"report": dataclasses.asdict(reader.report), "spent_s": spent}
+        return {"report": dataclasses.asdict(reader.report), "spent_s": spent_s}
 
 
-def _fill(buffer: memoryview | None, offset: int, capacity: int, size: tuple[int, int], chunk: Frames) -> None:
-    assert buffer is not None  # it is, until the memory is closed
-    seconds, indices, pixels = slot_arrays(buffer, offset, capacity, size)
-    seconds[: len(chunk)] = chunk.seconds
-    indices[: len(chunk)] = chunk.indices
-    pixels[: len(chunk)] = chunk.pixels
+def _serve(reader: Reader, capacity: int, commands: queue.Queue[Message], answers: IO[str], ring: _Ring) -> float:
+    """Decode every chunk straight into a slot that the parent has freed. Returns the seconds that decoding took."""
+    given = _wait(commands)
+    buffer = ring.attach(given["memory"])
+    slots = [slot_arrays(buffer, n * given["slot_bytes"], capacity, reader.size) for n in range(given["slots"])]
+    free = 0
+    chunks = reader.chunks(lambda shape: slots[free][2])
+    spent_s = 0.0
+    while True:
+        free = _wait(commands)["slot"]
+        seconds, indices, _ = slots[free]
+        _limit(max(1.0, given["limit_s"] - spent_s))
+        begun = time.monotonic()
+        chunk = next(chunks, None)
+        spent_s += time.monotonic() - begun
+        if chunk is None:
+            return spent_s
+        seconds[: len(chunk)] = chunk.seconds
+        indices[: len(chunk)] = chunk.indices
+        _answer(answers, {"slot": free, "frames": len(chunk), "spent_s": spent_s})
+
+
+class _Ring:
+    """The parent's shared memory, kept from video to video while it stays the same."""
+
+    def __init__(self) -> None:
+        self._memory: shared_memory.SharedMemory | None = None
+
+    def attach(self, name: str) -> memoryview:
+        if self._memory is not None and self._memory.name != name:
+            self._memory.close()
+            self._memory = None
+        if self._memory is None:
+            self._memory = shared_memory.SharedMemory(name)
+        assert self._memory.buf is not None  # it is, until the memory is closed
+        return self._memory.buf
 
 
 def _wait(commands: queue.Queue[Message]) -> Message:

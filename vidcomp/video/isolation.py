@@ -219,7 +219,8 @@ class IsolatedReader:
             self.close()
             raise
         try:
-            self._tell({"memory": ring.name, "slot_bytes": one, "limit_s": _past(self._limit_s)})
+            given = {"memory": ring.name, "slots": _SLOTS, "slot_bytes": one, "limit_s": _past(self._limit_s)}
+            self._tell(given)
             for slot in range(_SLOTS):
                 self._tell({"slot": slot})
             while "slot" in (answer := self._ask()):

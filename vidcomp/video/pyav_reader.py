@@ -101,7 +101,10 @@ class PyAVReader:
             width, height = self.size if turns % 2 == 0 else self.size[::-1]
             # Bilinear, as the other backend: when it shrinks a picture, FFmpeg widens the filter to cover every pixel.
             scaled = reformatter.reformat(frame, width, height, "rgb24", interpolation="BILINEAR")
-            yield index, seconds, np.rot90(scaled.to_ndarray(), turns)
+            plane = scaled.planes[0]
+            # A view, not a copy: each line of the plane may end in padding.
+            lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[:height, : 3 * width]
+            yield index, seconds, np.rot90(lines.reshape(height, width, 3), turns)
             if selection.last == index:
                 return
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Literal, Protocol, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidcomp.video.container import MAX_PIXELS, check_pixels
 from vidcomp.video.decord_reader import DecordReader
@@ -132,8 +133,10 @@ class Reader:
             raise RuntimeError("the report is there once chunks() has ended")
         return self._report
 
-    def chunks(self) -> Iterator[Frames]:
+    def chunks(self, allocate: Callable[[tuple[int, ...]], NDArray[np.uint8]] | None = None) -> Iterator[Frames]:
         """The selected frames, at most `chunk_frames` at a time, fewer where pictures are large (8 MiB a chunk).
+
+        `allocate` gives the memory for a full chunk of a given shape (T, H, W, 3); by default each chunk has its own.
 
         Raises:
             VideoTruncated: the video ended before the first frame asked for.
@@ -146,7 +149,8 @@ class Reader:
         used = last = 0
         pictures = self._pictures()
         while batch := list(islice(pictures, 1)):
-            pixels = np.empty((capacity, height, width, 3), np.uint8)
+            shape = (capacity, height, width, 3)
+            pixels = np.empty(shape, np.uint8) if allocate is None else allocate(shape)
             indices: list[int] = []
             seconds: list[float] = []
             for index, second, picture in chain(batch, islice(pictures, capacity - 1)):
