@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vidcomp.nn.backbones import BACKBONES
 from vidcomp.nn.compressed_model import CompressedModel, Insertion
-from vidcomp.nn.compressors import build_sgs
+from vidcomp.nn.compressors import Identity, build_sgs
 
 STAGES = ["stem", "res2", "res3", "res4", "res5", "classifier"]
 
@@ -108,6 +108,16 @@ def test_a_video_gets_the_same_logits_alone_and_in_a_batch(family: str, block: t
         for index in range(len(clip)):
             alone = model(clip[index : index + 1])
             torch.testing.assert_close(together.logits[index], alone.logits[0], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("family", "cut"), [("x3d_xs", "stem"), ("x3d_xs", "res2"), ("slowfast_8x8_r50", "stem")])
+def test_the_head_in_chunks_is_the_head_in_one(family: str, cut: str) -> None:
+    torch.manual_seed(0)
+    model = CompressedModel(BACKBONES[family](classes=3), [Insertion(cut, Identity())]).eval()
+    clip = torch.randn(1, 3, 19, 32, 32)
+    with torch.inference_mode():
+        chunked = model.finish(model.encode(clip.split(5, dim=2))).logits
+        torch.testing.assert_close(chunked, model(clip).logits, atol=1e-5, rtol=1e-4)
 
 
 def test_slowfast_takes_any_number_of_frames() -> None:

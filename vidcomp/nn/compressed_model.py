@@ -75,23 +75,22 @@ class CompressedModel(nn.Module):
         """Run normalised clips (N, 3, T, H, W) from the first frame to the logits."""
         return self.finish(self.head(clip), need_attention=need_attention)
 
-    def encode(self, chunks: Iterable[Tensor]) -> Tensor:
+    def encode(self, chunks: Iterable[Tensor]) -> Features:
         """Run the head over consecutive chunks (N, 3, t, H, W) of one video and join the features in time.
 
         The result equals one pass over all frames (to rounding), whatever the chunks' lengths: windows overlap by as
         much as the head looks around itself. Memory is bounded by a chunk, that overlap and the features; only a head
-        that pools over the whole video needs all frames at once.
+        that pools over the whole video, or that has several pathways, needs all frames at once.
 
         Raises:
             ValueError: there is not a single frame.
         """
-        if self.head_field is None:
-            pieces = [self.head(torch.cat(list(chunks), dim=2))]
-        else:
-            pieces = list(run_in_chunks(self.head, self.head_field, chunks))
+        whole_video = self.head_field is None
+        pieces = list(chunks if self.head_field is None else run_in_chunks(self.head, self.head_field, chunks))
         if not pieces:
             raise ValueError("a video needs at least one frame")
-        return torch.cat(pieces, dim=2)
+        joined = torch.cat(pieces, dim=2)
+        return self.head(joined) if whole_video else joined
 
     def finish(self, features: Features, *, need_attention: bool = False) -> ModelOutput:
         """Run everything after the head on its features (N, C, T, H, W), or on one such tensor a pathway."""

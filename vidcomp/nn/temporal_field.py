@@ -89,10 +89,16 @@ def _search(network: nn.Module) -> TemporalField | None:
 
 
 def _probe(network: nn.Module, frames: int, side: int) -> TemporalField | None:
-    """Look for the field with clips of ``frames`` frames; ``None`` if they are too short to tell."""
+    """Look for the field with clips of ``frames`` frames; ``None`` if they are too short to tell.
+
+    Also ``None`` for features of several pathways, each of which has a stride of its own.
+    """
     like = next(network.parameters(), torch.empty(0))
     clip = torch.zeros(1, 3, frames, side, side, dtype=like.dtype, device=like.device)
-    length = network(clip).shape[2]
+    features = network(clip)
+    if not isinstance(features, Tensor):
+        return None
+    length = features.shape[2]
     stride, rest = divmod(frames, length)
     if rest or length < 2 * stride:  # padding or a strided layer's last frames could pass for another stride
         return None

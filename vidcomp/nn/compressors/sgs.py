@@ -111,7 +111,9 @@ class SGS(Compressor):
         Raises:
             FeaturesError: NaN or infinite features (the message says in which frame), or no frames.
         """
-        pooled = features.flatten(3).mean(dim=3).transpose(1, 2)
+        pooled = (
+            features.flatten(3).mean(dim=3, dtype=torch.promote_types(features.dtype, torch.float32)).transpose(1, 2)
+        )
         check_finite(pooled.detach())
         delta = coordinates_of(self.network(pooled), self.similarity)
         check_finite(delta.detach(), "similarities")

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 Similarity = Literal["magnitude", "angular", "spherical"]
 SIMILARITIES: tuple[Similarity, ...] = get_args(Similarity)
 
+# Relative differences up to this are rounding of the head and the pool in float32.
+_ROUNDING = 1e-5
+
 
 class SimilarityNetwork(nn.Module):
     """Pooled frames (N, T, C) to similarity vectors Z (N, T, L): two 1-D convolutions of kernel 1, C → C → L.
@@ -23,7 +26,11 @@ class SimilarityNetwork(nn.Module):
     every frame, and beside it the differences between frames, which are all that binning sees, shrink.
 
     With ``center`` the network is that of the authors' later code: C → C/2 → L, a BatchNorm over Z, and Z measured
-    from its mean over the clip.
+    from its mean over the clip. In a still clip that distance is nothing but rounding, which bins would take for
+    differences: a clip whose embeddings differ by less than rounding can make them counts as still, Z = 0.
+
+    The network runs in the precision of its weights even under autocast: with the few digits of half floats many frames
+    would share a bin by rounding alone.
     """
 
     def __init__(self, channels: int, embedding: int, center: bool) -> None:
@@ -36,11 +43,15 @@ class SimilarityNetwork(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Map (N, T, C) to (N, T, L)."""
-        z: Tensor = self.embed(F.relu(self.reduce(pooled)))
-        if self.norm is not None:
+        # The meta device knows no autocast.
+        with torch.autocast("cpu" if pooled.is_meta else pooled.device.type, enabled=False):
+            z: Tensor = self.embed(F.relu(self.reduce(pooled.to(self.embed.weight.dtype))))
+            if self.norm is None:
+                return z
+            spread = (z - z.mean(dim=1, keepdim=True)).detach().abs().amax(dim=(1, 2), keepdim=True)
+            differs = spread > _ROUNDING * z.detach().abs().amax(dim=(1, 2), keepdim=True)
             z = self.norm(z.flatten(0, 1)).view_as(z)
-            z = z - z.mean(dim=1, keepdim=True)
-        return z
+            return (z - z.mean(dim=1, keepdim=True)) * differs
 
 
 def coordinates_of(z: Tensor, similarity: Similarity) -> Tensor:
