@@ -4,7 +4,8 @@ Two published forms, which differ in more than depth:
 
 * ``r2plus1d_34``, ``r2plus1d_50`` and ``r2plus1d_152`` are those of the paper's authors, to whom the weights trained
   on IG-65M (Ghadiyaram et al., CVPR 2019) belong. The spatial convolution comes first, and has as many channels as
-  give the pair the parameters of the 3-D kernel it replaces. res3, res4 and res5 halve time, height and width.
+  give the pair the parameters of the 3-D kernel it replaces. res3, res4 and res5 halve time, height and width. They
+  were trained on crops of 112×112 and are tested on whole sides of 128, as the published 329.1 GMACs of 152 show.
 * ``r2plus1d_r50`` is PyTorchVideo's: the temporal convolution comes first and both are as wide as the bottleneck; all
   four stages halve height and width, res4 and res5 also time.
 """
@@ -74,7 +75,7 @@ def _of_the_authors(depth: int, classes: int, clip_frames: int, pool: bool) -> B
         clip_frames=clip_frames,
         stride=2,
         short_side=128,
-        crop=112,
+        crop=128,
         mean=_MEAN,
         std=_STD,
         temporal_strides={"res3": 2, "res4": 2, "res5": 2},
