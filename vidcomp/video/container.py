@@ -48,14 +48,17 @@ _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
 class PacketScan:
     """The coded frames of a stream, found by walking through the container.
 
-    `seconds` are the presentation times, ascending, None where the stream has none. `shifted`: an edit list hides some
-    frames. `reconfigured`: the stream's parameters change on the way.
+    `seconds` are the presentation times, ascending, None where the stream has none. `stamps` are the same in units of
+    the stream's time base, `keys` those of the key frames; both are empty if a frame has none or two have the same.
+    `shifted`: an edit list hides some frames. `reconfigured`: the stream's parameters change on the way.
     """
 
     frames: int
     seconds: tuple[float | None, ...]
     shifted: bool
     reconfigured: bool
+    stamps: tuple[int, ...] = ()
+    keys: tuple[int, ...] = ()
 
 
 def describe(path: str, *, count: bool = False, max_pixels: int = MAX_PIXELS) -> VideoInfo:
@@ -121,7 +124,8 @@ def video_stream(path: str, container: InputContainer) -> VideoStream:
 class Decoding:
     """The frames of a stream in order of presentation, each once, damage stepped over.
 
-    `repaired` counts the coded frames that came damaged or not at all, `hidden` those that an edit list hides.
+    `delivered` counts the frames that came out, `repaired` the coded frames that came damaged or not at all, `hidden`
+    those that an edit list hides.
 
     Raises:
         VideoTooLarge: its pictures have more than `max_pixels` pixels.
@@ -136,6 +140,8 @@ class Decoding:
         stream.codec_context.thread_type = "AUTO"
         self.repaired = 0
         self.hidden = 0
+        self.delivered = 0
+        self._container, self._stream = container, stream
         self._frames = self._decode(container, stream)
         first = next(self._frames, None)
         if first is None and stream.frames > 1:
@@ -147,6 +153,16 @@ class Decoding:
     def __iter__(self) -> Iterator[VideoFrame]:
         yield self.first
         yield from self._frames
+
+    def seek(self, stamp: int) -> None:
+        """Go on from the last key frame at or before `stamp`, in units of the stream's time base."""
+        self._container.seek(stamp, stream=self._stream, backward=True)
+        self._frames = self._decode(self._container, self._stream)
+
+    @property
+    def following(self) -> Iterator[VideoFrame]:
+        """The frames that come after those already taken, or after the latest `seek`; the same iterator each time."""
+        return self._frames
 
     def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
         import av
@@ -163,6 +179,7 @@ class Decoding:
                     continue
                 for frame in frames:
                     self.repaired += frame.is_corrupt
+                    self.delivered += 1
                     yield frame
         except av.FFmpegError:
             # The container itself is damaged here: what came before is what there is; the report tells how much.
@@ -221,6 +238,8 @@ def scan(path: str) -> PacketScan:
     import av
 
     seconds: list[float | None] = []
+    stamps: list[int] = []
+    keys: list[int] = []
     hidden = changes = 0
     with open_container(path) as container:
         stream = video_stream(path, container)
@@ -233,6 +252,10 @@ def scan(path: str) -> PacketScan:
                 if packet.is_discard:
                     hidden += 1
                     continue
+                if packet.pts is not None:
+                    stamps.append(packet.pts)
+                    if packet.is_keyframe:
+                        keys.append(packet.pts)
                 stamp = packet.dts if packet.pts is None else packet.pts
                 seconds.append(None if stamp is None or base is None else float(stamp * base))
         except av.FFmpegError:
@@ -240,7 +263,9 @@ def scan(path: str) -> PacketScan:
     known = [time for time in seconds if time is not None]
     ordered: list[float | None] = [*sorted(known), *[None] * (len(seconds) - len(known))]
     shifted = hidden > 0 or (bool(known) and min(known) < 0)
-    return PacketScan(len(seconds), tuple(ordered), shifted, changes > 0)
+    if len(set(stamps)) != len(seconds):
+        stamps, keys = [], []
+    return PacketScan(len(seconds), tuple(ordered), shifted, changes > 0, tuple(sorted(stamps)), tuple(sorted(keys)))
 
 
 def _open_file(path: str) -> BinaryIO:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcomp.video.container import Decoding, fps_of, info_of, open_container, video_stream
+from vidcomp.video.container import Decoding, PacketScan, fps_of, info_of, open_container, video_stream
 from vidcomp.video.frames import target_size
 from vidcomp.video.sampling import Selection
+from vidcomp.video.seeking import leap, plan_leaps
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
 
 Picture = tuple[int, float, NDArray[np.uint8]]
 """A frame's number in the video, its time in seconds, and its pixels (H, W, 3)."""
@@ -51,6 +56,10 @@ class Clock:
         self._last += self._step
         return self._last
 
+    def leap(self, seconds: float) -> None:
+        """Go to a time that is known for certain."""
+        self._last = seconds
+
     @property
     def end(self) -> float:
         """When the latest frame ends."""
@@ -63,6 +72,7 @@ class PyAVReader:
     name = "pyav"
 
     def __init__(self, path: str, *, short_side: int | None, threads: int, max_pixels: int) -> None:
+        self._path = path
         self._resources = ExitStack()
         try:
             container = self._resources.enter_context(open_container(path))
@@ -70,6 +80,7 @@ class PyAVReader:
             self._decoding = Decoding(path, container, stream, max_pixels, threads)
             self.info = info_of(path, container, stream, self._decoding.first)
             self.clock = Clock(fps_of(stream))
+            self._time_base = stream.time_base
         except BaseException:
             self.close()
             raise
@@ -91,12 +102,9 @@ class PyAVReader:
         from av.video.reformatter import VideoReformatter
 
         reformatter = VideoReformatter()
-        for frame in self._decoding:
-            index = self.decoded
-            self.decoded += 1
-            seconds = self.clock.tick(frame.time)
-            if index <= after or index not in selection:
-                continue
+        packets = plan_leaps(self._path, self.info.container, selection)
+        chosen = self._read_through(selection, after) if packets is None else self._leap(packets, selection, after)
+        for index, seconds, frame in chosen:
             turns = round(frame.rotation / 90) % 4
             width, height = self.size if turns % 2 == 0 else self.size[::-1]
             # Bilinear, as the other backend: when it shrinks a picture, FFmpeg widens the filter to cover every pixel.
@@ -107,6 +115,24 @@ class PyAVReader:
             yield index, seconds, np.rot90(lines.reshape(height, width, 3), turns)
             if selection.last == index:
                 return
+
+    def _read_through(self, selection: Selection, after: int) -> Iterator[tuple[int, float, VideoFrame]]:
+        """Decode every frame, and give those selected."""
+        for frame in self._decoding:
+            index = self.decoded
+            self.decoded += 1
+            seconds = self.clock.tick(frame.time)
+            if index > after and index in selection:
+                yield index, seconds, frame
+
+    def _leap(self, packets: PacketScan, selection: Selection, after: int) -> Iterator[tuple[int, float, VideoFrame]]:
+        """Decode what leads up to the selected frames, and give these."""
+        assert self._time_base is not None
+        for index, seconds, frame in leap(self._decoding, packets, selection, self._time_base):
+            self.decoded = self._decoding.delivered
+            self.clock.leap(seconds)
+            if index > after:
+                yield index, seconds, frame
 
     def close(self) -> None:
         """Let go of the file."""

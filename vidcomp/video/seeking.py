@@ -1,0 +1,63 @@
+"""Leaping over what nobody asked for: from key frame to key frame, where that is exact.
+
+Decoding hours of video for a few clips would be waste. The container is walked through once without decoding, which
+tells the number of every frame by its timestamp and where its key frames are; then only the frames from the key frame
+before each clip are decoded. Where numbers could not be told for certain, nothing is leapt over.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING
+
+from vidcomp.video.container import Decoding, PacketScan, scan
+from vidcomp.video.sampling import Selection
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
+# A gap of fewer frames is decoded through: seeking back to a key frame would save nothing.
+_SHORTEST_LEAP = 300
+# Containers that hold an index of their key frames by time; others find them by guessing.
+_INDEXED = frozenset({"mov", "mp4", "matroska", "webm"})
+
+
+def plan_leaps(path: str, container: str, selection: Selection) -> PacketScan | None:
+    """The walk through the container, if the selection has gaps worth leaping over and leaping is exact."""
+    indices = selection.indices
+    if indices is None or not _INDEXED & set(container.split(",")):
+        return None
+    if max((later - earlier for earlier, later in pairwise((0, *indices))), default=0) < _SHORTEST_LEAP:
+        return None
+    packets = scan(path)
+    exact = packets.stamps and packets.keys and not packets.shifted and not packets.reconfigured
+    return packets if exact and packets.keys[0] == packets.stamps[0] else None
+
+
+def leap(
+    decoding: Decoding, packets: PacketScan, selection: Selection, time_base: Fraction
+) -> Iterator[tuple[int, float, VideoFrame]]:
+    """The selected frames with their numbers and times in seconds; of the others only what leads up to them is decoded.
+
+    For a frame that is damaged beyond decoding the next one stands in.
+    """
+    assert selection.indices is not None
+    frames: Iterator[VideoFrame] = chain([decoding.first], decoding.following)
+    coming = 0  # the number of the next frame to come out of the decoder
+    for wanted in selection.indices:
+        if wanted >= len(packets.stamps):
+            return
+        target = packets.stamps[wanted]
+        key = packets.keys[bisect_right(packets.keys, target) - 1]
+        if bisect_left(packets.stamps, key) > coming:
+            decoding.seek(key)
+            frames = decoding.following
+        # Right behind a seek, frames before the key frame may come that lack what they refer to; they are passed over.
+        frame = next((frame for frame in frames if frame.pts is not None and frame.pts >= target), None)
+        if frame is None:
+            return
+        coming = bisect_right(packets.stamps, frame.pts)
+        yield wanted, float((target - packets.stamps[0]) * time_base), frame
