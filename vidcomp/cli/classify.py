@@ -87,9 +87,7 @@ def classify(
             writer = _writer(chosen, stream, top_k, single=len(videos) == 1)
             stack.callback(writer.close)
             classifier = stack.enter_context(
-                _load(
-                    model, compressor.value if compressor else None, tau, device.value, strategy, decode_timeout, quiet
-                )
+                _load(model, compressor, tau, device.value, strategy, decode_timeout, quiet)
             )
             failed = _run(classifier, videos, writer, quiet=quiet)
         if failed:

@@ -56,8 +56,10 @@ def leap(
             decoding.seek(key)
             frames = decoding.following
         # Right behind a seek, frames before the key frame may come that lack what they refer to; they are passed over.
-        frame = next((frame for frame in frames if frame.pts is not None and frame.pts >= target), None)
-        if frame is None:
+        for frame in frames:
+            if frame.pts is not None and frame.pts >= target:
+                coming = bisect_right(packets.stamps, frame.pts)
+                yield wanted, float((target - packets.stamps[0]) * time_base), frame
+                break
+        else:
             return
-        coming = bisect_right(packets.stamps, frame.pts)
-        yield wanted, float((target - packets.stamps[0]) * time_base), frame
