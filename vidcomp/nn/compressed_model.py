@@ -68,30 +68,33 @@ class CompressedModel(nn.Module):
 
     @cached_property
     def head_field(self) -> TemporalField | None:
-        """How far in time the head looks; ``None`` if its features depend on the whole video. Found at first use."""
+        """How far in time the head looks, found at first use; ``None`` where it cannot be run in chunks."""
         return temporal_field(self.head)
 
     def forward(self, clip: Tensor, *, need_attention: bool = False) -> ModelOutput:
         """Run normalised clips (N, 3, T, H, W) from the first frame to the logits."""
         return self.finish(self.head(clip), need_attention=need_attention)
 
-    def encode(self, chunks: Iterable[Tensor]) -> Tensor:
+    def encode(self, chunks: Iterable[Tensor]) -> Features:
         """Run the head over consecutive chunks (N, 3, t, H, W) of one video and join the features in time.
 
         The result equals one pass over all frames (to rounding), whatever the chunks' lengths: windows overlap by as
         much as the head looks around itself. Memory is bounded by a chunk, that overlap and the features; only a head
-        that pools over the whole video needs all frames at once.
+        that pools over the whole video, or has two pathways, needs all frames at once.
 
         Raises:
             ValueError: there is not a single frame.
         """
-        if self.head_field is None:
-            pieces = [self.head(torch.cat(list(chunks), dim=2))]
-        else:
-            pieces = list(run_in_chunks(self.head, self.head_field, chunks))
+        if self.head_field is not None:
+            chunks = run_in_chunks(self.head, self.head_field, chunks)
+        pieces = list(chunks)
         if not pieces:
             raise ValueError("a video needs at least one frame")
-        return torch.cat(pieces, dim=2)
+        joined = torch.cat(pieces, dim=2)
+        if self.head_field is not None:
+            return joined
+        features: Features = self.head(joined)
+        return features
 
     def finish(self, features: Features, *, need_attention: bool = False) -> ModelOutput:
         """Run everything after the head on its features (N, C, T, H, W), or on one such tensor a pathway."""

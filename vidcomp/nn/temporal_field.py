@@ -61,7 +61,8 @@ def temporal_field(network: nn.Module) -> TemporalField | None:
     stride. One layer alone must not leap over 48 frames of the video or more, as only a strongly dilated one would.
 
     Returns:
-        The field, or ``None`` if feature frames depend on the whole video (or on some hundreds of frames of it).
+        The field, or ``None`` if feature frames depend on the whole video (or on some hundreds of frames of it), or
+        the features are several tensors, as those of two pathways are.
 
     Raises:
         RuntimeError: the network cannot be run on a clip of 64×64 pixels.
@@ -92,7 +93,10 @@ def _probe(network: nn.Module, frames: int, side: int) -> TemporalField | None:
     """Look for the field with clips of ``frames`` frames; ``None`` if they are too short to tell."""
     like = next(network.parameters(), torch.empty(0))
     clip = torch.zeros(1, 3, frames, side, side, dtype=like.dtype, device=like.device)
-    length = network(clip).shape[2]
+    features = network(clip)
+    if not isinstance(features, Tensor):
+        return None
+    length = features.shape[2]
     stride, rest = divmod(frames, length)
     if rest or length < 2 * stride:  # padding or a strided layer's last frames could pass for another stride
         return None
