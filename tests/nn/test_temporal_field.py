@@ -150,7 +150,7 @@ def test_a_backbones_head_over_any_chunks_gives_the_features_of_one_pass(
 
 @pytest.mark.parametrize(
     ("family", "cut", "stride"),
-    [("r3d_18", "res3", 2), ("r3d_18", "res5", 8), ("s3d", "res5", 8), ("slow_r50", "res3", 1)],
+    [("r3d_18", "res3", 2), ("r3d_18", "res4", 4), ("s3d", "res4", 4), ("slow_r50", "res3", 1)],
 )
 def test_the_stride_found_is_the_one_declared(family: str, cut: str, stride: int) -> None:
     model = compressed(family, cut)
@@ -189,6 +189,15 @@ def test_a_head_that_looks_everywhere_runs_once_over_all() -> None:
     model.segments[0] = GlobalGate()
     clip = video(9)
     torch.testing.assert_close(model.encode(chunked(clip, [2])), GlobalGate()(clip))
+
+
+def test_two_pathways_run_once_over_all() -> None:
+    model = compressed("slowfast_4x16_r50", "stem")
+    clip = video(32)
+    with torch.inference_mode():
+        for encoded, whole in zip(model.encode(chunked(clip, [5])), model.head(clip), strict=True):
+            torch.testing.assert_close(encoded, whole)
+    assert model.head_field is None
 
 
 def test_no_frames_are_an_error() -> None:

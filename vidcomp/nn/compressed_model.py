@@ -68,7 +68,7 @@ class CompressedModel(nn.Module):
 
     @cached_property
     def head_field(self) -> TemporalField | None:
-        """How far in time the head looks; ``None`` if its features depend on the whole video. Found at first use."""
+        """How far in time the head looks, found at first use; ``None`` where it cannot be run in chunks."""
         return temporal_field(self.head)
 
     def forward(self, clip: Tensor, *, need_attention: bool = False) -> ModelOutput:
@@ -85,12 +85,16 @@ class CompressedModel(nn.Module):
         Raises:
             ValueError: there is not a single frame.
         """
-        whole_video = self.head_field is None
-        pieces = list(chunks if self.head_field is None else run_in_chunks(self.head, self.head_field, chunks))
+        if self.head_field is not None:
+            chunks = run_in_chunks(self.head, self.head_field, chunks)
+        pieces = list(chunks)
         if not pieces:
             raise ValueError("a video needs at least one frame")
         joined = torch.cat(pieces, dim=2)
-        return self.head(joined) if whole_video else joined
+        if self.head_field is not None:
+            return joined
+        features: Features = self.head(joined)
+        return features
 
     def finish(self, features: Features, *, need_attention: bool = False) -> ModelOutput:
         """Run everything after the head on its features (N, C, T, H, W), or on one such tensor a pathway."""

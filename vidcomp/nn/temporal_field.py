@@ -61,7 +61,8 @@ def temporal_field(network: nn.Module) -> TemporalField | None:
     stride. One layer alone must not leap over 48 frames of the video or more, as only a strongly dilated one would.
 
     Returns:
-        The field, or ``None`` if feature frames depend on the whole video (or on some hundreds of frames of it).
+        The field, or ``None`` if feature frames depend on the whole video (or on some hundreds of frames of it), or
+        the features are several tensors, as those of two pathways are.
 
     Raises:
         RuntimeError: the network cannot be run on a clip of 64×64 pixels.
