@@ -128,21 +128,19 @@ def test_a_crash_is_one_videos_error(clip: Path, worker: DecodeWorker) -> None:
 def test_a_child_killed_between_videos_is_replaced(clip: Path, worker: DecodeWorker) -> None:
     assert count(worker, clip) == 60
     pid = worker.pid
+    # At once: the worker may not have noticed yet that its child is gone, and must not blame the next video.
     kill(worker, signal.SIGKILL)
-    wait_until(lambda: not alive(pid))
     assert count(worker, clip) == 60
     assert worker.pid != pid
 
 
 @posix
 def test_a_hang_ends_at_the_time_limit(clip: Path, worker: DecodeWorker) -> None:
-    with worker.open(str(clip), SMALL_CHUNKS, timeout_s=0.5) as reader:
+    with worker.open(str(clip), SMALL_CHUNKS, timeout_s=4) as reader:
         pid = worker.pid
-        begun = time.monotonic()
-        with pytest.raises(VideoError, match="stopped after") as caught:
+        with pytest.raises(VideoError, match="stopped after 4 s") as caught:
             read_while_killed(reader, worker, signal.SIGSTOP)
     assert caught.value.kind == "timeout"
-    assert time.monotonic() - begun < 5
     assert not alive(pid)
     assert count(worker, clip) == 60
 
@@ -158,10 +156,10 @@ def test_a_hang_while_opening_or_probing(clip: Path, worker: DecodeWorker) -> No
 
 
 def test_the_callers_own_time_does_not_count(clip: Path, worker: DecodeWorker) -> None:
-    with worker.open(str(clip), SMALL_CHUNKS, timeout_s=1.5) as reader:
+    with worker.open(str(clip), SMALL_CHUNKS, timeout_s=4) as reader:
         chunks = reader.chunks()
         next(chunks)
-        time.sleep(2)
+        time.sleep(4.1)
         assert sum(len(chunk) for chunk in chunks) == 58
 
 
@@ -256,7 +254,7 @@ def program(then: str, clip: Path) -> subprocess.Popen[str]:
 def test_the_end_of_the_program_is_clean(clip: Path) -> None:
     blocks = entries("/dev/shm")
     with program("", clip) as ended:
-        out, err = ended.communicate(timeout=20)
+        out, err = ended.communicate(timeout=60)
     assert (ended.returncode, err) == (0, "")
     wait_until(lambda: not alive(int(out)))
     assert entries("/dev/shm") <= blocks
@@ -269,7 +267,7 @@ def test_an_interrupt_ends_the_child_too(clip: Path) -> None:
         assert ended.stdout is not None
         pid = int(ended.stdout.readline())
         os.killpg(ended.pid, signal.SIGINT)
-        _, err = ended.communicate(timeout=20)
+        _, err = ended.communicate(timeout=60)
     assert err.splitlines()[-1] == "KeyboardInterrupt"
     assert "resource_tracker" not in err
     wait_until(lambda: not alive(pid))
@@ -315,7 +313,7 @@ def resident(pid: int | None) -> int:
 
 
 def wait_until(condition: object) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline
         time.sleep(0.01)
