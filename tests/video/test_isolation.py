@@ -128,21 +128,19 @@ def test_a_crash_is_one_videos_error(clip: Path, worker: DecodeWorker) -> None:
 def test_a_child_killed_between_videos_is_replaced(clip: Path, worker: DecodeWorker) -> None:
     assert count(worker, clip) == 60
     pid = worker.pid
+    # At once: the worker may not have noticed yet that its child is gone, and must not blame the next video.
     kill(worker, signal.SIGKILL)
-    wait_until(lambda: not alive(pid))
     assert count(worker, clip) == 60
     assert worker.pid != pid
 
 
 @posix
 def test_a_hang_ends_at_the_time_limit(clip: Path, worker: DecodeWorker) -> None:
-    with worker.open(str(clip), SMALL_CHUNKS, timeout_s=0.5) as reader:
+    with worker.open(str(clip), SMALL_CHUNKS, timeout_s=4) as reader:
         pid = worker.pid
-        begun = time.monotonic()
-        with pytest.raises(VideoError, match="stopped after") as caught:
+        with pytest.raises(VideoError, match="stopped after 4 s") as caught:
             read_while_killed(reader, worker, signal.SIGSTOP)
     assert caught.value.kind == "timeout"
-    assert time.monotonic() - begun < 5
     assert not alive(pid)
     assert count(worker, clip) == 60
 
@@ -158,10 +156,10 @@ def test_a_hang_while_opening_or_probing(clip: Path, worker: DecodeWorker) -> No
 
 
 def test_the_callers_own_time_does_not_count(clip: Path, worker: DecodeWorker) -> None:
-    with worker.open(str(clip), SMALL_CHUNKS, timeout_s=1.5) as reader:
+    with worker.open(str(clip), SMALL_CHUNKS, timeout_s=4) as reader:
         chunks = reader.chunks()
         next(chunks)
-        time.sleep(2)
+        time.sleep(4.1)
         assert sum(len(chunk) for chunk in chunks) == 58
 
 
@@ -200,7 +198,7 @@ def test_nothing_is_left_after_three_hundred_videos(clip: Path, tmp_path: Path) 
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(clip.read_bytes()[:900])
     options = DecodeOptions(short_side=16)
-    blocks = entries("/dev/shm")
+    blocks: set[Path] = set()
     with DecodeWorker() as worker:
         for number in range(300):
             if number == 50:
@@ -212,25 +210,33 @@ def test_nothing_is_left_after_three_hundred_videos(clip: Path, tmp_path: Path) 
                 continue
             with worker.open(str(clip), options) as reader:
                 for _ in reader.chunks():
+                    blocks.add(block_of(worker))
                     if number % 10 == 5:
                         break
         assert worker.pid == pid
         assert resident(pid) < memory + 8 * 2**20
         assert len(entries("/proc/self/fd")) <= files
         assert len(entries(f"/proc/{pid}/fd")) <= child_files
-    assert entries("/dev/shm") <= blocks
+    assert blocks
+    assert not any(block.exists() for block in blocks)
     assert not alive(pid)
 
 
 @linux
 def test_killed_workers_leave_nothing(clip: Path) -> None:
-    blocks, files = entries("/dev/shm"), len(entries("/proc/self/fd"))
+    blocks: set[Path] = set()
+    files = len(entries("/proc/self/fd"))
     with DecodeWorker() as worker:
         for _ in range(3):
             with contextlib.suppress(VideoError), worker.open(str(clip), SMALL_CHUNKS) as reader:
-                read_while_killed(reader, worker, signal.SIGKILL)
+                chunks = reader.chunks()
+                next(chunks)
+                blocks.add(block_of(worker))
+                kill(worker, signal.SIGKILL)
+                list(chunks)
     gc.collect()
-    assert entries("/dev/shm") <= blocks
+    assert blocks
+    assert not any(block.exists() for block in blocks)
     assert len(entries("/proc/self/fd")) <= files
 
 
@@ -241,7 +247,7 @@ worker = DecodeWorker()
 reader = worker.open(sys.argv[1], DecodeOptions(chunk_frames=2))
 chunks = reader.chunks()
 next(chunks)
-print(worker.pid, flush=True)
+print(worker.pid, worker._ring.name, flush=True)
 {then}
 """
 
@@ -254,37 +260,45 @@ def program(then: str, clip: Path) -> subprocess.Popen[str]:
 
 @linux
 def test_the_end_of_the_program_is_clean(clip: Path) -> None:
-    blocks = entries("/dev/shm")
     with program("", clip) as ended:
-        out, err = ended.communicate(timeout=20)
+        pid, block = told(ended)
+        _, err = ended.communicate(timeout=60)
     assert (ended.returncode, err) == (0, "")
-    wait_until(lambda: not alive(int(out)))
-    assert entries("/dev/shm") <= blocks
+    wait_until(lambda: not alive(pid))
+    assert not block.exists()
 
 
 @linux
 def test_an_interrupt_ends_the_child_too(clip: Path) -> None:
-    blocks = entries("/dev/shm")
     with program("time.sleep(30)", clip) as ended:
-        assert ended.stdout is not None
-        pid = int(ended.stdout.readline())
+        pid, block = told(ended)
         os.killpg(ended.pid, signal.SIGINT)
-        _, err = ended.communicate(timeout=20)
+        _, err = ended.communicate(timeout=60)
     assert err.splitlines()[-1] == "KeyboardInterrupt"
     assert "resource_tracker" not in err
     wait_until(lambda: not alive(pid))
-    assert entries("/dev/shm") <= blocks
+    assert not block.exists()
 
 
 @linux
 def test_a_killed_program_leaves_no_child_and_no_memory(clip: Path) -> None:
-    blocks = entries("/dev/shm")
     with program("time.sleep(30)", clip) as ended:
-        assert ended.stdout is not None
-        pid = int(ended.stdout.readline())
+        pid, block = told(ended)
         ended.kill()
     wait_until(lambda: not alive(pid))
-    wait_until(lambda: entries("/dev/shm") <= blocks)
+    wait_until(lambda: not block.exists())
+
+
+def told(running: subprocess.Popen[str]) -> tuple[int, Path]:
+    """The child's process id and the shared memory of the program above."""
+    assert running.stdout is not None
+    pid, name = running.stdout.readline().split()
+    return int(pid), Path("/dev/shm", name)
+
+
+def block_of(worker: DecodeWorker) -> Path:
+    assert worker._ring is not None
+    return Path("/dev/shm", worker._ring.name)
 
 
 def entries(folder: str) -> set[str]:
@@ -315,7 +329,7 @@ def resident(pid: int | None) -> int:
 
 
 def wait_until(condition: object) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline
         time.sleep(0.01)

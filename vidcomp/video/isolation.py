@@ -8,7 +8,6 @@ memory.
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator
 from typing import NoReturn
@@ -17,25 +16,12 @@ from vidcomp.video.child import Message, options_to_json, slot_arrays, slot_byte
 from vidcomp.video.container import MAX_PIXELS
 from vidcomp.video.errors import ERRORS, DecodeFailed, VideoCrashed, VideoError, VideoTimeout
 from vidcomp.video.frames import DecodeReport, Frames, VideoInfo
+from vidcomp.video.limits import OPEN_TIMEOUT_S, default_timeout, probe_timeout, watchdog
 from vidcomp.video.process import ChildProcess, Ring
 from vidcomp.video.reader import DEFAULTS, DecodeOptions
 
 _SLOTS = 2  # one being filled while the other is being read
-_OPEN_LIMIT_S = 30.0
 _STOP_LIMIT_S = 10.0
-_SLOWEST_PIXELS_PER_S = 4_000_000
-_SLOWEST_BYTES_PER_S = 2_000_000
-
-
-def default_timeout(info: VideoInfo) -> float:
-    """Seconds that decoding a video may take: 30, and what it needs on a machine some 30 times slower than a laptop.
-
-    That is a second for every 4 million pixels promised (320×240: 52 frames) and every 2 MB of file. Promises are not
-    believed beyond what the file's bytes could hold: one frame for every 16 bytes.
-    """
-    frames = min(info.expected_frames or info.file_bytes // 1000, info.file_bytes // 16 + 1)
-    pixels = frames * info.width * info.height
-    return _OPEN_LIMIT_S + pixels / _SLOWEST_PIXELS_PER_S + info.file_bytes / _SLOWEST_BYTES_PER_S
 
 
 class DecodeWorker:
@@ -67,8 +53,9 @@ class DecodeWorker:
     ) -> IsolatedReader:
         """Open a video in the child. The result offers what `Reader` does.
 
-        `timeout_s` limits the time spent decoding, not the time that the caller takes between chunks; by default it is
-        `default_timeout`. Without `copy`, the pixels of a chunk are shared memory, valid only until the next chunk.
+        `timeout_s` limits the time spent opening, and then that spent decoding, not what the caller takes between
+        chunks; by default it is `default_timeout`. Without `copy`, the pixels of a chunk are shared memory, valid only
+        until the next chunk.
 
         Raises:
             VideoError: the file cannot be read, took too long, or crashed the decoder.
@@ -96,11 +83,10 @@ class DecodeWorker:
         """
         if self._reader is not None:
             raise RuntimeError("close the worker's video before probing another")
-        limit_s = timeout_s if timeout_s is not None else _OPEN_LIMIT_S + _file_bytes(path) / _SLOWEST_BYTES_PER_S
+        limit_s = probe_timeout(path) if timeout_s is None else timeout_s
         try:
-            self.start()
-            self._send({"probe": path, "count": count, "max_pixels": max_pixels, "limit_s": _past(limit_s)}, path)
-            return VideoInfo(**self._receive(path, limit_s, limit_s)["info"])
+            message = {"probe": path, "count": count, "max_pixels": max_pixels, "limit_s": watchdog(limit_s)}
+            return VideoInfo(**self._begin(message, path, limit_s)["info"])
         except VideoError:
             raise
         except BaseException:
@@ -123,6 +109,21 @@ class DecodeWorker:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _begin(self, message: Message, path: str, limit_s: float) -> Message:
+        """Send a video's first message and return the answer.
+
+        A child that died while it had nothing to do is not this video's fault: a new one gets a try.
+        """
+        idle = self._process is not None
+        self.start()
+        try:
+            self._send(message, path)
+            return self._receive(path, limit_s, limit_s)
+        except VideoCrashed:
+            if not idle:
+                raise
+        return self._begin(message, path, limit_s)
+
     def _send(self, message: Message, path: str) -> None:
         if self._process is None or not self._process.send(message):
             self._crashed(path)
@@ -134,7 +135,7 @@ class DecodeWorker:
             answer = self._process.receive(wait_s)
         except TimeoutError:
             self._discard()
-            reason = f"decoding was stopped after {limit_s:.0f} s; the file may be damaged, or a longer limit be needed"
+            reason = f"decoding was stopped after {round(limit_s, 1):g} s; the file is damaged, or the limit too short"
             raise VideoTimeout(path, reason) from None
         if answer is None:
             self._crashed(path)
@@ -219,7 +220,7 @@ class IsolatedReader:
             self.close()
             raise
         try:
-            given = {"memory": ring.name, "slots": _SLOTS, "slot_bytes": one, "limit_s": _past(self._limit_s)}
+            given = {"memory": ring.name, "slots": _SLOTS, "slot_bytes": one, "limit_s": watchdog(self._limit_s)}
             self._tell(given)
             for slot in range(_SLOTS):
                 self._tell({"slot": slot})
@@ -263,14 +264,12 @@ class IsolatedReader:
     def _limit_s(self) -> float:
         if self._timeout_s is not None:
             return self._timeout_s
-        return default_timeout(self.info) if self._info is not None else _OPEN_LIMIT_S
+        return default_timeout(self.info) if self._info is not None else OPEN_TIMEOUT_S
 
     def _open(self) -> None:
-        message = {"decode": self._path, "options": options_to_json(self._options), "limit_s": _past(self._limit_s)}
-        self._worker.start()
+        message = {"decode": self._path, "options": options_to_json(self._options), "limit_s": watchdog(self._limit_s)}
         try:
-            self._tell(message)
-            answer = self._ask()
+            answer = self._worker._begin(message, self._path, self._limit_s)
         except VideoError:
             self._release()
             raise
@@ -316,15 +315,3 @@ def probe(path: str, *, count: bool = True, timeout_s: float | None = None) -> V
     """`DecodeWorker.probe` in a child process of its own."""
     with DecodeWorker() as worker:
         return worker.probe(path, count=count, timeout_s=timeout_s)
-
-
-def _past(limit_s: float) -> float:
-    """When the child ends itself, should nobody have killed it by then."""
-    return limit_s + 15.0
-
-
-def _file_bytes(path: str) -> int:
-    try:
-        return os.stat(path).st_size  # noqa: PTH116 - a path may hold what pathlib refuses
-    except (OSError, ValueError):
-        return 0

@@ -1,0 +1,38 @@
+"""How long decoding may take before it is taken for hanging."""
+
+from __future__ import annotations
+
+import os
+
+from vidcomp.video.frames import VideoInfo
+
+OPEN_TIMEOUT_S = 30.0
+"""Seconds that opening a video may take."""
+
+_SLOWEST_PIXELS_PER_S = 4_000_000
+_SLOWEST_BYTES_PER_S = 2_000_000
+
+
+def default_timeout(info: VideoInfo) -> float:
+    """Seconds that decoding a video may take: 30, and what it needs on a machine some 30 times slower than a laptop.
+
+    That is a second for every 4 million pixels promised (320×240: 52 frames) and every 2 MB of file. Promises are not
+    believed beyond what the file's bytes could hold: one frame for every 16 bytes.
+    """
+    frames = min(info.expected_frames or info.file_bytes // 1000, info.file_bytes // 16 + 1)
+    pixels = frames * info.width * info.height
+    return OPEN_TIMEOUT_S + pixels / _SLOWEST_PIXELS_PER_S + info.file_bytes / _SLOWEST_BYTES_PER_S
+
+
+def probe_timeout(path: str) -> float:
+    """Seconds that counting a file's frames may take: it is read once, and a little of it decoded."""
+    try:
+        size = os.stat(path).st_size  # noqa: PTH116 - a path may hold what pathlib refuses
+    except (OSError, ValueError):
+        size = 0
+    return OPEN_TIMEOUT_S + size / _SLOWEST_BYTES_PER_S
+
+
+def watchdog(timeout_s: float) -> float:
+    """Seconds after which the child ends itself, should its parent not have lived to do it at `timeout_s`."""
+    return timeout_s + 15.0
