@@ -166,7 +166,7 @@ class _Reading:
 
 def _gather(chunks: Iterable[Frames]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Hold all selected frames (K, H, W, 3) with their indices (K,)."""
-    held = [(chunk.pixels.copy(), chunk.indices) for chunk in chunks]
+    held = [(chunk.pixels, chunk.indices) for chunk in chunks]
     return np.concatenate([pixels for pixels, _ in held]), np.concatenate([indices for _, indices in held])
 
 
