@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidcomp.nn.framewise import FramewiseConv3d
+
 Triple = tuple[int, int, int]
 
 # Blocks of each residual stage (res2 … res5) by the depth of the network (He et al., CVPR 2016, table 1).
@@ -33,7 +35,8 @@ class ConvBN(nn.Module):
     ) -> None:
         super().__init__()
         padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
-        self.conv = nn.Conv3d(inputs, outputs, kernel, stride=stride, padding=padding, groups=groups, bias=False)
+        conv = FramewiseConv3d if kernel[0] == stride[0] == 1 else nn.Conv3d
+        self.conv = conv(inputs, outputs, kernel, stride=stride, padding=padding, groups=groups, bias=False)
         self.bn = nn.BatchNorm3d(outputs, eps=eps)
         self.relu = relu
 

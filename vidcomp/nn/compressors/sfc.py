@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidcomp.nn.compressors.base import Compressed, Compressor
+from vidcomp.nn.framewise import FramewiseConv3d
 
 # Table 6d: the kernels of θ_q and θ_k, by (time, height, width).
 THETA_KERNELS: dict[str, tuple[int, int, int]] = {"3x1x1": (3, 1, 1), "1x1x1": (1, 1, 1), "3x3x3": (3, 3, 3)}
@@ -38,16 +39,16 @@ class AbstractionBlock(nn.Module):
         super().__init__()
         inner = max(1, channels // 2)
         spatial = (1, stride, stride)
-        self.reduce = nn.Conv3d(channels, inner, 1, bias=False)
+        self.reduce = FramewiseConv3d(channels, inner, 1, bias=False)
         self.reduce_bn = nn.BatchNorm3d(inner)
-        self.spatial = nn.Conv3d(inner, inner, (1, 3, 3), stride=spatial, padding=(0, 1, 1), bias=False)
+        self.spatial = FramewiseConv3d(inner, inner, (1, 3, 3), stride=spatial, padding=(0, 1, 1), bias=False)
         self.spatial_bn = nn.BatchNorm3d(inner)
-        self.expand = nn.Conv3d(inner, channels, 1, bias=False)
+        self.expand = FramewiseConv3d(inner, channels, 1, bias=False)
         self.expand_bn = nn.BatchNorm3d(channels)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1:
             self.shortcut = nn.Sequential(
-                nn.Conv3d(channels, channels, 1, stride=spatial, bias=False), nn.BatchNorm3d(channels)
+                FramewiseConv3d(channels, channels, 1, stride=spatial, bias=False), nn.BatchNorm3d(channels)
             )
 
     def forward(self, features: Tensor) -> Tensor:
