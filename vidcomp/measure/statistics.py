@@ -37,7 +37,7 @@ class Ratio:
         """Whether the measurements are enough to say which of the two is better."""
         if self.low is None or self.high is None:
             return False
-        return self.low == self.high or not self.low <= 1.0 <= self.high
+        return not self.low <= 1.0 <= self.high
 
 
 def spread(values: Sequence[float]) -> Spread | None:
