@@ -19,7 +19,7 @@ def test_help_names_the_commands_and_loads_neither_torch_nor_a_decoder() -> None
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    for command in ("classify", "evaluate", "models"):
+    for command in ("classify", "compare", "evaluate", "models"):
         assert command in run.stdout
 
 

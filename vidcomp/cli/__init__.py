@@ -7,7 +7,7 @@ import sys
 import typer
 
 from vidcomp import __version__
-from vidcomp.cli import classify, evaluate, models
+from vidcomp.cli import classify, compare, evaluate, models
 
 app = typer.Typer(
     name="vidcomp",
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.command()(classify.classify)
 app.command()(evaluate.evaluate)
+app.command()(compare.compare)
 app.add_typer(models.app)
 
 

@@ -23,7 +23,7 @@ from vidcomp.video.sampling import Selection, View, dense_views, needed, rows_of
 from vidcomp.video.transforms import crop
 
 # Views that go through the network together: three crops of one clip share its frames.
-_VIEWS_AT_ONCE = 3
+VIEWS_AT_ONCE = 3
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,9 @@ class DenseViews(Strategy):
         pixels, indices = _gather(chunks)
         total = torch.zeros(())
         repeated = 0
-        for start in range(0, len(views), _VIEWS_AT_ONCE):
+        for start in range(0, len(views), VIEWS_AT_ONCE):
             clips = []
-            for view in views[start : start + _VIEWS_AT_ONCE]:
+            for view in views[start : start + VIEWS_AT_ONCE]:
                 rows, missing = rows_of(view, indices)
                 repeated = max(repeated, missing)
                 clips.append(runner.tensor(crop(pixels[rows], runner.spec.crop, view.crop)))

@@ -100,7 +100,7 @@ def evaluate(
     """Label each video of (path, class index) and compare; ``done`` is called after each."""
     labels = classifier.model.labels
     confusion = np.zeros((len(labels), len(labels)), np.int64)
-    cost = _pass_costs(classifier.model.manifest)
+    cost = pass_costs(classifier.model.manifest)
     sure: list[float] = []
     right: list[bool] = []
     in_top5, spent = 0, 0.0
@@ -155,7 +155,7 @@ def _gap(sure: NDArray[np.float64], hits: NDArray[np.float64]) -> float:
     return float(abs(sure.sum() - hits.sum()))
 
 
-def _pass_costs(manifest: Manifest) -> Callable[[Passes, int | None], float]:
+def pass_costs(manifest: Manifest) -> Callable[[Passes, int | None], float]:
     """A function that gives the GMACs of a video's passes at its own active bins; equal ones are counted once."""
     with torch.device("meta"):
         network = build_network(manifest).eval()

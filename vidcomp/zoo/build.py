@@ -104,7 +104,11 @@ def load_model(name_or_file: str, variant: Variant | None = None, progress: Prog
         ManifestError: there is no such model, or its manifest is wrong.
         WeightsError: weights are missing, damaged, cannot be fetched, or do not fit.
     """
-    manifest = vary(find_manifest(name_or_file), variant or Variant())
+    return load_variant(vary(find_manifest(name_or_file), variant or Variant()), progress)
+
+
+def load_variant(manifest: Manifest, progress: Progress | None = None) -> LoadedModel:
+    """As :func:`load_model`, from a manifest at hand, varied or not."""
     backbone = _load_backbone(manifest, progress)
     with torch.device("meta"):
         network = _insert_compressors(manifest, backbone)

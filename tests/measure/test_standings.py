@@ -1,0 +1,156 @@
+"""Rows, ratios, accuracy and agreement from what contenders measured, against numbers worked out by hand."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from vidcomp.inference.prediction import Label, Passes
+from vidcomp.measure.candidates import CandidateError, default_names, parse_candidate
+from vidcomp.measure.comparison import spread_over
+from vidcomp.measure.labelled import LabelledVideo
+from vidcomp.measure.results import RATIO_COLUMNS
+from vidcomp.measure.standings import results_of, round_means, rows_of
+
+VIDEOS = [LabelledVideo("a", "x"), LabelledVideo("b", "y"), LabelledVideo("c")]
+ORDERS = {"x": "xyzuvw", "y": "yxzuvw", "w": "wxyzuv"}
+
+
+def contender(name: str, said: dict[str, str], **changes: Any) -> Any:
+    """What a contender holds after measuring: `said` is the best label of each video."""
+    labels = {
+        path: tuple(Label(letter, "xyzuvw".index(letter), 0.5) for letter in ORDERS[best][:5])
+        for path, best in said.items()
+    }
+    values: dict[str, Any] = {
+        "name": name,
+        "candidate": parse_candidate(name),
+        "manifest": SimpleNamespace(compressors=()),
+        "trained": True,
+        "params": 1000,
+        "passes": [Passes(1, 8, 32, 32)] * 3,
+        "gmacs": [1.0, 2.0, 3.0],
+        "peaks": [40_000_000, 50_000_000],
+        "labels": labels,
+        "errors": {},
+        "model_s": {0: [0.01, 0.03], 1: [0.02, 0.04]},
+        "end_to_end_s": {0: [0.1, 0.1], 1: [0.1, 0.1]},
+        "energy_j": {},
+    }
+    return SimpleNamespace(**{**values, **changes})
+
+
+def pair() -> list[Any]:
+    dense = contender(
+        "dense30",
+        {"a": "x", "b": "y", "c": "x"},
+        params=900,
+        passes=[Passes(30, 8, 32, 32)] * 3,
+        gmacs=[12.0, 12.0, 12.0],
+        peaks=[25_000_000],
+        model_s={0: [0.06, 0.18], 1: [0.10, 0.26]},
+    )
+    return [dense, contender("sfc", {"a": "x", "b": "w", "c": "y"})]
+
+
+def test_numbers_of_a_row() -> None:
+    dense, row = rows_of(pair(), VIDEOS, 2, {"dense30": 10, "sfc": 40})
+    assert (dense.views, dense.frames_per_view) == (30, 8)
+    assert row.model_ms is not None
+    assert (row.model_ms.median, row.model_ms.least, row.model_ms.greatest) == pytest.approx((25, 20, 30))
+    assert row.videos_per_s == pytest.approx(40)
+    assert row.end_to_end_videos_per_s == pytest.approx(10)
+    assert row.gmacs == 2
+    assert row.peak_memory_mb == 50
+    assert row.energy_j is None
+
+
+def test_ratios_say_how_many_times_better_a_row_is() -> None:
+    dense, row = rows_of(pair(), VIDEOS, 2, {"dense30": 10, "sfc": 40})
+    values = {name: ratio.value for name, ratio in row.ratios.items()}
+    # Rounds of dense: 120 and 180 ms; of the row: 20 and 30 ms.
+    assert values == pytest.approx(
+        {
+            "gmacs": 6,
+            "params": 0.9,
+            "model_ms": 6,
+            "videos_per_s": 6,
+            "end_to_end_videos_per_s": 1,
+            "peak_memory_mb": 0.5,
+            "fits_at_once": 4,
+            "top1": 0.5,
+            "top5": 1,
+            "agreement": 1 / 3,
+        }
+    )
+    assert set(row.noisy) == {"end_to_end_videos_per_s", "top1", "top5"}
+    assert all(ratio.value == 1 for ratio in dense.ratios.values())
+    assert dense.noisy == ()
+
+
+def test_accuracy_counts_known_classes_and_agreement_all_videos() -> None:
+    dense, row = rows_of(pair(), VIDEOS, 2, {})
+    assert (dense.top1, dense.top5, dense.agreement) == (1, 1, 1)
+    assert row.top1 == 0.5
+    # "y" is the third of the labels said of b, and so among the best five; "w" would not be.
+    assert row.top5 == 1
+    assert row.agreement == pytest.approx(1 / 3)
+
+
+def test_a_video_that_one_row_could_not_label_counts_for_none() -> None:
+    dense, row = pair()
+    del row.labels["b"]
+    row.errors["b"] = "b: broken"
+    better = rows_of([dense, row], VIDEOS, 2, {})
+    assert [one.top1 for one in better] == [1, 1]
+    assert [one.agreement for one in better] == [1, 0.5]
+    answers = results_of([dense, row], VIDEOS, ["a"])[1].answers
+    assert answers["sfc"].error == "b: broken"
+    assert answers["dense30"].label == "y"
+
+
+def test_random_weights_have_neither_accuracy_nor_labels() -> None:
+    dense, row = pair()
+    row.trained = False
+    random_row = rows_of([dense, row], VIDEOS, 2, {})[1]
+    assert (random_row.top1, random_row.top5, random_row.agreement) == (None, None, None)
+    assert random_row.as_dict()["ratio"]["top1"] is None
+    assert results_of([dense, row], VIDEOS, [])[0].answers["sfc"].label is None
+
+
+def test_without_a_dense_row_there_are_no_ratios() -> None:
+    (row,) = rows_of(pair()[1:], VIDEOS, 2, {})
+    assert row.ratios == {}
+    assert row.agreement is None
+    assert row.as_dict()["ratio"] == dict.fromkeys(RATIO_COLUMNS)
+
+
+def test_a_round_that_was_broken_off_does_not_count() -> None:
+    assert round_means({0: [1.0, 3.0], 1: [5.0]}, 2) == {0: 2.0}
+    assert round_means({0: []}, 0) == {}
+
+
+def test_videos_differ_where_rows_or_classes_do() -> None:
+    results = results_of(pair(), VIDEOS, [])
+    assert [video.disagreement for video in results] == [False, True, True]
+
+
+def test_names_of_strategies() -> None:
+    assert parse_candidate("dense30").strategy.name == "dense30"
+    assert parse_candidate("uniform8").strategy.name == "uniform8x128"
+    assert parse_candidate("sgs+sfc-tau4").kinds == ("sgs", "sfc")
+    assert parse_candidate("sgs+sfc-tau4").tau == 4
+    assert parse_candidate("whole").kinds == ()
+    assert default_names("ucf16-lite0") == ["dense30", "sfc"]
+    for name, message in (("dense20", "clips x 3 crops"), ("sgs-tau2", "belongs to sfc"), ("30", "unknown strategy")):
+        with pytest.raises(CandidateError, match=message):
+            parse_candidate(name)
+
+
+def test_timed_videos_are_spread_over_all() -> None:
+    names = [str(number) for number in range(100)]
+    assert spread_over(names[:3], 8) == ["0", "1", "2"]
+    chosen = spread_over(names, 8)
+    assert (len(set(chosen)), chosen[0], chosen[-1]) == (8, "0", "99")

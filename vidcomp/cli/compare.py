@@ -1,0 +1,202 @@
+"""`vidcomp compare`: strategies side by side on your videos and your machine."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from vidcomp.cli.classify import DeviceChoice
+from vidcomp.cli.errors import INTERRUPTED, SOME_FAILED, UsageError, reported, warn
+
+if TYPE_CHECKING:
+    from vidcomp.measure.comparison import Comparison, LabelledVideo, Measurement
+
+
+class ComparisonFormat(str, Enum):
+    """Formats of the answer."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    MARKDOWN = "markdown"
+
+
+def compare(
+    paths: list[str] | None = typer.Argument(
+        None,
+        metavar="[PATH]...",
+        help="Videos, folders, globs, - for a list on standard input, or a CSV file of path,label. A folder whose "
+        "sub-folders are named as labels of the model gives accuracy. Without any, a generated video is measured: "
+        "speed, size and memory only.",
+        show_default=False,
+    ),
+    model: str = typer.Option("ucf16-lite0", "--model", help="A model's name, or the path of a YAML manifest."),
+    dense: list[int] | None = typer.Option(
+        None, "--dense", metavar="N", help="Row: N dense views (clips x 3 crops) of the uncompressed network.", min=1
+    ),
+    sfc: bool = typer.Option(False, "--sfc", help="Row: the whole video in one pass, compressed by the model's SFC."),
+    sgs: bool = typer.Option(False, "--sgs", help="Row: the whole video in one pass, compressed by the model's SGS."),
+    whole: bool = typer.Option(False, "--whole", help="Row: the whole video in one pass, not compressed."),
+    uniform: list[int] | None = typer.Option(
+        None, "--uniform", metavar="N", help="Row: N clips of 128 frames, joined, with the model's compressors.", min=1
+    ),
+    tau: list[float] | None = typer.Option(
+        None, "--tau", metavar="RATIO", help="A row of --sfc for each compression ratio given (at least 1)."
+    ),
+    output_format: ComparisonFormat = typer.Option(ComparisonFormat.TABLE, "--format", help="How to print."),
+    save: Path | None = typer.Option(None, "--save", help="Write a report to this .html file."),
+    plot: Path | None = typer.Option(
+        None, "--plot", help="Draw quality against GMACs and time to this .png file (needs the extra [plots])."
+    ),
+    rounds: int = typer.Option(5, "--rounds", min=1, help="How often everything is timed, at most."),
+    seconds: float = typer.Option(
+        300.0, "--seconds", min=0.0, help="Begin no round that would end later than this; one is always run."
+    ),
+    random_weights: bool = typer.Option(
+        False, "--random-weights", help="Do not look for weights. Done by itself, and said, where there are none."
+    ),
+    device: DeviceChoice = typer.Option(DeviceChoice.AUTO, "--device", help="Where the model runs."),
+    decode_timeout: float | None = typer.Option(
+        None, "--decode-timeout", min=0.1, help="Seconds that decoding one video may take; by default scaled to it."
+    ),
+    quiet: bool = typer.Option(False, "--quiet", help="No progress and no warnings."),
+    debug: bool = typer.Option(False, "--debug", help="Show tracebacks."),
+) -> None:
+    """Compare strategies: how good, how fast, how large, each beside dense sampling.
+
+    Rows are chosen by options; without any they are --dense 30 and the model's own compressors.
+
+    Columns. [b]views x frames[/b]: forward passes of a video and the frames entering each. [b]GMACs[/b]:
+    multiply-accumulates a video, in thousands of millions. [b]params[/b]: all parameters. [b]model ms/video[/b]: the
+    model alone on decoded frames, median of the rounds (least-greatest); [b]videos/s[/b] is 1000 over it.
+    [b]end to end/s[/b]: videos a second with decoding. [b]peak MB[/b]: memory above the loaded model while a video is
+    classified (CUDA's allocator, or this process). [b]fit at once[/b]: videos in flight that memory holds (CUDA:
+    searched; CPU: memory over the peak). [b]J/video[/b]: energy of the model alone (NVML or RAPL), absent where it
+    cannot be read. [b]top-1, top-5[/b]: share of labelled videos named rightly, first or among five.
+    [b]agrees[/b]: share of videos whose best label is the dense row's. Beneath each row stand its ratios to the first
+    dense row: always how many times better, so that above 1 is better.
+
+    Every row first takes every video once, which warms up and gives labels and memory. Then rows take turns, round by
+    round (at most 8 of the videos, evenly chosen), with the device synchronised. A ratio that the rounds cannot tell
+    from 1 is marked. docs/compare.md says more.
+
+    The exit code is 0 if everything was measured, 1 if a video or a row could not be, 2 for wrong usage, 130 if
+    interrupted; the rows measured until then are printed.
+    """
+    with reported(debug=debug):
+        strategies = _strategies(model, dense or [], uniform or [], tau or [], sfc=sfc, sgs=sgs, whole=whole)
+        _check_files(save, plot)
+        from vidcomp.cli.progress import download_progress
+        from vidcomp.measure.candidates import CandidateError
+        from vidcomp.measure.comparison import Measurement
+
+        videos = _videos(paths or [], quiet=quiet)
+        try:
+            with download_progress(quiet=quiet) as progress:
+                measurement = Measurement(
+                    model,
+                    videos,
+                    strategies,
+                    rounds=rounds,
+                    seconds=seconds,
+                    device=device.value,
+                    random_weights=random_weights,
+                    decode_timeout_s=decode_timeout,
+                    progress=progress,
+                )
+        except (CandidateError, ValueError) as error:
+            raise UsageError(str(error)) from None
+        with measurement:
+            comparison = _measure(measurement, quiet=quiet)
+            _render(comparison, output_format, save, plot)
+        if comparison.interrupted:
+            raise typer.Exit(INTERRUPTED)
+        if comparison.failed:
+            raise typer.Exit(SOME_FAILED)
+
+
+def _measure(measurement: Measurement, *, quiet: bool) -> Comparison:
+    """Run it; an interruption ends it early, with what there is."""
+    from vidcomp.cli.progress import video_progress
+
+    for note in measurement.notes if not quiet else ():
+        warn(note)
+    told = len(measurement.notes)
+    try:
+        with video_progress(measurement.steps, quiet=quiet) as advance:
+            measurement.run(advance)
+    except KeyboardInterrupt:
+        warn("interrupted: the rows measured so far follow", prefix="error")
+    for note in measurement.notes[told:] if not quiet else ():
+        warn(note)
+    return measurement.result()
+
+
+def _render(comparison: Comparison, chosen: ComparisonFormat, save: Path | None, plot: Path | None) -> None:
+    from vidcomp.output.comparison import WRITERS
+
+    WRITERS[chosen.value](comparison, sys.stdout)
+    sys.stdout.flush()
+    if save is not None:
+        from vidcomp.output.comparison_html import html_report
+
+        _write(save, html_report(comparison).encode("utf-8"))
+    if plot is not None:
+        from vidcomp.output.comparison_plot import PictureError, draw
+
+        try:
+            _write(plot, draw(comparison))
+        except PictureError as error:
+            warn(f"--plot {plot}: {error}")
+
+
+def _strategies(
+    model: str, dense: list[int], uniform: list[int], taus: list[float], *, sfc: bool, sgs: bool, whole: bool
+) -> list[str]:
+    """Names of the rows asked for, dense ones first."""
+    from vidcomp.measure.candidates import default_names
+
+    names = [f"dense{views}" for views in dense]
+    names += ["whole"] if whole else []
+    names += [f"sfc-tau{ratio:g}" for ratio in taus] if taus else ["sfc"] if sfc else []
+    names += ["sgs"] if sgs else []
+    names += [f"uniform{clips}" for clips in uniform]
+    return list(dict.fromkeys(names)) or default_names(model)
+
+
+def _videos(paths: list[str], *, quiet: bool) -> list[LabelledVideo]:
+    from vidcomp.measure.labelled import gather
+
+    videos, notes = gather(paths, stdin=sys.stdin.buffer)
+    for note in notes if not quiet else ():
+        warn(note)
+    if paths and not videos:
+        raise UsageError(f"no videos in {', '.join(paths)}: name a file, or a folder that holds videos")
+    return videos
+
+
+def _check_files(save: Path | None, plot: Path | None) -> None:
+    """Find out before the measuring, not after it, that a file cannot be written."""
+    for option, path, extension in (("--save", save, ".html"), ("--plot", plot, ".png")):
+        if path is None:
+            continue
+        if path.suffix.lower() != extension:
+            raise UsageError(f"{option} {path}: give a file that ends in {extension}")
+        if not path.parent.is_dir():
+            raise UsageError(f"{option} {path}: there is no folder {path.parent}; choose another file")
+    if plot is not None:
+        from vidcomp.output.comparison_plot import HINT, available
+
+        if not available():
+            raise UsageError(f"--plot: {HINT}")
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror}); choose another file") from None

@@ -1,0 +1,169 @@
+"""One row while it is being measured: a network, the way videos pass through it, and what was seen so far."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+
+import numpy as np
+import torch
+
+from vidcomp.inference.engine import Classifier
+from vidcomp.inference.prediction import Label, Passes
+from vidcomp.inference.strategies import VIEWS_AT_ONCE, DenseViews
+from vidcomp.measure.accuracy import active_bins, pass_costs
+from vidcomp.measure.candidates import Candidate
+from vidcomp.measure.cost import parameters
+from vidcomp.measure.energy import EnergyMeter
+from vidcomp.measure.machine import host_memory_bytes
+from vidcomp.measure.memory import PeakMemory, largest_that_fits
+from vidcomp.video import DecodeOptions, DecodeWorker, Frames
+from vidcomp.zoo.build import LoadedModel, build_network
+
+_KEPT_LABELS = 5
+
+
+class Contender:
+    """Measures one candidate, video by video.
+
+    ``model_s``, ``end_to_end_s`` and ``energy_j`` hold, for every round, one number for each video timed in it;
+    ``passes``, ``gmacs`` and ``peaks`` (bytes) one for each video that was labelled; ``labels`` and ``errors`` go by
+    the video's path. Close it when done: it owns decoding processes.
+    """
+
+    def __init__(
+        self,
+        candidate: Candidate,
+        model: LoadedModel,
+        *,
+        trained: bool,
+        device: str,
+        meter: EnergyMeter,
+        decode_timeout_s: float | None = None,
+    ) -> None:
+        self.candidate = candidate
+        self.name = candidate.name
+        self.manifest = model.manifest
+        self.trained = trained
+        with torch.device("meta"):
+            self.params = int(parameters(build_network(model.manifest)).total)
+        self.cost = pass_costs(model.manifest)
+        self.classifier = Classifier(
+            model, device=device, strategy=candidate.strategy, decode_timeout_s=decode_timeout_s
+        )
+        self.meter = meter
+        self._worker = DecodeWorker()
+        self.passes: list[Passes] = []
+        self.gmacs: list[float] = []
+        self.peaks: list[int] = []
+        self.labels: dict[str, tuple[Label, ...]] = {}
+        self.errors: dict[str, str] = {}
+        self.model_s: defaultdict[int, list[float]] = defaultdict(list)
+        self.end_to_end_s: defaultdict[int, list[float]] = defaultdict(list)
+        self.energy_j: defaultdict[int, list[float]] = defaultdict(list)
+
+    def close(self) -> None:
+        """End the decoding processes."""
+        self.classifier.close()
+        self._worker.close()
+
+    def warm_up(self) -> None:
+        """Run the network once on a grey clip: kernels are chosen and threads started before anything is measured."""
+        runner, spec = self.classifier.runner, self.classifier.runner.spec
+        side = spec.crop if isinstance(self.candidate.strategy, DenseViews) else spec.short_side
+        grey = np.full((spec.clip_frames, side, side, 3), 127, np.uint8)
+        if isinstance(self.candidate.strategy, DenseViews):
+            runner.probabilities(runner.tensor(grey))
+        else:
+            runner.whole([grey])
+        runner.synchronise()
+
+    def label(self, path: str) -> None:
+        """Classify a video from its file, once: labels, passes, GMACs, peak memory, or why that is impossible."""
+        memory = PeakMemory(self.classifier.runner.device)
+        try:
+            with memory:
+                prediction = self.classifier.classify(path)
+        except RuntimeError as error:
+            # Out of memory, or a picture or clip that the network's kernels do not fit: this row's answer, not the end.
+            self.errors[path] = f"{self.name}: {path}: {str(error).splitlines()[0]}"
+            return
+        if prediction.error is not None or prediction.passes is None:
+            self.errors[path] = prediction.error.message if prediction.error is not None else "no answer"
+            return
+        self.labels[path] = prediction.labels[:_KEPT_LABELS]
+        self.passes.append(prediction.passes)
+        self.gmacs.append(self.cost(prediction.passes, active_bins(prediction)))
+        if memory.bytes is not None:
+            self.peaks.append(memory.bytes)
+
+    def time_model(self, path: str, round_number: int) -> None:
+        """Time the model alone: frames decoded before, normalisation and all passes within, device synchronised."""
+        runner, strategy = self.classifier.runner, self.candidate.strategy
+        chunks, count = self._decoded(path)
+
+        def run() -> None:
+            strategy.run(runner, chunks, count)
+            runner.synchronise()
+
+        runner.synchronise()
+        seconds, joules = self.meter.measure(run)
+        self.model_s[round_number].append(seconds)
+        if joules is not None:
+            self.energy_j[round_number].append(joules)
+
+    def time_end_to_end(self, path: str, round_number: int) -> None:
+        """Time everything from the file to the labels, decoding beside the model as it usually is."""
+        began = time.perf_counter()
+        prediction = self.classifier.classify(path)
+        seconds = time.perf_counter() - began
+        if prediction.ok:
+            self.end_to_end_s[round_number].append(seconds)
+
+    def fits_at_once(self) -> int | None:
+        """How many videos like the largest one seen the device's memory holds in flight beside the model.
+
+        On CUDA it is searched with batches of that many videos, grouped as the engine groups a video's views; on a CPU
+        it is the memory that this process may use, less the weights, divided by the peak of one video.
+        """
+        if not self.passes:
+            return None
+        runner = self.classifier.runner
+        if runner.device.type == "cuda":
+            largest = max(self.passes, key=lambda passes: passes.frames * passes.height * passes.width)
+            return largest_that_fits(lambda videos: self._batch_fits(largest, videos))
+        memory, peak = host_memory_bytes(), max(self.peaks, default=0)
+        if memory is None or peak <= 0:
+            return None
+        weights = sum(tensor.nbytes for tensor in runner.network.state_dict().values())
+        return max(0, int((memory - weights) // peak))
+
+    def _batch_fits(self, passes: Passes, videos: int) -> bool:
+        runner, strategy = self.classifier.runner, self.candidate.strategy
+        at_once = min(passes.count, VIEWS_AT_ONCE) if isinstance(strategy, DenseViews) else 1
+        try:
+            shape = (videos * at_once, 3, passes.frames, passes.height, passes.width)
+            clips = torch.zeros(shape, device=runner.device)
+            with torch.inference_mode():
+                if isinstance(strategy, DenseViews):
+                    runner.network(clips)
+                else:
+                    runner.network.finish(runner.network.encode(clips.split(runner.chunk_frames, dim=2)))
+            runner.synchronise()
+        except torch.OutOfMemoryError:
+            return False
+        finally:
+            torch.cuda.empty_cache()
+        return True
+
+    def _decoded(self, path: str) -> tuple[list[Frames], int]:
+        """All frames that the strategy wants of a video, and how many the video has where the strategy must know."""
+        runner, strategy, limit = self.classifier.runner, self.candidate.strategy, self.classifier.decode_timeout_s
+        count = 0
+        if strategy.needs_count:
+            count = max(1, self._worker.probe(path, timeout_s=limit).frame_count or 0)
+        options = DecodeOptions(
+            runner.spec.short_side, strategy.select(runner.spec, count), chunk_frames=runner.chunk_frames
+        )
+        with self._worker.open(path, options, timeout_s=limit) as reader:
+            return list(reader.chunks()), count

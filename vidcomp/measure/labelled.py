@@ -1,0 +1,87 @@
+"""Videos to compare strategies on, with the class of each where it is known."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+from vidcomp.video import SourceError, find_videos
+
+_HEADER = ("path", "label")
+
+
+@dataclass(frozen=True)
+class LabelledVideo:
+    """A video's path, and the name of its class where that is known."""
+
+    path: str
+    label: str | None = None
+
+
+def gather(named: Sequence[str], *, stdin: IO[bytes] | None = None) -> tuple[list[LabelledVideo], list[str]]:
+    """Resolve what the user named into videos, each once, and remarks for the user.
+
+    A ``.csv`` file lists ``path,label`` (a heading of that name is allowed; paths are relative to the file). In a
+    folder, the first sub-folder of a video's path is its label. Everything else is as in ``find_videos``.
+
+    Raises:
+        SourceError: something named does not exist, or a CSV file has a line that is not ``path,label``.
+    """
+    videos: dict[str, LabelledVideo] = {}
+    notes: list[str] = []
+    for name in named:
+        if name.lower().endswith(".csv"):
+            found = read_csv(Path(name))
+        else:
+            sources = find_videos([name], stdin=stdin)
+            notes += sources.notes
+            found = [
+                LabelledVideo(video.path, video.relative.split("/")[0] if _within_sub_folder(video.relative) else None)
+                if Path(name).is_dir()
+                else LabelledVideo(video.path)
+                for video in sources.videos
+            ]
+        for video in found:
+            videos.setdefault(video.path, video)
+    return list(videos.values()), notes
+
+
+def read_csv(file: Path) -> list[LabelledVideo]:
+    """Read ``path,label`` a line; an empty label says that it is not known.
+
+    Raises:
+        SourceError: the file cannot be read, or a line has not one or two fields.
+    """
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            rows = [(number, row) for number, row in enumerate(csv.reader(stream), 1) if any(row)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SourceError(str(file), f"cannot be read as a CSV file ({error})") from None
+    if rows and tuple(field.strip().lower() for field in rows[0][1]) == _HEADER:
+        del rows[0]
+    videos = []
+    for number, row in rows:
+        if len(row) > 2 or not row[0].strip():
+            raise SourceError(str(file), f"line {number} is not path,label: {','.join(row)}")
+        label = row[1].strip() if len(row) == 2 else ""
+        videos.append(LabelledVideo(str(file.parent / row[0].strip()), label or None))
+    return videos
+
+
+def keep_known(videos: Sequence[LabelledVideo], labels: Sequence[str]) -> tuple[list[LabelledVideo], list[str]]:
+    """Take labels that are not the model's off their videos, with a remark that names them."""
+    unknown = sorted({video.label for video in videos if video.label is not None} - set(labels))
+    if not unknown:
+        return list(videos), []
+    kept = [replace(video, label=None) if video.label in unknown else video for video in videos]
+    count = sum(before.label != after.label for before, after in zip(videos, kept, strict=True))
+    shown = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
+    what = "is not a label" if len(unknown) == 1 else "are not labels"
+    return kept, [f"{shown} {what} of the model: {count} of {len(videos)} videos do not count for accuracy"]
+
+
+def _within_sub_folder(relative: str) -> bool:
+    return "/" in relative

@@ -1,0 +1,101 @@
+"""The picture of a comparison: accuracy or agreement against GMACs, and against time (SFC paper, figure 5)."""
+
+from __future__ import annotations
+
+import io
+from importlib.util import find_spec
+
+from vidcomp.measure.comparison import Comparison, Row
+
+HINT = "pictures need matplotlib: pip install 'vidcomp[plots]'"
+_INCHES = (9.0, 4.2)
+_DPI = 160
+_SCORES = {"top1": "top-1 accuracy, %", "agreement": "videos labelled as by the dense row, %"}
+# Colours that people who do not see red or green tell apart (Okabe and Ito), and a marker each for print.
+_FAMILIES = {
+    "dense": ("#0072B2", "o"),
+    "sfc": ("#D55E00", "s"),
+    "sgs": ("#009E73", "^"),
+    "whole": ("#444444", "D"),
+    "uniform": ("#CC79A7", "v"),
+}
+
+
+class PictureError(ValueError):
+    """The picture cannot be made: the message says why."""
+
+
+def available() -> bool:
+    """Whether matplotlib is there."""
+    return find_spec("matplotlib") is not None
+
+
+def draw(comparison: Comparison, kind: str = "png") -> bytes:
+    """The picture as a ``png`` or ``svg`` file.
+
+    Raises:
+        PictureError: matplotlib is missing, or no row has a score.
+    """
+    if not available():
+        raise PictureError(HINT)
+    score = comparison.score
+    if score is None:
+        raise PictureError("a picture needs accuracy or agreement: name videos, and use trained weights")
+    # The object interface leaves the program's own matplotlib state alone, and needs no display.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=_INCHES, layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2, sharey=True)
+    for axes, cost, heading in (
+        (left, lambda row: row.gmacs, "GMACs a video"),
+        (right, lambda row: row.model_ms and row.model_ms.median, "model, ms a video"),
+    ):
+        _scatter(axes, comparison, score, cost, heading)
+    left.set_ylabel(_SCORES[score])
+    figure.suptitle(comparison.model, fontsize=11, fontweight="bold")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, dpi=_DPI, metadata={"Date": None} if kind == "svg" else None)
+    return buffer.getvalue()
+
+
+def _scatter(axes, comparison: Comparison, score: str, cost, heading: str) -> None:  # type: ignore[no-untyped-def]
+    """One panel: a point a row, rows of one family joined, names beside the points."""
+    points: dict[str, list[tuple[float, float, str]]] = {}
+    for row in comparison.rows:
+        x, y = cost(row), getattr(row, score)
+        if x is not None and y is not None:
+            points.setdefault(_family(row), []).append((x, 100 * y, row.strategy))
+    for family, members in points.items():
+        members.sort()
+        colour, marker = _FAMILIES.get(family, ("#000000", "X"))
+        xs, ys, _ = zip(*members, strict=True)
+        axes.plot(xs, ys, color=colour, marker=marker, markersize=8, linewidth=1, alpha=0.9)
+    _name_points(axes, [point for members in points.values() for point in members])
+    axes.set_xscale("log")
+    axes.margins(x=0.25, y=0.25)
+    axes.set_xlabel(heading)
+    axes.grid(visible=True, which="both", linewidth=0.4, alpha=0.4)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
+    axes.tick_params(axis="x", which="both", labelsize=8, rotation=30)
+
+
+def _name_points(axes, points: list[tuple[float, float, str]]) -> None:  # type: ignore[no-untyped-def]
+    """Write names above and below the points by turns, from left to right, so that neighbours do not collide."""
+    for index, (x, y, name) in enumerate(sorted(points)):
+        up = index % 2 == 0
+        axes.annotate(
+            name,
+            (x, y),
+            xytext=(0, 9 if up else -9),
+            textcoords="offset points",
+            ha="center",
+            va="bottom" if up else "top",
+            fontsize=9,
+        )
+
+
+def _family(row: Row) -> str:
+    return next((family for family in _FAMILIES if row.strategy.startswith(family)), row.strategy)
