@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,11 +83,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def short_sample(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def short_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     """The generated video, a tenth as long."""
     make = sample_video.make_sample_video
     monkeypatch.setattr("vidcomp.measure.comparison.make_sample_video", lambda path: make(path, 24))
-    yield
 
 
 def test_a_labelled_folder_with_all_that_can_be_wrong(trained: Path, folder: Path, tmp_path: Path) -> None:
