@@ -9,10 +9,9 @@ import pytest
 
 from vidcomp.inference.prediction import Label, Passes
 from vidcomp.measure.candidates import CandidateError, default_names, parse_candidate
-from vidcomp.measure.comparison import spread_over
 from vidcomp.measure.labelled import LabelledVideo
 from vidcomp.measure.results import RATIO_COLUMNS
-from vidcomp.measure.standings import results_of, round_means, rows_of
+from vidcomp.measure.standings import results_of, round_means, rows_of, spread_over
 
 VIDEOS = [LabelledVideo("a", "x"), LabelledVideo("b", "y"), LabelledVideo("c")]
 ORDERS = {"x": "xyzuvw", "y": "yxzuvw", "w": "wxyzuv"}
@@ -27,7 +26,8 @@ def contender(name: str, said: dict[str, str], **changes: Any) -> Any:
     values: dict[str, Any] = {
         "name": name,
         "candidate": parse_candidate(name),
-        "manifest": SimpleNamespace(compressors=()),
+        "kinds": ("identity",) if name == "dense30" else (name,),
+        "tau": None if name == "dense30" else 2.0,
         "trained": True,
         "params": 1000,
         "passes": [Passes(1, 8, 32, 32)] * 3,
@@ -65,6 +65,8 @@ def test_numbers_of_a_row() -> None:
     assert row.gmacs == 2
     assert row.peak_memory_mb == 50
     assert row.energy_j is None
+    assert (dense.compressor, dense.tau) == ("none", None)
+    assert (row.compressor, row.tau) == ("sfc", 2.0)
 
 
 def test_ratios_say_how_many_times_better_a_row_is() -> None:

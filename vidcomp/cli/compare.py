@@ -91,7 +91,6 @@ def compare(
         strategies = _strategies(model, dense or [], uniform or [], tau or [], sfc=sfc, sgs=sgs, whole=whole)
         _check_files(save, plot)
         from vidcomp.cli.progress import download_progress
-        from vidcomp.measure.candidates import CandidateError
         from vidcomp.measure.comparison import Measurement
 
         videos = _videos(paths or [], quiet=quiet)
@@ -108,7 +107,7 @@ def compare(
                     decode_timeout_s=decode_timeout,
                     progress=progress,
                 )
-        except (CandidateError, ValueError) as error:
+        except ValueError as error:
             raise UsageError(str(error)) from None
         with measurement:
             comparison = _measure(measurement, quiet=quiet)

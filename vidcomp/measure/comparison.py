@@ -28,7 +28,7 @@ from vidcomp.measure.energy import EnergyMeter
 from vidcomp.measure.labelled import LabelledVideo, keep_known
 from vidcomp.measure.results import Answer, Comparison, Row, VideoResult
 from vidcomp.measure.sample_video import FPS, FRAMES, HEIGHT, WIDTH, make_sample_video
-from vidcomp.measure.standings import results_of, rows_of
+from vidcomp.measure.standings import results_of, rows_of, spread_over
 from vidcomp.video import VideoError, probe
 from vidcomp.zoo.download import Progress
 from vidcomp.zoo.errors import ManifestError
@@ -108,12 +108,27 @@ class Measurement:
         self._timed: list[str] = []
         self._fits: dict[str, int | None] = {}
         self._reasons: dict[str, str] = {}
+        self._impossible: list[str] = []
         self._rounds_done = 0
         self._stack = ExitStack()
         given = [LabelledVideo(video) if isinstance(video, str) else video for video in videos]
         self.generated = not given
-        self.videos, remarks = keep_known(given or [self._sample()], labels_of(self.manifest))
-        self.notes += remarks
+        try:
+            self.videos, remarks = keep_known(given or [self._sample()], labels_of(self.manifest))
+            self.notes += remarks
+            self._load(strategies, random_weights, decode_timeout_s, progress)
+        except BaseException:
+            self.close()
+            raise
+
+    def _load(
+        self,
+        strategies: Sequence[str | Candidate],
+        random_weights: bool,
+        decode_timeout_s: float | None,
+        progress: Progress | None,
+    ) -> None:
+        """Load the network of every strategy, and note what a reader must know beforehand."""
         if machine.busy(self.machine):
             self._note(
                 f"the machine was busy before this began (load {self.machine['load_before']} on "
@@ -123,7 +138,7 @@ class Measurement:
         for strategy in strategies:
             self._add(strategy, meter, random_weights, decode_timeout_s, progress)
         if not self.contenders:
-            raise CandidateError("; ".join(self.notes) or "no strategy was named")
+            raise CandidateError("; ".join(self._impossible) or "no strategy was named")
         self._tell_of_weights()
 
     def __enter__(self) -> Measurement:
@@ -164,7 +179,7 @@ class Measurement:
         notes = list(self.notes)
         if len(self.videos) > len(self._timed) > 0:
             notes.append(f"times, videos/s and energy are of {len(self._timed)} of the {len(self.videos)} videos")
-        if self._rounds_done < self.rounds and not self.interrupted and rows:
+        if self._timed and self._rounds_done < self.rounds and not self.interrupted:
             notes.append(f"{self._rounds_done} of {self.rounds} rounds fitted into {self.seconds:g} s")
         if self.interrupted:
             notes.append("interrupted: only what was measured until then is shown")
@@ -200,6 +215,7 @@ class Measurement:
                 reason = why_not or ""
         except (CandidateError, ManifestError) as error:
             self._note(str(error), failed=True)
+            self._impossible.append(str(error))
             return
         contender = Contender(
             candidate,
@@ -245,6 +261,7 @@ class Measurement:
         contenders = [contender for contender in self.contenders if contender.labels]
         self._timed = spread_over(usable, TIMED_VIDEOS)
         if not self._timed:
+            self._note("no video could be labelled by every row: nothing was timed", failed=True)
             return
         began = time.perf_counter()
         for number in range(self.rounds):
@@ -253,7 +270,10 @@ class Measurement:
                 break
             for path in self._timed:
                 for contender in contenders:
-                    contender.time_model(path, number)
+                    try:
+                        contender.time_model(path, number)
+                    except VideoError as error:
+                        self._note(str(error), failed=True)
                 for contender in contenders:
                     contender.time_end_to_end(path, number)
                     done(contender.name)
@@ -282,10 +302,3 @@ class Measurement:
         if line not in self.notes:
             self.notes.append(line)
         self.failed = self.failed or failed
-
-
-def spread_over(items: Sequence[str], most: int) -> list[str]:
-    """At most ``most`` of the items, evenly spaced, from the first to the last."""
-    if len(items) <= most:
-        return list(items)
-    return [items[round(index * (len(items) - 1) / (most - 1))] for index in range(most)]

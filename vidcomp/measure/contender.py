@@ -17,6 +17,7 @@ from vidcomp.measure.cost import parameters
 from vidcomp.measure.energy import EnergyMeter
 from vidcomp.measure.machine import host_memory_bytes
 from vidcomp.measure.memory import PeakMemory, largest_that_fits
+from vidcomp.nn.compressors import SFC
 from vidcomp.video import DecodeOptions, DecodeWorker, Frames
 from vidcomp.zoo.build import LoadedModel, build_network
 
@@ -45,6 +46,10 @@ class Contender:
         self.name = candidate.name
         self.manifest = model.manifest
         self.trained = trained
+        self.kinds = tuple(str(compressor.kind) for compressor in model.network.compressors)
+        self.tau = next(
+            (compressor.tau for compressor in model.network.compressors if isinstance(compressor, SFC)), None
+        )
         with torch.device("meta"):
             self.params = int(parameters(build_network(model.manifest)).total)
         self.cost = pass_costs(model.manifest)

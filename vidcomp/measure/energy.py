@@ -6,6 +6,7 @@ the model's alone.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 
 _POWERCAP = Path("/sys/class/powercap")
-# RAPL's counters move about once a millisecond, NVML's some ten times a second: blocks must be longer than this.
+# RAPL's counters move about once a millisecond, NVML's some ten times a second: what is read must last longer.
 SHORTEST_S = {"cpu": 0.02, "cuda": 0.5}
 
 
@@ -31,14 +32,24 @@ class EnergyMeter:
         return self._read is not None
 
     def measure(self, run: Callable[[], None]) -> tuple[float, float | None]:
-        """Call ``run`` once; returns its seconds, and its joules where the meter is fine enough for such a time."""
+        """Call ``run``; returns its seconds, and its joules or ``None``.
+
+        Where one call is too short for the meter, it is repeated, and the joules are the mean of the repetitions; the
+        seconds are always the first call's.
+        """
         before = self._read() if self._read is not None else 0.0
         began = time.perf_counter()
         run()
         seconds = time.perf_counter() - began
-        if self._read is None or seconds < self._shortest:
+        if self._read is None:
             return seconds, None
-        return seconds, self._read() - before
+        if seconds >= self._shortest:
+            return seconds, self._read() - before
+        repeats = math.ceil(self._shortest / max(seconds, 1e-6))
+        before = self._read()
+        for _ in range(repeats):
+            run()
+        return seconds, (self._read() - before) / repeats
 
 
 def _rapl(powercap: Path) -> Callable[[], float] | None:

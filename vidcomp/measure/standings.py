@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
-from vidcomp.inference.strategies import DenseViews
 from vidcomp.measure.contender import Contender
 from vidcomp.measure.labelled import LabelledVideo
 from vidcomp.measure.results import RATIO_COLUMNS, Answer, Row, VideoResult
@@ -55,6 +54,13 @@ def round_means(samples: Mapping[int, Sequence[float]], timed: int) -> dict[int,
     return {number: statistics.fmean(values) for number, values in samples.items() if len(values) == timed and timed}
 
 
+def spread_over(items: Sequence[str], most: int) -> list[str]:
+    """At most ``most`` of the items, evenly spaced, from the first to the last."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(index * (len(items) - 1) / (most - 1))] for index in range(most)]
+
+
 def _row(
     contender: Contender,
     dense: Contender | None,
@@ -69,7 +75,6 @@ def _row(
         name: [1e3 * value for value in round_means(getattr(contender, name), timed).values()]
         for name in ("model_s", "end_to_end_s")
     }
-    section = next((section for section in contender.manifest.compressors if section.kind == "sfc"), None)
     columns = {**_counted(contender, fits), **_scores(contender, dense, common)}
     ratios: dict[str, Ratio] = {}
     noisy: tuple[str, ...] = ()
@@ -79,8 +84,8 @@ def _row(
         noisy = _noisy(contender, dense, common, ratios)
     return Row(
         strategy=contender.name,
-        compressor=_compressor(contender),
-        tau=None if section is None else float(section.options.get("tau", 2)),
+        compressor="+".join(kind for kind in contender.kinds if kind != "identity") or "none",
+        tau=contender.tau,
         trained=contender.trained,
         params=contender.params,
         views=first.count,
@@ -177,11 +182,6 @@ def _right_in_five(contender: Contender, video: LabelledVideo) -> bool:
 
 
 _RIGHT: dict[str, Callable[[Contender, LabelledVideo], bool]] = {"top1": _right_first, "top5": _right_in_five}
-
-
-def _compressor(contender: Contender) -> str:
-    kinds = [section.kind for section in contender.manifest.compressors if section.kind != "identity"]
-    return "none" if isinstance(contender.candidate.strategy, DenseViews) or not kinds else "+".join(kinds)
 
 
 def _seen(contender: Contender, video: LabelledVideo) -> bool:
