@@ -54,7 +54,7 @@ def draw(comparison: Comparison, kind: str = "png") -> bytes:
     ):
         _scatter(axes, comparison, score, cost, heading)
     left.set_ylabel(_SCORES[score])
-    figure.suptitle(comparison.model, fontsize=11, fontweight="bold")
+    figure.suptitle(f"{comparison.model}: up is better, left is cheaper", fontsize=11)
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, dpi=_DPI, metadata={"Date": None} if kind == "svg" else None)
     return buffer.getvalue()
@@ -62,6 +62,8 @@ def draw(comparison: Comparison, kind: str = "png") -> bytes:
 
 def _scatter(axes, comparison: Comparison, score: str, cost, heading: str) -> None:  # type: ignore[no-untyped-def]
     """One panel: a point a row, rows of one family joined, names beside the points."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     points: dict[str, list[tuple[float, float, str]]] = {}
     for row in comparison.rows:
         x, y = cost(row), getattr(row, score)
@@ -76,14 +78,17 @@ def _scatter(axes, comparison: Comparison, score: str, cost, heading: str) -> No
     axes.set_xscale("log")
     axes.margins(x=0.25, y=0.25)
     axes.set_xlabel(heading)
-    axes.grid(visible=True, which="both", linewidth=0.4, alpha=0.4)
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter("{x:g}")
-    axes.tick_params(axis="x", which="both", labelsize=8, rotation=30)
+    axes.grid(visible=True, which="major", linewidth=0.4, alpha=0.4)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.tick_params(labelsize=9)
 
 
 def _name_points(axes, points: list[tuple[float, float, str]]) -> None:  # type: ignore[no-untyped-def]
     """Write names above and below the points by turns, from left to right, so that neighbours do not collide."""
+    from matplotlib.patheffects import withStroke
+
     for index, (x, y, name) in enumerate(sorted(points)):
         up = index % 2 == 0
         axes.annotate(
@@ -94,6 +99,8 @@ def _name_points(axes, points: list[tuple[float, float, str]]) -> None:  # type:
             ha="center",
             va="bottom" if up else "top",
             fontsize=9,
+            path_effects=[withStroke(linewidth=3, foreground="white")],
+            zorder=3,
         )
 
 
