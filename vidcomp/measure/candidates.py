@@ -116,6 +116,9 @@ def with_weights(manifest: Manifest, progress: Progress | None = None) -> tuple[
     Raises:
         ManifestError: the model cannot be built.
     """
+    if manifest.backbone.weights is None:
+        reason = f"{manifest.name} has no weights here (vidcomp models show {manifest.name} says where there are any)"
+        return without_weights(manifest), reason
     try:
         return load_variant(manifest, progress), None
     except WeightsError as error:
