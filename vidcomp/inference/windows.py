@@ -18,6 +18,8 @@ from vidcomp.video.sampling import Selection, whole
 MAX_WINDOW_S = 300.0
 """Seconds of the longest window: its frames are held in memory all at once."""
 
+_DECIMALS = 6  # of seconds: a frame belongs to the window that begins with it, whatever the last bits of a float say
+
 
 @dataclass(frozen=True)
 class Windows(Strategy):
@@ -73,11 +75,12 @@ def _windows(chunks: Iterable[Frames], every_s: float, window_s: float) -> Itera
     held: list[tuple[float, NDArray[np.uint8]]] = []
     number, end = 0, 0.0
     for chunk in chunks:
-        for row, second in enumerate(chunk.seconds.tolist()):
-            while held and second >= number * every_s + window_s:
-                yield _joined(held, number * every_s, number * every_s + window_s)
+        for row, second in enumerate(np.round(chunk.seconds, _DECIMALS).tolist()):
+            while held and second >= (until := round(number * every_s + window_s, _DECIMALS)):
+                yield _joined(held, number * every_s, until)
                 number += 1
-                held = [(time, pixels) for time, pixels in held if time >= number * every_s]
+                start = round(number * every_s, _DECIMALS)
+                held = [(time, pixels) for time, pixels in held if time >= start]
             if not held:
                 # A gap in the video: windows without frames are stepped over.
                 number = max(number, int(second // every_s))
@@ -89,7 +92,7 @@ def _windows(chunks: Iterable[Frames], every_s: float, window_s: float) -> Itera
 
 
 def _joined(held: list[tuple[float, NDArray[np.uint8]]], start_s: float, end_s: float) -> _Window:
-    return _Window(round(start_s, 6), round(end_s, 6), np.stack([pixels for _, pixels in held]))
+    return _Window(round(start_s, _DECIMALS), round(end_s, _DECIMALS), np.stack([pixels for _, pixels in held]))
 
 
 def _filled(pixels: NDArray[np.uint8], at_least: int) -> tuple[NDArray[np.uint8], int]:

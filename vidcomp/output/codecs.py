@@ -42,6 +42,10 @@ class Codec(Protocol):
         """The pieces after the header that should each be a record; only the last may lack its end."""
         ...
 
+    def ended(self, piece: bytes) -> bool:
+        """Whether a piece has its end."""
+        ...
+
     def parse(self, piece: bytes) -> tuple[str, Entry]:
         """The key of a record and what is remembered of it.
 
@@ -69,9 +73,13 @@ class JsonLines:
         """Lines."""
         return iter(file)
 
+    def ended(self, piece: bytes) -> bool:
+        """Whether the line is whole."""
+        return piece.endswith(b"\n")
+
     def parse(self, piece: bytes) -> tuple[str, Entry]:
         """Read a line back; one without `input` and `run` is a record of an unknown run."""
-        if not piece.endswith(b"\n"):
+        if not self.ended(piece):
             raise ValueError("not a whole record")
         record = json.loads(piece)
         try:
@@ -111,15 +119,19 @@ class Csv:
         piece = b""
         for line in file:
             piece += line
-            if piece.count(b'"') % 2 == 0:
+            if self.ended(piece):
                 yield piece
                 piece = b""
         if piece:
             yield piece
 
+    def ended(self, piece: bytes) -> bool:
+        """Whether the row is whole."""
+        return piece.endswith(b"\n") and piece.count(b'"') % 2 == 0
+
     def parse(self, piece: bytes) -> tuple[str, Entry]:
         """Read a row back."""
-        rows = list(csv.reader(io.StringIO(piece.decode(), newline=""))) if piece.endswith(b"\n") else []
+        rows = list(csv.reader(io.StringIO(piece.decode(), newline=""))) if self.ended(piece) else []
         if len(rows) != 1 or len(rows[0]) != len(CSV_COLUMNS) + 3:
             raise ValueError("not a record")
         row = dict(zip((*CSV_COLUMNS, "size", "mtime_ns", "run"), rows[0], strict=True))

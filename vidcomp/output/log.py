@@ -117,7 +117,7 @@ class RecordLog:
             try:
                 key, entry = self.codec.parse(piece)
             except ValueError:
-                if b"\0" in piece and piece.endswith(b"\n"):
+                if b"\0" in piece and self.codec.ended(piece):
                     self._outdated += 1  # a power cut left a hole
                 else:
                     torn = number, piece
@@ -132,7 +132,7 @@ class RecordLog:
     def _is_half(self, piece: bytes) -> bool:
         """Whether a piece is what an interrupted write leaves, rather than somebody's last line."""
         begun, beginning = piece.rstrip(b"\0"), self.codec.beginning
-        return not piece.endswith(b"\n") and (begun.startswith(beginning) or beginning.startswith(begun))
+        return not self.codec.ended(piece) and (begun.startswith(beginning) or beginning.startswith(begun))
 
     def _foreign(self, number: int) -> OutputError:
         return OutputError(
