@@ -31,6 +31,8 @@ def test_a_folder_is_searched_in_sorted_order(folder: Path) -> None:
 
 def test_all_files_of_a_folder(folder: Path) -> None:
     assert "notes.txt" in relative(folder, all_files=True)
+    certain = {video.relative: video.certain for video in find_videos([str(folder)], all_files=True).videos}
+    assert (certain["notes.txt"], certain["b.mp4"]) == (False, True)
 
 
 def test_a_file_named_is_taken_whatever_its_name(folder: Path) -> None:
@@ -73,6 +75,34 @@ def test_a_list_on_standard_input(folder: Path, separator: bytes) -> None:
     names = [str(folder / "b.mp4"), str(folder / "sub" / "a.mp4")]
     given = io.BytesIO(separator.join(map(os.fsencode, names)) + separator)
     assert relative("-", stdin=given) == names
+
+
+def test_a_list_in_a_file_and_what_is_missing_from_it(folder: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"{folder}/b.mp4\n\n{folder}/gone.mp4\n{folder}/sub\nhttp://there/x.mp4\n")
+    found = find_videos([], lists=[str(listed)])
+    assert [video.relative for video in found.videos] == [
+        str(folder / "b.mp4"),
+        str(folder / "gone.mp4"),
+        "a.mp4",
+        "b.mp4",
+        "http://there/x.mp4",
+    ]
+    with pytest.raises(SourceError, match="cannot be read"):
+        find_videos([], lists=[str(tmp_path / "nowhere")])
+
+
+@pytest.mark.parametrize("address", ["http://a/x.mp4", "RTSP://a", "concat:a|b", "file:x.mp4", "data:video/mp4,x"])
+def test_addresses_are_refused(address: str) -> None:
+    with pytest.raises(SourceError, match="only local files are read"):
+        find_videos([address])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such names there")
+def test_a_file_whose_name_looks_like_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "concat:x.mp4").touch()
+    assert relative("concat:x.mp4") == ["concat:x.mp4"]
 
 
 def test_no_standard_input() -> None:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 import typer
 
+from vidcomp.cli.signals import Stopped
+
 OK = 0
 SOME_FAILED = 1
 USAGE = 2
@@ -22,15 +24,18 @@ class UsageError(Exception):
 @contextmanager
 def reported(*, debug: bool) -> Iterator[None]:
     """Turn the errors that a user can mend into one line and an exit code; ``debug`` lets tracebacks through."""
-    from vidcomp.video import SourceError
+    from vidcomp.output.errors import OutputError
+    from vidcomp.video import DecoderUnavailable, SourceError
     from vidcomp.zoo.errors import ZooError
 
     try:
         yield
-    except (UsageError, ZooError, SourceError) as error:
+    except (UsageError, ZooError, SourceError, OutputError, DecoderUnavailable) as error:
         if debug:
             raise
         fail(str(error), USAGE)
+    except Stopped as stopped:
+        raise typer.Exit(stopped.exit_code) from None
     except KeyboardInterrupt:
         if debug:
             raise

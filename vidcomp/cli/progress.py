@@ -1,10 +1,17 @@
-"""Progress on a terminal; nothing in a pipe."""
+"""Progress on a terminal; in a pipe nothing, or a line now and then."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vidcomp.inference.batch import Tally
+
+_LINE_EVERY_S = 30.0
 
 
 @contextmanager
@@ -49,3 +56,39 @@ def video_progress(total: int, *, quiet: bool = False) -> Iterator[Callable[[str
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("videos", total=total)
         yield lambda path: bar.advance(task)
+
+
+@contextmanager
+def batch_progress(tally: Tally, *, quiet: bool = False) -> Iterator[Callable[[], None]]:
+    """Give a callback for each finished video: a live display on a terminal, elsewhere a line every half minute."""
+    if quiet or tally.total < 2:
+        yield lambda: None
+    elif sys.stderr.isatty():
+        yield from _live(tally)
+    else:
+        yield _Lines(tally).advance
+
+
+def _live(tally: Tally) -> Iterator[Callable[[], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+    from vidcomp.output.summary import progress_line
+
+    columns = (SpinnerColumn(), BarColumn(bar_width=20), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(progress_line(tally), total=tally.total)
+        yield lambda: bar.update(task, completed=tally.done + tally.passed_over, description=progress_line(tally))
+
+
+class _Lines:
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._shown = time.monotonic()
+
+    def advance(self) -> None:
+        from vidcomp.output.summary import progress_line
+
+        if time.monotonic() - self._shown >= _LINE_EVERY_S:
+            self._shown = time.monotonic()
+            print(f"vidcomp: {progress_line(self._tally)}", file=sys.stderr, flush=True)

@@ -8,13 +8,17 @@ from contextlib import ExitStack
 from types import TracebackType
 
 import numpy as np
+from numpy.typing import NDArray
 
-from vidcomp.inference.prediction import Failure, FrameCounts, Label, Prediction, Timing
+from vidcomp.inference.prediction import Failure, FrameCounts, Label, Prediction, Segment, Timing
 from vidcomp.inference.runner import Runner, choose_device
-from vidcomp.inference.strategies import Outcome, Strategy, UniformClips, WholeVideo
+from vidcomp.inference.strategies import Strategy, UniformClips, WholeVideo
 from vidcomp.nn.compressors import FeaturesError
 from vidcomp.video import DecodeOptions, DecodeWorker, Frames, IsolatedReader, VideoError
 from vidcomp.zoo.build import LoadedModel
+
+SEGMENT_LABELS = 20
+"""Labels kept of each window: hours of video have thousands of windows."""
 
 _NOTHING = FrameCounts(0, 0, 0, None)
 
@@ -68,16 +72,12 @@ class Classifier:
         try:
             return self._classify(path)
         except (VideoError, FeaturesError) as error:
-            spent = time.perf_counter() - started
-            return Prediction(
-                path,
-                self.model.manifest.name,
-                (self.strategy or WholeVideo()).name,
-                (),
-                _NOTHING,
-                Timing(spent, 0.0),
-                error=Failure(error.kind, str(error)),
-            )
+            return self.failure(path, Failure(error.kind, str(error)), time.perf_counter() - started)
+
+    def failure(self, path: str, failure: Failure, spent_s: float) -> Prediction:
+        """The answer for a video that got no labels, after so many seconds."""
+        name = (self.strategy or WholeVideo()).name
+        return Prediction(path, self.model.manifest.name, name, (), _NOTHING, Timing(spent_s, 0.0), error=failure)
 
     def classify_all(self, paths: Iterable[str]) -> Iterator[Prediction]:
         """Label videos one after the other, in order; nothing is kept of those that are done."""
@@ -85,10 +85,24 @@ class Classifier:
             yield self.classify(path)
 
     def _classify(self, path: str) -> Prediction:
+        if self.strategy is not None:
+            return self._pass(path, self.strategy)
+        limit = self.model.manifest.max_frames
+        try:
+            return self._pass(path, WholeVideo(), limit)
+        except _TooLong:
+            # A header may claim too much, but then the count tells.
+            return self._pass(path, WholeVideo() if self._counted(path) <= limit else UniformClips())
+
+    def _pass(self, path: str, strategy: Strategy, limit: int | None = None) -> Prediction:
+        """Label a video by one strategy; raises _TooLong if it claims or has more than ``limit`` frames."""
         started = time.perf_counter()
         with ExitStack() as stack:
-            strategy, count, reader = self._open(path, stack)
-            waiting = _Clock(reader.chunks())
+            count = self._counted(path) if strategy.needs_count else 0
+            reader = stack.enter_context(self._reader(path, strategy, count))
+            if limit is not None and (reader.info.expected_frames or 0) > limit:
+                raise _TooLong
+            waiting = _Clock(reader.chunks(), limit)
             outcome = strategy.run(self.runner, waiting, count)
             self.runner.synchronise()
             report = reader.report
@@ -97,7 +111,7 @@ class Classifier:
             path,
             self.model.manifest.name,
             strategy.name,
-            self._labels(outcome),
+            self._labels(outcome.probabilities),
             FrameCounts(
                 report.decoded, outcome.passes.count * outcome.passes.frames, report.repaired, report.duration_s
             ),
@@ -105,19 +119,11 @@ class Classifier:
             outcome.passes,
             outcome.attention,
             (*report.notes, *outcome.notes),
+            segments=tuple(
+                Segment(part.start_s, part.end_s, self._labels(part.probabilities)[:SEGMENT_LABELS])
+                for part in outcome.windows
+            ),
         )
-
-    def _open(self, path: str, stack: ExitStack) -> tuple[Strategy, int, IsolatedReader]:
-        """Open a video for the strategy that fits it, and say how many frames it has where that matters."""
-        strategy, count = self.strategy or WholeVideo(), 0
-        if strategy.needs_count:
-            count = self._counted(path)
-        reader = stack.enter_context(self._reader(path, strategy, count))
-        if self.strategy is None and (reader.info.expected_frames or 0) > self.model.manifest.max_frames:
-            stack.close()
-            strategy, count = UniformClips(), self._counted(path)
-            reader = stack.enter_context(self._reader(path, strategy, count))
-        return strategy, count, reader
 
     def _counted(self, path: str) -> int:
         info = self._worker.probe(path, timeout_s=self.decode_timeout_s)
@@ -128,17 +134,22 @@ class Classifier:
         options = DecodeOptions(spec.short_side, strategy.select(spec, count), chunk_frames=self.runner.chunk_frames)
         return self._worker.open(path, options, timeout_s=self.decode_timeout_s)
 
-    def _labels(self, outcome: Outcome) -> tuple[Label, ...]:
+    def _labels(self, probabilities: NDArray[np.float64]) -> tuple[Label, ...]:
         """All labels, most probable first; equals stay in the classifier's order."""
-        order = np.argsort(-outcome.probabilities, kind="stable")
-        return tuple(Label(self.model.labels[i], int(i), float(outcome.probabilities[i])) for i in order)
+        order = np.argsort(-probabilities, kind="stable")
+        return tuple(Label(self.model.labels[i], int(i), float(probabilities[i])) for i in order)
+
+
+class _TooLong(Exception):  # noqa: N818 - a turn, not an error
+    """The video has more frames than are passed whole."""
 
 
 class _Clock:
-    """Passes chunks on and adds up the time spent waiting for them."""
+    """Passes chunks on, adds up the time spent waiting for them, and stops a video that is longer than it claimed."""
 
-    def __init__(self, chunks: Iterable[Frames]) -> None:
+    def __init__(self, chunks: Iterable[Frames], limit: int | None) -> None:
         self.chunks = iter(chunks)
+        self.limit = limit
         self.seconds = 0.0
 
     def __iter__(self) -> Iterator[Frames]:
@@ -148,4 +159,6 @@ class _Clock:
             self.seconds += time.perf_counter() - before
             if chunk is None:
                 return
+            if self.limit is not None and chunk.indices[-1] >= self.limit:
+                raise _TooLong
             yield chunk

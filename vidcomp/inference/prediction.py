@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,9 +69,19 @@ class Passes:
 
 
 @dataclass(frozen=True)
+class Segment:
+    """A window of a video, in seconds since its first frame, with the window's labels, most probable first."""
+
+    start_s: float
+    end_s: float
+    labels: tuple[Label, ...]
+
+
+@dataclass(frozen=True)
 class Prediction:
     """The labels of one video, most probable first, and how they came about; or why there are none.
 
+    ``segments`` are the consecutive windows, where the video was labelled by windows: ``labels`` then hold their mean.
     ``notes`` says in words what was skipped, repeated or repaired on the way.
     """
 
@@ -85,8 +95,20 @@ class Prediction:
     attention: AttentionMap | None = None
     notes: tuple[str, ...] = ()
     error: Failure | None = None
+    segments: tuple[Segment, ...] = ()
+
+    def at_least(self, probability: float) -> Prediction:
+        """The same without the labels that are less probable."""
+        if not probability:
+            return self
+        segments = tuple(replace(part, labels=_at_least(part.labels, probability)) for part in self.segments)
+        return replace(self, labels=_at_least(self.labels, probability), segments=segments)
 
     @property
     def ok(self) -> bool:
         """Whether the video was labelled."""
         return self.error is None
+
+
+def _at_least(labels: tuple[Label, ...], probability: float) -> tuple[Label, ...]:
+    return tuple(label for label in labels if label.probability >= probability)

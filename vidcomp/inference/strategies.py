@@ -27,13 +27,23 @@ VIEWS_AT_ONCE = 3
 
 
 @dataclass(frozen=True)
+class WindowOutcome:
+    """Probabilities (classes,) of one window of a video, from and to in seconds since its first frame."""
+
+    start_s: float
+    end_s: float
+    probabilities: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """Probabilities (classes,), the passes that gave them, the attention if there was one, and remarks."""
+    """Probabilities (classes,), the passes that gave them, the attention if there was one, remarks, and windows."""
 
     probabilities: NDArray[np.float64]
     passes: Passes
     attention: AttentionMap | None = None
     notes: tuple[str, ...] = ()
+    windows: tuple[WindowOutcome, ...] = ()
 
 
 class Strategy(ABC):
@@ -71,7 +81,7 @@ class WholeVideo(Strategy):
             _numbers(output.logits.softmax(dim=1)[0]),
             passes=Passes(1, len(reading.seconds), *reading.size),
             attention=_attention(runner, output, np.asarray(reading.seconds)),
-            notes=_repetition(reading.repeated),
+            notes=repetition(reading.repeated),
         )
 
 
@@ -114,7 +124,7 @@ class DenseViews(Strategy):
                 clips.append(runner.tensor(crop(pixels[rows], runner.spec.crop, view.crop)))
             total = total + runner.probabilities(torch.cat(clips)).sum(dim=0).cpu()
         passes = Passes(len(views), runner.spec.clip_frames, runner.spec.crop, runner.spec.crop)
-        return Outcome(_numbers(total / len(views)), passes, notes=_repetition(repeated))
+        return Outcome(_numbers(total / len(views)), passes, notes=repetition(repeated))
 
 
 @dataclass(frozen=True)
@@ -185,5 +195,6 @@ def _numbers(values: torch.Tensor) -> NDArray[np.float64]:
     return values.double().cpu().numpy()
 
 
-def _repetition(times: int) -> tuple[str, ...]:
+def repetition(times: int) -> tuple[str, ...]:
+    """What to say of a video, or a part of one, whose last frame was repeated so many times."""
     return (f"shorter than a clip: the last frame was repeated {times}×",) if times else ()

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from vidcomp.attention.summary import summarise
-from vidcomp.inference.prediction import Prediction
+from vidcomp.inference.prediction import Label, Prediction
 
 
 def record_of(prediction: Prediction, top_k: int) -> dict[str, Any]:
-    """Everything about one video as plain JSON values, with the ``top_k`` most probable labels."""
+    """Everything about one video as plain JSON values, with the ``top_k`` most probable labels.
+
+    ``segments`` is there only for a video that was labelled by windows.
+    """
     error = prediction.error
-    return {
+    record: dict[str, Any] = {
         "path": prediction.path,
         "status": "ok" if error is None else "error",
         "error": None if error is None else {"kind": error.kind, "message": error.message},
-        "labels": [
-            {"label": label.label, "index": label.index, "probability": label.probability}
-            for label in prediction.labels[:top_k]
-        ],
+        "labels": _labels(prediction.labels[:top_k]),
         "model": prediction.model,
         "strategy": prediction.strategy,
         "frames": {
@@ -31,3 +32,13 @@ def record_of(prediction: Prediction, top_k: int) -> dict[str, Any]:
         "attention": None if prediction.attention is None else summarise(prediction.attention).as_dict(),
         "notes": list(prediction.notes),
     }
+    if prediction.segments:
+        record["segments"] = [
+            {"start_s": part.start_s, "end_s": part.end_s, "labels": _labels(part.labels[:top_k])}
+            for part in prediction.segments
+        ]
+    return record
+
+
+def _labels(labels: Iterable[Label]) -> list[dict[str, Any]]:
+    return [{"label": label.label, "index": label.index, "probability": label.probability} for label in labels]

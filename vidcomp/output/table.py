@@ -51,6 +51,22 @@ class TableWriter(Writer):
         for label in prediction.labels[: self.top_k]:
             table.add_row(escape(label.label), f"{label.probability:6.1%}", self._bar(label))
         self.console.print(table)
+        if prediction.segments:
+            self._show_segments(prediction)
+
+    def _show_segments(self, prediction: Prediction) -> None:
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+        for heading in ("seconds", "label", "probability", ""):
+            table.add_column(heading, justify="left" if heading in ("label", "") else "right")
+        for part in prediction.segments:
+            best = part.labels[0] if part.labels else None
+            table.add_row(
+                f"{part.start_s:.1f}–{part.end_s:.1f}",
+                escape(best.label) if best else "–",
+                f"{best.probability:.1%}" if best else "–",
+                self._bar(best) if best else "",
+            )
+        self.console.print(table)
 
     def _show_rows(self) -> None:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
@@ -63,14 +79,14 @@ class TableWriter(Writer):
             if prediction.error is not None:
                 table.add_row(escape(prediction.path), Text(prediction.error.kind, style="red"), "–", "–", "–", "")
                 continue
-            best, frames = prediction.labels[0], prediction.frames
+            best, frames = prediction.labels[0] if prediction.labels else None, prediction.frames
             table.add_row(
                 escape(prediction.path),
-                escape(best.label),
-                f"{best.probability:.1%}",
+                escape(best.label) if best else "–",
+                f"{best.probability:.1%}" if best else "–",
                 str(frames.decoded),
                 "–" if frames.duration_s is None else f"{frames.duration_s:.1f}",
-                self._bar(best),
+                self._bar(best) if best else "",
             )
         self.console.print(table)
         self._rows.clear()

@@ -5,10 +5,28 @@ from __future__ import annotations
 import csv
 import json
 from abc import ABC, abstractmethod
-from typing import TextIO
+from typing import Any, TextIO
 
 from vidcomp.inference.prediction import Prediction
 from vidcomp.output.record import record_of
+
+CSV_COLUMNS = (
+    "path",
+    "status",
+    "label",
+    "probability",
+    "top_k",
+    "model",
+    "strategy",
+    "frames_decoded",
+    "frames_used",
+    "frames_repaired",
+    "duration_s",
+    "decode_s",
+    "model_s",
+    "error_kind",
+    "error_message",
+)
 
 
 class Writer(ABC):
@@ -58,63 +76,47 @@ class JsonLinesWriter(Writer):
 class CsvWriter(Writer):
     """One row a video: the best label in columns of its own, the rest of the top k as ``label=probability``."""
 
-    COLUMNS = (
-        "path",
-        "status",
-        "label",
-        "probability",
-        "top_k",
-        "model",
-        "strategy",
-        "frames_decoded",
-        "frames_used",
-        "frames_repaired",
-        "duration_s",
-        "decode_s",
-        "model_s",
-        "error_kind",
-        "error_message",
-    )
-
     def __init__(self, stream: TextIO, top_k: int) -> None:
         super().__init__(stream, top_k)
         self._csv = csv.writer(stream, lineterminator="\n")
-        self._csv.writerow(self.COLUMNS)
+        self._csv.writerow(CSV_COLUMNS)
 
     def write(self, prediction: Prediction) -> None:
         """Append a row."""
-        best = prediction.labels[0] if prediction.labels else None
-        error = prediction.error
-        self._csv.writerow(
-            [
-                _printable(prediction.path),
-                "ok" if prediction.ok else "error",
-                best.label if best else "",
-                f"{best.probability:.6f}" if best else "",
-                " ".join(f"{label.label}={label.probability:.4f}" for label in prediction.labels[: self.top_k]),
-                prediction.model,
-                prediction.strategy,
-                prediction.frames.decoded,
-                prediction.frames.used,
-                prediction.frames.repaired,
-                prediction.frames.duration_s,
-                f"{prediction.timing.decode_s:.4f}",
-                f"{prediction.timing.model_s:.4f}",
-                error.kind if error else "",
-                _printable(error.message) if error else "",
-            ]
-        )
+        self._csv.writerow(csv_row(record_of(prediction, self.top_k)))
         self.stream.flush()
 
 
 WRITERS: dict[str, type[Writer]] = {"json": JsonWriter, "jsonl": JsonLinesWriter, "csv": CsvWriter}
 
 
+def csv_row(record: dict[str, Any]) -> list[Any]:
+    """The values of :data:`CSV_COLUMNS` for one record; CSV has no place for attention, notes and segments."""
+    labels, error, frames, timing = record["labels"], record["error"], record["frames"], record["timing"]
+    return [
+        encodable(record["path"]),
+        record["status"],
+        labels[0]["label"] if labels else "",
+        f"{labels[0]['probability']:.6f}" if labels else "",
+        " ".join(f"{label['label']}={label['probability']:.4f}" for label in labels),
+        record["model"],
+        record["strategy"],
+        frames["decoded"],
+        frames["used"],
+        frames["repaired"],
+        frames["duration_s"],
+        f"{timing['decode_s']:.4f}",
+        f"{timing['model_s']:.4f}",
+        error["kind"] if error else "",
+        encodable(error["message"]) if error else "",
+    ]
+
+
+def encodable(text: str) -> str:
+    """Text with what cannot be encoded (bytes of odd file names) shown as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _dump(prediction: Prediction, top_k: int) -> str:
     """One line of JSON; ASCII, so that names which are not valid UTF-8 survive as escapes."""
     return json.dumps(record_of(prediction, top_k), allow_nan=False)
-
-
-def _printable(text: str) -> str:
-    """Text with what cannot be encoded (bytes of odd file names) shown as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")

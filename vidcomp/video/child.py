@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidcomp.video.container import describe
-from vidcomp.video.errors import DecodeFailed, VideoError
+from vidcomp.video.errors import DecodeFailed, VideoError, VideoOutOfMemory
 from vidcomp.video.reader import DecodeOptions, Reader
 from vidcomp.video.sampling import Selection
 
@@ -85,7 +85,7 @@ def main() -> None:
         except VideoError as error:
             reply = {"error": {"kind": error.kind, "reason": error.reason}}
         except MemoryError:
-            reply = {"error": {"kind": "decode_failed", "reason": "there was not enough memory to decode it"}}
+            reply = {"error": {"kind": VideoOutOfMemory.kind, "reason": "there was not enough memory to decode it"}}
         except Exception as error:
             reason = f"the decoder failed unexpectedly ({type(error).__name__}: {error})"
             reply = {"error": {"kind": DecodeFailed.kind, "reason": reason}}

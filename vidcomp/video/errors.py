@@ -76,6 +76,12 @@ class VideoTooLarge(VideoError):
     kind = "too_large"
 
 
+class VideoOutOfMemory(VideoError):
+    """There was not enough memory to decode it."""
+
+    kind = "out_of_memory"
+
+
 class VideoTimeout(VideoError):
     """Decoding took longer than the time limit and was stopped."""
 
@@ -99,6 +105,7 @@ ERRORS: dict[str, type[VideoError]] = {
         VideoTruncated,
         DecodeFailed,
         VideoTooLarge,
+        VideoOutOfMemory,
         VideoTimeout,
         VideoCrashed,
     )

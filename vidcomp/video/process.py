@@ -24,19 +24,30 @@ _SHARED_MEMORY = Path("/dev/shm")  # where Linux keeps it; often small within co
 _BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from vidcomp.video.child import main; main()"
 
 
+class DecoderUnavailable(RuntimeError):  # noqa: N818 - says what happened, as the video errors do
+    """No decoding process can be had: the machine's trouble, and no fault of the video."""
+
+
 class ChildProcess:
-    """The child, and the thread that turns its answers into a queue: pipes alone have no time limit on Windows."""
+    """The child, and the thread that turns its answers into a queue: pipes alone have no time limit on Windows.
+
+    Raises:
+        DecoderUnavailable: the system starts no further process.
+    """
 
     def __init__(self) -> None:
         # A session of its own: an interrupt from the keyboard is the parent's to handle.
-        self._child = subprocess.Popen(
-            [sys.executable, "-c", _BOOTSTRAP.format(path=sys.path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-        )
+        try:
+            self._child = subprocess.Popen(
+                [sys.executable, "-c", _BOOTSTRAP.format(path=sys.path)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            )
+        except OSError as error:
+            raise DecoderUnavailable(f"no decoding process can be started ({error.strerror})") from error
         assert self._child.stdin is not None
         assert self._child.stdout is not None
         self.pid = self._child.pid
@@ -55,7 +66,7 @@ class ChildProcess:
         """Tell the child, once it is ready. Whether it could be told.
 
         Raises:
-            RuntimeError: it does not start, which is not the video's fault.
+            DecoderUnavailable: it does not start, which is not the video's fault.
         """
         assert self._child.stdin is not None
         if not self.end.alive:
@@ -89,7 +100,7 @@ class ChildProcess:
             self._ready = self._answers.get(timeout=_START_LIMIT_S) is not None
         if not self._ready:
             self.end()
-            raise RuntimeError("the decoding process does not start; `import vidcomp.video.child` may show why")
+            raise DecoderUnavailable("the decoding process does not start; `import vidcomp.video.child` may show why")
 
 
 class Ring:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,11 @@ VIDEO_EXTENSIONS = frozenset(
 """What a file within a folder must end with, in upper or lower case, to be taken for a video."""
 
 STDIN = "-"
+
+# Addresses and the prefixes that FFmpeg takes for protocols. A file that has such a name is a file nevertheless.
+_ADDRESS = re.compile(
+    r"[A-Za-z][A-Za-z0-9+.-]*://|(?:async|cache|concat|concatf|crypto|data|fd|file|pipe|subfile|tee)[:,]", re.IGNORECASE
+)
 
 
 class SourceError(ValueError):
@@ -40,11 +46,12 @@ class VideoFile:
     """A video to read: `path` opens it; `relative` is its path within the folder named, or `path` if named itself.
 
     Within one folder `relative` never repeats, so that results for `a/x.mp4` and `b/x.mp4` stay apart. It is always
-    written with `/`.
+    written with `/`. `certain` is false for a file that only `all_files` made a candidate: it may be anything.
     """
 
     path: str
     relative: str
+    certain: bool = True
 
 
 @dataclass(frozen=True)
@@ -55,23 +62,34 @@ class Sources:
     notes: tuple[str, ...] = ()
 
 
-def find_videos(named: Iterable[str], *, stdin: IO[bytes] | None = None, all_files: bool = False) -> Sources:
-    """Resolve what the user named, in the order named.
+def find_videos(
+    named: Iterable[str],
+    *,
+    stdin: IO[bytes] | None = None,
+    lists: Iterable[str] = (),
+    all_files: bool = False,
+) -> Sources:
+    """Resolve what the user named, in the order named, then what the files in `lists` name.
 
     A file is taken whatever its name. A folder is searched with all its sub-folders, in sorted order, for files whose
     extension is that of a video (or `all_files`), leaving out hidden ones; links are followed, but no folder is entered
     twice. A pattern (`*`, `?`, `[…]`, `**`) stands for what it matches, unless a file has that very name. `-` stands
-    for the list on `stdin`: one a line, or separated by NUL where it holds one.
+    for the list on `stdin`. A list names one path a line, or separates them by NUL where it holds one; what it names
+    and is not there is a video all the same, which fails when its turn comes: one gap must not stop ten thousand.
 
     Raises:
-        SourceError: something named does not exist, or a pattern matches nothing.
+        SourceError: something named does not exist or is an address, a pattern matches nothing, or a list cannot be
+            read.
     """
     notes: list[str] = []
     videos: dict[str, VideoFile] = {}
     for name in named:
-        for path in _listed(stdin) if name == STDIN else [name]:
-            for video in _resolve(path, notes, all_files):
-                videos.setdefault(video.path, video)
+        found = _of_list(_read(stdin), notes, all_files) if name == STDIN else _resolve(name, notes, all_files)
+        for video in found:
+            videos.setdefault(video.path, video)
+    for file in lists:
+        for video in _of_list(_read_file(file), notes, all_files):
+            videos.setdefault(video.path, video)
     return Sources(tuple(videos.values()), tuple(notes))
 
 
@@ -81,18 +99,35 @@ def printable(path: str) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in shown)
 
 
-def _listed(stdin: IO[bytes] | None) -> list[str]:
+def _read(stdin: IO[bytes] | None) -> bytes:
     if stdin is None:
         raise SourceError(STDIN, "there is no standard input to read a list from")
-    data = stdin.read()
-    parts = data.split(b"\0") if b"\0" in data else data.splitlines()
-    return [os.fsdecode(part) for part in parts if part]
+    return stdin.read()
+
+
+def _read_file(name: str) -> bytes:
+    try:
+        return Path(name).read_bytes()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise SourceError(name, f"this list cannot be read ({why}); name a file that holds one path a line") from None
+
+
+def _of_list(data: bytes, notes: list[str], all_files: bool) -> Iterator[VideoFile]:
+    for part in data.split(b"\0") if b"\0" in data else data.splitlines():
+        name = os.fsdecode(part)
+        try:
+            yield from _resolve(name, notes, all_files) if name else ()
+        except SourceError:
+            yield VideoFile(name, name)
 
 
 def _resolve(name: str, notes: list[str], all_files: bool) -> Iterator[VideoFile]:
     if _exists(name):
         yield from _named(name, notes, all_files)
         return
+    if _ADDRESS.match(name):
+        raise SourceError(name, "this is an address, and only local files are read; download it and name the file")
     matches = sorted(glob.iglob(name, recursive=True)) if glob.has_magic(name) else []  # noqa: PTH207
     if not matches:
         what = "no file matches this pattern" if glob.has_magic(name) else "no such file or folder"
@@ -110,9 +145,10 @@ def _named(name: str, notes: list[str], all_files: bool) -> Iterator[VideoFile]:
     found = len(notes)
     empty = True
     for path in _walk(name, set(), notes):
-        if all_files or os.path.splitext(path)[1].lower() in VIDEO_EXTENSIONS:  # noqa: PTH122
+        certain = os.path.splitext(path)[1].lower() in VIDEO_EXTENSIONS  # noqa: PTH122
+        if all_files or certain:
             empty = False
-            yield VideoFile(path, Path(os.path.relpath(path, name)).as_posix())
+            yield VideoFile(path, Path(os.path.relpath(path, name)).as_posix(), certain)
     if empty and len(notes) == found:
         notes.append(f"{printable(name)}: no video in this folder")
 

@@ -1,0 +1,233 @@
+"""A folder labelled in several goes, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from tests import clips
+from tests.output.test_writers import GOOD
+from tests.tiny_model import make_tiny_model
+from vidcomp.cli import app
+from vidcomp.cli.progress import _Lines
+from vidcomp.inference.batch import Job, Tally
+from vidcomp.inference.engine import Classifier
+from vidcomp.output.labels_file import LabelsFile
+from vidcomp.video import ERRORS
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def run(model: Path) -> Run:
+    def invoke(*arguments: object) -> Result:
+        return CliRunner().invoke(app, ["classify", *map(str, arguments), "--model", str(model)])
+
+    return invoke
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "videos"
+    for place in ("a", "b"):
+        (root / place).mkdir(parents=True)
+        clips.make_clip(root / place / "x.mp4", 20, size=(64, 48))
+    (root / "b" / "broken.mp4").write_text("not a video")
+    (root / "notes.txt").write_text("not a video either")
+    return root
+
+
+def records(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_what_is_done_is_skipped_and_what_changed_is_not(folder: Path, run: Run, tmp_path: Path) -> None:
+    output = tmp_path / "labels.jsonl"
+    first = run(folder, "--output", output)
+    assert first.exit_code == 1, first.stderr
+    assert [record["path"] for record in records(output)] == ["a/x.mp4", "b/broken.mp4", "b/x.mp4"]
+    assert "2 labelled, 1 failed" in first.stderr
+    assert "not_video       1" in first.stderr
+    written = output.read_bytes()
+    again = run(folder, "--output", output)
+    assert (again.exit_code, output.read_bytes()) == (1, written)
+    assert "3 of them done before" in again.stderr
+
+    clips.make_clip(folder / "a" / "x.mp4", 30, size=(64, 48))
+    clips.make_clip(folder / "b" / "broken.mp4", 10, size=(64, 48))
+    clips.make_clip(folder / "new.mp4", 10, size=(64, 48))
+    assert run(folder, "--output", output, "--quiet").exit_code == 0
+    assert [record["path"] for record in records(output)] == ["b/x.mp4", "a/x.mp4", "b/broken.mp4", "new.mp4"]
+    assert run(folder, "--output", output, "--top-k", 1, "--limit", 1).exit_code == 0
+    assert [len(record["labels"]) for record in records(output)] == [3, 3, 3, 1]  # type: ignore[arg-type]
+    assert run(folder, "--output", output, "--no-resume", "--include", "new*").exit_code == 0
+    assert len(records(output)) == 1
+
+
+def test_failed_ones_are_taken_again_only_if_asked(
+    folder: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    real = Classifier.classify
+    monkeypatch.setattr(Classifier, "classify", lambda self, path: seen.append(path) or real(self, path))
+    for options in ([], [], ["--retry-errors"]):
+        run(folder, "--output", tmp_path / "labels.csv", *options)
+    assert [Path(path).name for path in seen] == ["x.mp4", "broken.mp4", "x.mp4", "broken.mp4"]
+
+
+def test_all_files_passes_over_what_is_no_video(folder: Path, run: Run) -> None:
+    (folder / "video.bin").write_bytes((folder / "a" / "x.mp4").read_bytes())
+    found = run(folder, "--all-files", "--exclude", "broken*", "--format", "jsonl")
+    assert found.exit_code == 0, found.stderr
+    names = [Path(json.loads(line)["path"]).name for line in found.stdout.splitlines()]
+    assert names == ["x.mp4", "x.mp4", "video.bin"]
+    assert "1 passed over" in found.stderr
+
+
+def test_shards_together_are_the_whole(folder: Path, run: Run) -> None:
+    names: list[str] = []
+    for shard in ("1/3", "2/3", "3/3"):
+        part = run(folder, "--shard", shard, "--format", "jsonl", "--quiet")
+        names += [json.loads(line)["path"] for line in part.stdout.splitlines()]
+    assert sorted(names) == sorted(str(folder / name) for name in ("a/x.mp4", "b/broken.mp4", "b/x.mp4"))
+
+
+def test_windows_subtitles_and_sorting(folder: Path, run: Run, tmp_path: Path) -> None:
+    good = (folder / "a", "--every", "300ms")
+    windows = run(*good, "--format", "json", "--link-to", tmp_path / "sorted")
+    (record,) = json.loads(windows.stdout)
+    assert [part["start_s"] for part in record["segments"]] == [0.0, 0.3, 0.6]
+    assert record["strategy"] == "every0.3s"
+    (link,) = (tmp_path / "sorted" / record["labels"][0]["label"]).iterdir()
+    assert link.resolve() == folder / "a" / "x.mp4"
+    assert run(*good, "--format", "srt").exit_code == 0
+    assert (folder / "a" / "x.mp4.vidcomp.srt").read_text().startswith("1\n00:00:00,000 --> 00:00:00,300\n")
+    assert run(folder / "a" / "x.mp4", "--output", tmp_path / "x.vtt").exit_code == 0
+    assert (tmp_path / "x.vtt").read_text().startswith("WEBVTT")
+    inside = run(folder, "--move-to", folder / "done", "--output", tmp_path / "l.jsonl", "--min-probability", "0.01")
+    assert inside.exit_code == 1
+    assert sorted(path.name for path in (folder / "done").rglob("*.mp4")) == ["x (2).mp4", "x.mp4"]
+    assert [record["path"] for record in records(tmp_path / "l.jsonl")] == ["a/x.mp4", "b/broken.mp4", "b/x.mp4"]
+
+
+def test_a_video_without_a_probable_label(folder: Path, run: Run) -> None:
+    for form in ("table", "jsonl", "csv"):
+        result = run(folder / "a", folder / "b" / "x.mp4", "--min-probability", "1", "--format", form)
+        assert result.exit_code == 0, result.stderr
+        assert "(none probable enough)" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name a video"),
+        (["http://there/x.mp4"], "only local files"),
+        (["{folder}", "--include", "*.nothing"], "leave none"),
+        (["{folder}", "--shard", "3/2"], "--shard"),
+        (["{folder}", "--every", "often"], "--every often"),
+        (["{folder}", "--window", "5s"], "give --every"),
+        (["{folder}", "--every", "5s", "--window", "2s"], "leave gaps"),
+        (["{folder}", "--every", "5s", "--clips", "2"], "choose one"),
+        (["{folder}", "--every", "5s", "--output", "l.csv"], "CSV has no place"),
+        (["{folder}", "--format", "parquet"], "--output FILE"),
+        (["{folder}", "--move-to", "a", "--link-to", "b"], "choose one"),
+        (["{folder}", "--output", "{folder}/notes.txt", "--format", "jsonl"], "none that vidcomp wrote"),
+    ],
+)
+def test_wrong_usage(folder: Path, run: Run, arguments: list[str], message: str) -> None:
+    result = run(*(argument.format(folder=folder) for argument in arguments))
+    assert result.exit_code == 2, result.stderr
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_the_unforeseen_is_one_videos_error(folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(Classifier, "_pass", fail)
+    for options, traced in (([], False), (["--debug"], True)):
+        result = run(folder / "a", folder / "b" / "x.mp4", "--format", "jsonl", *options)
+        assert result.exit_code == 1
+        assert [json.loads(line)["error"]["kind"] for line in result.stdout.splitlines()] == ["internal"] * 2
+        assert ("Traceback" in result.stderr) == traced
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_end_the_run_in_good_order(
+    number: int, code: int, folder: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Classifier.classify
+
+    def interrupted(self: Classifier, path: str) -> object:
+        if path.endswith("broken.mp4"):
+            os.kill(os.getpid(), number)
+            time.sleep(1)
+        return real(self, path)
+
+    before = signal.getsignal(number)
+    monkeypatch.setattr(Classifier, "classify", interrupted)
+    for name in ("labels.jsonl", "labels.json"):
+        result = run(folder, "--output", tmp_path / name)
+        assert result.exit_code == code
+        assert result.stderr.splitlines()[-1].endswith("run the same command again to go on")
+    assert [record["path"] for record in records(tmp_path / "labels.jsonl")] == ["a/x.mp4"]
+    assert [record["path"] for record in json.loads((tmp_path / "labels.json").read_text())] == ["a/x.mp4"]
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+def test_a_full_disk_is_one_line(folder: Path, model: Path, tmp_path: Path) -> None:
+    output = tmp_path / "labels.jsonl"
+    with LabelsFile(output, "jsonl", run="earlier", top_k=5) as file:
+        # The limit holds for shared memory, too, which needs a few thousand bytes.
+        for number in range(100):
+            file.write(Job("", ""), replace(GOOD, path=f"{number}.mp4"), None)
+    before = len(records(output))
+    command = [sys.executable, "-c", "from vidcomp.cli import main; main()", "classify", str(folder)]
+    command += ["--model", str(model), "--output", str(output), "--quiet"]
+    limit = (output.stat().st_size + 900,) * 2  # bytes: one record fits, two do not
+    full = subprocess.run(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+    )
+    assert full.returncode == 2
+    assert "writing stopped" in full.stderr
+    assert full.stderr.count("\n") == 1
+    assert [record["path"] for record in records(output)[before:]] == ["a/x.mp4"]
+
+
+def test_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    tally = Tally(10)
+    lines = _Lines(tally)
+    lines.advance()
+    lines._shown -= 60
+    lines.advance()
+    assert capsys.readouterr().err == "vidcomp: 0 of 10 done, 0 failed\n"
+
+
+def test_every_kind_of_error_is_documented() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    for kind in (*ERRORS, "internal"):
+        assert f"`{kind}`" in readme

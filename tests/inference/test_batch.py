@@ -1,0 +1,145 @@
+"""Nothing that happens to one video stops the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests import clips
+from vidcomp.inference import batch
+from vidcomp.inference.batch import Job, Known, Stamp, Tally, label_all, pending, stamp_of
+from vidcomp.inference.prediction import Failure, FrameCounts, Label, Prediction, Timing
+from vidcomp.video import DecoderUnavailable
+
+
+def good(path: str) -> Prediction:
+    labels = (Label("run", 1, 0.7), Label("jump", 0, 0.3))
+    return Prediction(path, "m", "whole", labels, FrameCounts(30, 8, 0, 1.0), Timing(0.1, 0.4))
+
+
+def crashed(path: str) -> Prediction:
+    return Fake({}).failure(path, Failure("crashed", "it died"), 0.1)
+
+
+class Fake:
+    """Answers with what a script says for each path, an exception or a prediction, one after the other."""
+
+    def __init__(self, script: dict[str, list[Exception | Callable[[str], Prediction]]]) -> None:
+        self.script = script
+
+    def classify(self, path: str) -> Prediction:
+        steps = self.script.get(path)
+        step = steps.pop(0) if steps else good
+        if isinstance(step, Exception):
+            raise step
+        return step(path)
+
+    def failure(self, path: str, failure: Failure, spent_s: float) -> Prediction:
+        return Prediction(path, "m", "whole", (), FrameCounts(0, 0, 0, None), Timing(spent_s, 0), error=failure)
+
+
+class Memory:
+    """A sink in memory."""
+
+    def __init__(self, known: dict[str, Known] | None = None) -> None:
+        self.written: list[Prediction] = []
+        self.already = known or {}
+
+    def known(self, job: Job, stamp: Stamp | None) -> Known | None:
+        return self.already.get(job.name)
+
+    def write(self, job: Job, prediction: Prediction, stamp: Stamp | None) -> None:
+        self.written.append(prediction)
+
+
+def labelled(script: dict[str, list[Exception | Callable[[str], Prediction]]], *jobs: Job, **options: object):
+    sink, tally = Memory(), Tally(len(jobs))
+    list(label_all(Fake(script), jobs, sink, tally, **options))  # type: ignore[arg-type]
+    return sink.written, tally
+
+
+def test_names_and_counts() -> None:
+    written, tally = labelled({}, Job("/v/a.mp4", "a.mp4"), Job("/v/b.mp4", "b.mp4"))
+    assert [prediction.path for prediction in written] == ["a.mp4", "b.mp4"]
+    assert (tally.done, tally.failed, tally.frames, tally.labels["run"]) == (2, 0, 60, 2)
+    assert tally.bound == "model"
+    assert tally.left_s == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (MemoryError(), "out_of_memory"),
+        (torch.cuda.OutOfMemoryError("CUDA out of memory"), "out_of_memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "out_of_memory"),
+        (RuntimeError("mat1 and mat2\nshapes"), "internal"),
+        (ZeroDivisionError(), "internal"),
+    ],
+)
+def test_what_nobody_foresaw_is_that_videos_error(error: Exception, kind: str) -> None:
+    seen: list[Exception] = []
+    written, tally = labelled({"x\n.mp4": [error]}, Job("x\n.mp4", "x"), Job("b", "b"), unexpected=seen.append)
+    assert written[0].error is not None
+    assert written[0].error.kind == kind
+    assert "\n" not in written[0].error.message
+    assert seen == [error]
+    assert written[1].ok
+    assert tally.errors == {kind: 1}
+
+
+def test_a_decoder_that_died_gets_a_second_try() -> None:
+    written, _ = labelled({"a": [crashed], "b": [crashed, crashed]}, Job("a", "a"), Job("b", "b"))
+    assert written[0].ok
+    assert "second" in written[0].notes[0]
+    assert written[1].error is not None
+    assert written[1].error.kind == "crashed"
+
+
+def test_a_decoder_that_cannot_start_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(batch.time, "sleep", pauses.append)
+    written, _ = labelled({"a": [DecoderUnavailable("no"), DecoderUnavailable("no")]}, Job("a", "a"))
+    assert written[0].ok
+    assert len(pauses) == 2
+    with pytest.raises(DecoderUnavailable):
+        labelled({"a": [DecoderUnavailable("no")] * 4}, Job("a", "a"))
+
+
+def test_files_that_only_might_be_videos_are_passed_over() -> None:
+    def no_video(path: str) -> Prediction:
+        return Fake({}).failure(path, Failure("not_video", "a text"), 0.1)
+
+    written, tally = labelled({"a": [no_video], "b": [no_video]}, Job("a", "a", certain=False), Job("b", "b"))
+    assert [prediction.path for prediction in written] == ["b"]
+    assert (tally.done, tally.passed_over) == (1, 1)
+
+
+def test_less_probable_labels_are_left_out() -> None:
+    written, tally = labelled({}, Job("a", "a"), min_probability=0.5)
+    assert [label.label for label in written[0].labels] == ["run"]
+    _, tally = labelled({}, Job("a", "a"), min_probability=0.9)
+    assert tally.labels == {None: 1}
+
+
+def test_what_is_known_is_not_done_again() -> None:
+    jobs = [Job("a", "a"), Job("b", "b")]
+    todo, known = pending(jobs, Memory({"a": Known("run", None)}))
+    assert todo == [jobs[1]]
+    assert known == [(jobs[0], Known("run", None))]
+    tally = Tally(1)
+    tally.remember(known[0][1])
+    assert (tally.known, tally.labels["run"], tally.done) == (1, 1, 0)
+
+
+def test_stamps(tmp_path: Path) -> None:
+    path = clips.make_clip(tmp_path / "a.mp4", 3)
+    stamp = stamp_of(str(path))
+    assert stamp is not None
+    assert stamp.size == path.stat().st_size
+    path.write_bytes(b"x")
+    assert stamp_of(str(path)) != stamp
+    assert stamp_of(str(tmp_path / "gone")) is None
+    assert stamp_of("a\0b") is None

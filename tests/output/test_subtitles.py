@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.output.test_writers import BAD, GOOD
+from vidcomp.inference.batch import Job
+from vidcomp.inference.prediction import Label, Segment
+from vidcomp.output.errors import OutputError
+from vidcomp.output.record import record_of
+from vidcomp.output.subtitles import SubtitleFiles, subtitles
+
+SEGMENTED = replace(
+    GOOD,
+    segments=(
+        Segment(0.0, 12.0, (Label("jump <high>", 3, 0.756),)),
+        Segment(10.0, 22.0, ()),
+        Segment(3725.5, 3730.25, (Label("run", 1, 0.5),)),
+    ),
+)
+
+
+def test_srt() -> None:
+    assert subtitles(SEGMENTED, "srt") == (
+        "1\n00:00:00,000 --> 00:00:10,000\njump <high> 76%\n\n2\n01:02:05,500 --> 01:02:10,250\nrun 50%\n\n"
+    )
+
+
+def test_vtt() -> None:
+    lines = subtitles(SEGMENTED, "vtt").splitlines()
+    assert lines[:5] == ["WEBVTT", "", "1", "00:00:00.000 --> 00:00:10.000", "jump &lt;high> 76%"]
+
+
+def test_files_beside_the_video_in_a_folder_or_named(tmp_path: Path) -> None:
+    job = Job(str(tmp_path / "a" / "x.mp4"), "a/x.mp4")
+    SubtitleFiles("srt").write(job, SEGMENTED, None)
+    SubtitleFiles("vtt", folder=tmp_path / "out").write(job, SEGMENTED, None)
+    SubtitleFiles("srt", file=tmp_path / "one.srt").write(job, SEGMENTED, None)
+    SubtitleFiles("srt", file=tmp_path / "none.srt").write(job, BAD, None)
+    files = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*t"))
+    assert files == ["a/x.mp4.vidcomp.srt", "one.srt", "out/a/x.mp4.vidcomp.vtt"]
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError):
+        SubtitleFiles("srt", folder=tmp_path / "file").write(Job("x.mp4", "x.mp4"), SEGMENTED, None)
+
+
+def test_segments_in_the_record() -> None:
+    record = record_of(SEGMENTED, 5)
+    assert record["segments"][2] == {
+        "start_s": 3725.5,
+        "end_s": 3730.25,
+        "labels": [{"label": "run", "index": 1, "probability": 0.5}],
+    }
+    assert "segments" not in record_of(GOOD, 5)

@@ -1,0 +1,225 @@
+"""Does what `vidcomp classify` was asked to do: finds the videos, loads the model, labels, and tells how it goes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from vidcomp.cli.errors import OK, SOME_FAILED, UsageError, warn
+from vidcomp.cli.progress import batch_progress, download_progress
+from vidcomp.cli.request import Finding, OutputFormat, Request, Writing
+from vidcomp.cli.signals import Stop, Stopped, stop_signals
+from vidcomp.inference.batch import Job, Sink, Stamp, Tally, label_all, pending
+from vidcomp.inference.engine import Classifier
+from vidcomp.inference.prediction import Prediction
+from vidcomp.output.labels_file import FORMATS, LabelsFile, run_of
+from vidcomp.output.sorting import Sorter
+from vidcomp.output.subtitles import SubtitleFiles
+from vidcomp.output.summary import summary
+from vidcomp.output.table import TableWriter
+from vidcomp.output.writers import WRITERS, Writer
+from vidcomp.video import find_videos
+from vidcomp.zoo.build import Variant, load_model
+from vidcomp.zoo.fingerprint import fingerprint
+
+
+def run(request: Request) -> int:
+    """Label the videos; returns the exit code.
+
+    Raises:
+        UsageError, SourceError, ZooError, OutputError: it cannot be done as asked.
+        Stopped: a signal ended it; results so far are kept.
+    """
+    writing = request.writing
+    jobs = _jobs(request)
+    if not jobs:
+        return OK
+    with stop_signals() as stop, ExitStack() as stack:
+        classifier = stack.enter_context(_load(request))
+        sink = stack.enter_context(_sink(request, classifier, single=len(jobs) == 1))
+        todo, known = pending(jobs, sink)
+        tally = Tally(len(todo))
+        sorter = _sorter(writing)
+        for job, before in known:
+            tally.remember(before)
+            if sorter and before.label:
+                sorter.place(job.path, before.label)
+        try:
+            _label(classifier, todo, sink, tally, sorter, writing, stop)
+        except Stopped as stopped:
+            warn(_farewell(stopped, writing), prefix="error")
+            raise
+    if not writing.quiet and len(jobs) > 1:
+        print(f"vidcomp: {summary(tally)}", file=sys.stderr)
+    return SOME_FAILED if tally.errors else OK
+
+
+def _jobs(request: Request) -> list[Job]:
+    finding, writing = request.finding, request.writing
+    choice = finding.choice()
+    if not finding.paths and not finding.lists:
+        raise UsageError("name a video, a folder, a pattern, - for a list on standard input, or --files-from FILE")
+    found = find_videos(finding.paths, stdin=sys.stdin.buffer, lists=finding.lists, all_files=finding.all_files)
+    for note in found.notes if not writing.quiet else ():
+        warn(note)
+    sorted_before = _inside(writing.move_to or writing.link_to)
+    videos = [
+        video for video in found.videos if not sorted_before or not _absolute(video.path).startswith(sorted_before)
+    ]
+    if not videos:
+        raise UsageError(
+            f"no videos in {', '.join((*finding.paths, *finding.lists))}: name a file, or a folder that holds videos"
+        )
+    chosen = choice.of(videos)
+    if not chosen and choice.shard is None:
+        raise UsageError(f"--include/--exclude leave none of the {len(videos)} videos found")
+    if not chosen and not writing.quiet:
+        warn(f"none of the {len(videos)} videos found is in --shard {finding.shard}: nothing to do")
+    relative = writing.output is not None and _is_one_folder(finding)
+    return [Job(video.path, video.relative if relative else video.path, video.certain) for video in chosen]
+
+
+def _is_one_folder(finding: Finding) -> bool:
+    """Whether names relative to the folder are distinct: with several folders, `x.mp4` may be in each."""
+    return len(finding.paths) == 1 and not finding.lists and os.path.isdir(finding.paths[0])  # noqa: PTH112
+
+
+def _load(request: Request) -> Classifier:
+    passing = request.passing
+    strategy = passing.strategy(subtitles=request.writing.form.is_subtitles)
+    with download_progress(quiet=request.writing.quiet) as progress:
+        loaded = load_model(passing.model, Variant(passing.compressor, passing.tau), progress)
+    try:
+        return Classifier(loaded, device=passing.device, strategy=strategy, decode_timeout_s=passing.decode_timeout_s)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+@contextmanager
+def _sink(request: Request, classifier: Classifier, *, single: bool) -> Iterator[Sink]:
+    writing, output, form = request.writing, request.writing.output, request.writing.form
+    if form is OutputFormat.CSV and request.passing.every is not None:
+        raise UsageError("--every: CSV has no place for windows; use .json, .jsonl or .parquet")
+    if form.is_subtitles:
+        is_file = output is not None and single and not output.is_dir()
+        yield SubtitleFiles(form.value, file=output if is_file else None, folder=None if is_file else output)
+    elif output is not None and form.value in FORMATS and (output.is_file() or not output.exists() or output.is_dir()):
+        run_name = run_of(_settings(classifier, writing))
+        with LabelsFile(
+            output,
+            form.value,
+            run=run_name,
+            top_k=writing.top_k,
+            resume=writing.resume,
+            retry_errors=writing.retry_errors,
+        ) as file:
+            yield file
+    else:
+        with ExitStack() as stack:
+            stream = stack.enter_context(_open_output(output)) if output else sys.stdout
+            writer = _writer(form, stream, writing.top_k, single=single)
+            stack.callback(writer.close)
+            yield _Stream(writer)
+
+
+def _settings(classifier: Classifier, writing: Writing) -> dict[str, object]:
+    """All that the labels of a video depend on, beside the video."""
+    return {
+        "model": fingerprint(classifier.model.manifest),
+        "strategy": classifier.strategy.name if classifier.strategy else "auto",
+        "top_k": writing.top_k,
+        "min_probability": writing.min_probability,
+    }
+
+
+def _label(
+    classifier: Classifier,
+    jobs: list[Job],
+    sink: Sink,
+    tally: Tally,
+    sorter: Sorter | None,
+    writing: Writing,
+    stop: Stop,
+) -> None:
+    with batch_progress(tally, quiet=writing.quiet) as advance:
+        results = label_all(
+            classifier,
+            jobs,
+            sink,
+            tally,
+            min_probability=writing.min_probability,
+            unexpected=_show_traceback if writing.debug else lambda error: None,
+        )
+        for job, prediction in results:
+            _tell(prediction, quiet=writing.quiet)
+            if sorter and prediction.labels:
+                sorter.place(job.path, prediction.labels[0].label)
+            advance()
+            stop.check()
+
+
+class _Stream:
+    """A stream as a sink: it remembers nothing."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def known(self, job: Job, stamp: Stamp | None) -> None:
+        return None
+
+    def write(self, job: Job, prediction: Prediction, stamp: Stamp | None) -> None:
+        self._writer.write(prediction)
+
+
+def _tell(prediction: Prediction, *, quiet: bool) -> None:
+    if prediction.error is not None:
+        warn(prediction.error.message, prefix="error")
+    elif not quiet:
+        for note in prediction.notes:
+            warn(f"{prediction.path}: {note}")
+
+
+def _farewell(stopped: Stopped, writing: Writing) -> str:
+    where = "the videos labelled so far were written"
+    if writing.output is not None and not writing.form.is_subtitles:
+        where += "; run the same command again to go on"
+    return f"{'interrupted' if str(stopped) == 'SIGINT' else 'terminated'}: {where}"
+
+
+def _show_traceback(error: Exception) -> None:
+    traceback.print_exception(error, file=sys.stderr)
+
+
+def _sorter(writing: Writing) -> Sorter | None:
+    if writing.move_to is not None:
+        return Sorter(writing.move_to, move=True)
+    return None if writing.link_to is None else Sorter(writing.link_to, move=False)
+
+
+def _inside(folder: Path | None) -> str | None:
+    """How paths within a folder begin: what was sorted there is not found again."""
+    return None if folder is None else os.path.join(_absolute(str(folder)), "")  # noqa: PTH118
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(path)  # noqa: PTH100 - links stay links
+
+
+def _open_output(path: Path) -> TextIO:
+    try:
+        return path.open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise UsageError(f"--output {path}: cannot be written ({error.strerror}); choose another file") from None
+
+
+def _writer(form: OutputFormat, stream: TextIO, top_k: int, *, single: bool) -> Writer:
+    if form is OutputFormat.TABLE:
+        return TableWriter(stream, top_k, single=single)
+    if form.value not in WRITERS:
+        raise UsageError(f"--format {form.value}: needs an ordinary file to write to")
+    return WRITERS[form.value](stream, top_k)

@@ -1,0 +1,155 @@
+"""What `vidcomp classify` was asked to do, checked before anything is loaded."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vidcomp.cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from vidcomp.inference.strategies import Strategy
+    from vidcomp.video import Choice
+
+_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_DEFAULT_EVERY_S = 10.0
+
+
+class OutputFormat(str, Enum):
+    """Formats of the answer."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+    PARQUET = "parquet"
+    SRT = "srt"
+    VTT = "vtt"
+
+    @property
+    def is_subtitles(self) -> bool:
+        """Whether there is a file for each video."""
+        return self in (OutputFormat.SRT, OutputFormat.VTT)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Which videos."""
+
+    paths: tuple[str, ...]
+    lists: tuple[str, ...] = ()
+    all_files: bool = False
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    shard: str | None = None
+    limit: int | None = None
+
+    def choice(self) -> Choice:
+        """The patterns, share and limit."""
+        from vidcomp.video import Choice, Shard
+
+        try:
+            shard = Shard.parse(self.shard) if self.shard is not None else None
+        except ValueError as error:
+            raise UsageError(f"--shard: {error}") from None
+        return Choice(self.include, self.exclude, shard, self.limit)
+
+
+@dataclass(frozen=True)
+class Passing:
+    """With which model, and how a video is passed through it."""
+
+    model: str
+    compressor: str | None = None
+    tau: float | None = None
+    device: str = "auto"
+    clips: int | None = None
+    clip_frames: int = 128
+    every: str | None = None
+    window: str | None = None
+    decode_timeout_s: float | None = None
+
+    def strategy(self, *, subtitles: bool) -> Strategy | None:
+        """Windows, uniform clips, or None for the whole video; subtitles need windows."""
+        every = _seconds("--every", self.every)
+        window = _seconds("--window", self.window)
+        if every is None and subtitles:
+            every = _DEFAULT_EVERY_S
+        if every is None:
+            if window is not None:
+                raise UsageError("--window: give --every too, which says how far windows are apart")
+            return self._clips()
+        if self.clips is not None:
+            raise UsageError("--every and --clips are two ways to pass a video; choose one")
+        from vidcomp.inference.windows import Windows
+
+        try:
+            return Windows(every, window if window is not None else every)
+        except ValueError as error:
+            raise UsageError(f"--every: {error}") from None
+
+    def _clips(self) -> Strategy | None:
+        if self.clips is None:
+            return None
+        from vidcomp.inference.strategies import UniformClips
+
+        return UniformClips(self.clips, self.clip_frames)
+
+
+@dataclass(frozen=True)
+class Writing:
+    """Where the answers go, and in what form."""
+
+    output: Path | None = None
+    chosen: OutputFormat | None = None
+    top_k: int = 5
+    min_probability: float = 0.0
+    resume: bool = True
+    retry_errors: bool = False
+    move_to: Path | None = None
+    link_to: Path | None = None
+    quiet: bool = False
+    debug: bool = False
+    form: OutputFormat = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "form", self._form())
+        if self.form is OutputFormat.PARQUET and self.output is None:
+            raise UsageError("--format parquet: give --output FILE too; this is nothing for a terminal")
+        if self.move_to is not None and self.link_to is not None:
+            raise UsageError("--move-to and --link-to: choose one")
+
+    def _form(self) -> OutputFormat:
+        """The format asked for, or else the one that the output's extension names."""
+        if self.chosen is not None:
+            return self.chosen
+        if self.output is None:
+            return OutputFormat.TABLE
+        try:
+            return OutputFormat(self.output.suffix.removeprefix(".").lower())
+        except ValueError:
+            raise UsageError(
+                f"--output {self.output}: the extension names no format; use .jsonl, .json, .csv, .parquet, .srt or "
+                ".vtt, or give --format"
+            ) from None
+
+
+@dataclass(frozen=True)
+class Request:
+    """All of it."""
+
+    finding: Finding
+    passing: Passing
+    writing: Writing
+
+
+def _seconds(option: str, text: str | None) -> float | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)\s*([a-z]*)", text.strip().lower())
+    if match is None or match[2] not in _UNITS or not float(match[1]):
+        raise UsageError(f"{option} {text}: not a length of time; examples are 10s, 500ms and 1.5m")
+    return float(match[1]) * _UNITS[match[2]]

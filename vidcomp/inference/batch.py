@@ -1,0 +1,214 @@
+"""Many videos, one after the other: what is done is skipped, what fails is told, and nothing stops the run."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import torch
+
+from vidcomp.inference.engine import Classifier
+from vidcomp.inference.prediction import Failure, Prediction
+from vidcomp.video import DecoderUnavailable
+from vidcomp.video.source import printable
+
+# What a file that is no video gives. Of files that only might have been videos, these are no errors.
+_NO_VIDEO = frozenset({"not_video", "no_video_stream", "empty"})
+# Pauses before another try where the system starts no decoding process: it may be short of memory for a while.
+_PAUSES_S = (1.0, 10.0, 60.0)
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """Size in bytes and time of change of a file; another file in its place has others."""
+
+    size: int
+    mtime_ns: int
+
+
+def stamp_of(path: str) -> Stamp | None:
+    """The stamp of a file as it is now; None where there is no file to look at."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - a path may hold what pathlib refuses
+    except (OSError, ValueError):
+        return None
+    return Stamp(status.st_size, status.st_mtime_ns)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A video to label: `path` opens it, `name` is what it is called in the results.
+
+    `certain` is false for a file that may be anything: if it is no video, it is passed over.
+    """
+
+    path: str
+    name: str
+    certain: bool = True
+
+
+@dataclass(frozen=True)
+class Known:
+    """What an earlier run said of a video: its best label, or the kind of its error."""
+
+    label: str | None
+    error: str | None
+
+
+class Sink(Protocol):
+    """Where results go, and who remembers those of earlier runs."""
+
+    def known(self, job: Job, stamp: Stamp | None) -> Known | None:
+        """What is known of this video as it is now; None if it is to be labelled."""
+        ...
+
+    def write(self, job: Job, prediction: Prediction, stamp: Stamp | None) -> None:
+        """Keep one result; when this returns, it survives the end of the program."""
+        ...
+
+
+@dataclass
+class Tally:
+    """How far a run has come. `labels` and `errors` count what was known before, too; `None` is "no label"."""
+
+    total: int
+    done: int = 0
+    failed: int = 0
+    known: int = 0
+    passed_over: int = 0
+    frames: int = 0
+    decode_s: float = 0.0
+    model_s: float = 0.0
+    labels: Counter[str | None] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the run began."""
+        return time.monotonic() - self.started
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds that the rest should take at the pace so far; None before the first video is done."""
+        finished = self.done + self.passed_over
+        return self.elapsed_s / finished * (self.total - finished) if finished else None
+
+    @property
+    def bound(self) -> str:
+        """What the time so far was spent on more: ``decode`` or ``model``."""
+        return "decode" if self.decode_s > self.model_s else "model"
+
+    def remember(self, known: Known) -> None:
+        """Count a video of an earlier run."""
+        self.known += 1
+        self._count(known.label, known.error)
+
+    def add(self, prediction: Prediction) -> None:
+        """Count a video of this run."""
+        self.done += 1
+        self.failed += not prediction.ok
+        self.frames += prediction.frames.decoded
+        self.decode_s += prediction.timing.decode_s
+        self.model_s += prediction.timing.model_s
+        best = prediction.labels[0].label if prediction.labels else None
+        self._count(best, prediction.error.kind if prediction.error else None)
+
+    def _count(self, label: str | None, error: str | None) -> None:
+        if error is not None:
+            self.errors[error] += 1
+        else:
+            self.labels[label] += 1
+
+
+def pending(jobs: Iterable[Job], sink: Sink) -> tuple[list[Job], list[tuple[Job, Known]]]:
+    """Part the jobs into those to do and those that earlier runs have done."""
+    todo, known = [], []
+    for job in jobs:
+        before = sink.known(job, stamp_of(job.path))
+        if before is None:
+            todo.append(job)
+        else:
+            known.append((job, before))
+    return todo, known
+
+
+def label_all(
+    classifier: Classifier,
+    jobs: Iterable[Job],
+    sink: Sink,
+    tally: Tally,
+    *,
+    min_probability: float = 0.0,
+    unexpected: Callable[[Exception], None] = lambda error: None,
+) -> Iterator[tuple[Job, Prediction]]:
+    """Label one video after the other, yielding each result once `sink` has it and `tally` counts it.
+
+    Whatever goes wrong with a video is that video's error: ``internal`` and ``out_of_memory`` stand for what nobody
+    foresaw, and `unexpected` is told of the exception itself. A video on which the decoder died gets a second try in
+    a new process: it may have been killed for somebody else's sake.
+
+    Raises:
+        DecoderUnavailable: the system starts no decoding process, even after a while.
+        Exception: whatever `sink` raises where a result cannot be kept.
+    """
+    for job in jobs:
+        stamp = stamp_of(job.path)
+        prediction = _label(classifier, job.path, unexpected)
+        if not job.certain and prediction.error is not None and prediction.error.kind in _NO_VIDEO:
+            tally.passed_over += 1
+            continue
+        prediction = replace(prediction, path=job.name).at_least(min_probability)
+        sink.write(job, prediction, stamp)
+        tally.add(prediction)
+        yield job, prediction
+
+
+def _label(classifier: Classifier, path: str, unexpected: Callable[[Exception], None]) -> Prediction:
+    prediction = _try(classifier, path, unexpected)
+    if prediction.error is None or prediction.error.kind != "crashed":
+        return prediction
+    again = _try(classifier, path, unexpected)
+    return replace(again, notes=("the decoder died on the first try; this is the second", *again.notes))
+
+
+def _try(classifier: Classifier, path: str, unexpected: Callable[[Exception], None]) -> Prediction:
+    started = time.perf_counter()
+    try:
+        return _patiently(classifier, path)
+    except DecoderUnavailable:
+        raise
+    except Exception as error:
+        unexpected(error)
+        return classifier.failure(path, _explain(path, error), time.perf_counter() - started)
+
+
+def _patiently(classifier: Classifier, path: str) -> Prediction:
+    for pause_s in _PAUSES_S:
+        try:
+            return classifier.classify(path)
+        except DecoderUnavailable:
+            time.sleep(pause_s)
+    return classifier.classify(path)
+
+
+def _explain(path: str, error: Exception) -> Failure:
+    """Put an exception that nobody foresaw into a kind and one line."""
+    text = " ".join(str(error).split())[:300]
+    if _is_out_of_memory(error):
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return Failure("out_of_memory", f"{printable(path)}: there was not enough memory to label it; try --clips")
+    what = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return Failure("internal", f"{printable(path)}: vidcomp failed on it ({what}); please report what --debug shows")
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # On the CPU torch raises a plain RuntimeError that names its allocator.
+    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    )

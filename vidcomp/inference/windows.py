@@ -1,0 +1,100 @@
+"""Labels over time: consecutive windows of a long video, each passed through the network on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidcomp.inference.prediction import Passes
+from vidcomp.inference.runner import Runner
+from vidcomp.inference.strategies import Outcome, Strategy, WindowOutcome, repetition
+from vidcomp.nn.backbones import BackboneSpec
+from vidcomp.video import Frames
+from vidcomp.video.sampling import Selection, whole
+
+MAX_WINDOW_S = 300.0
+"""Seconds of the longest window: its frames are held in memory all at once."""
+
+_DECIMALS = 6  # of seconds: a frame belongs to the window that begins with it, whatever the last bits of a float say
+
+
+@dataclass(frozen=True)
+class Windows(Strategy):
+    """A window of ``window_s`` seconds every ``every_s``; the video's probabilities are the windows' mean.
+
+    Frames are read once; memory holds one window of them, however long the video.
+    """
+
+    every_s: float
+    window_s: float
+
+    needs_count = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.every_s <= self.window_s:
+            raise ValueError(f"windows of {self.window_s:g} s every {self.every_s:g} s would leave gaps")
+        if self.window_s > MAX_WINDOW_S:
+            raise ValueError(f"a window may last {MAX_WINDOW_S:g} s, not {self.window_s:g} s")
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """For example every10s, or every10s-window12s."""
+        return f"every{self.every_s:g}s" + (f"-window{self.window_s:g}s" if self.window_s != self.every_s else "")
+
+    def select(self, spec: BackboneSpec, frame_count: int) -> Selection:
+        """Frames 0, s, 2s, … for the backbone's stride s."""
+        return whole(spec.stride)
+
+    def run(self, runner: Runner, chunks: Iterable[Frames], frame_count: int) -> Outcome:
+        """Pass each window as it is complete; one with fewer frames than a clip has its last frame repeated."""
+        windows: list[WindowOutcome] = []
+        passes, repeated = Passes(0, 0, 0, 0), 0
+        for window in _windows(chunks, self.every_s, self.window_s):
+            pixels, missing = _filled(window.pixels, runner.spec.clip_frames)
+            output = runner.whole([pixels])
+            probabilities = output.logits.softmax(dim=1)[0].double().cpu().numpy()
+            windows.append(WindowOutcome(window.start_s, window.end_s, probabilities))
+            repeated = max(repeated, missing)
+            passes = Passes(len(windows), max(passes.frames, len(pixels)), *pixels.shape[1:3])
+        mean = np.mean([window.probabilities for window in windows], axis=0)
+        return Outcome(mean, passes, notes=repetition(repeated), windows=tuple(windows))
+
+
+@dataclass(frozen=True)
+class _Window:
+    start_s: float
+    end_s: float
+    pixels: NDArray[np.uint8]
+
+
+def _windows(chunks: Iterable[Frames], every_s: float, window_s: float) -> Iterator[_Window]:
+    """Cut frames into windows. The last one ends with the video, and none lies wholly within the one before."""
+    held: list[tuple[float, NDArray[np.uint8]]] = []
+    number, end = 0, 0.0
+    for chunk in chunks:
+        for row, second in enumerate(np.round(chunk.seconds, _DECIMALS).tolist()):
+            while held and second >= (until := round(number * every_s + window_s, _DECIMALS)):
+                yield _joined(held, number * every_s, until)
+                number += 1
+                start = round(number * every_s, _DECIMALS)
+                held = [(time, pixels) for time, pixels in held if time >= start]
+            if not held:
+                # A gap in the video: windows without frames are stepped over.
+                number = max(number, int(second // every_s))
+            end = second + 1 / chunk.info.fps
+            held.append((second, chunk.pixels[row]))
+    covered = (number - 1) * every_s + window_s if number else 0.0
+    if held and (end > covered or not number):
+        yield _joined(held, number * every_s, end)
+
+
+def _joined(held: list[tuple[float, NDArray[np.uint8]]], start_s: float, end_s: float) -> _Window:
+    return _Window(round(start_s, _DECIMALS), round(end_s, _DECIMALS), np.stack([pixels for _, pixels in held]))
+
+
+def _filled(pixels: NDArray[np.uint8], at_least: int) -> tuple[NDArray[np.uint8], int]:
+    missing = max(0, at_least - len(pixels))
+    return (np.concatenate([pixels, pixels[-1:].repeat(missing, axis=0)]) if missing else pixels), missing

@@ -1,0 +1,167 @@
+"""A file of records that only ever grows by whole ones, whatever ends the program, and that mends itself on opening."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from vidcomp.output.codecs import Codec, Entry, Record
+from vidcomp.output.errors import OutputError, kept_so_far, unwritable
+
+# A killed program loses nothing that was written; a power cut at most what was written in this time.
+_SYNC_EVERY_S = 5.0
+
+
+class RecordLog:
+    """Records in a file, appended one by one; `entries` are those of earlier runs, by key, the latest of each."""
+
+    def __init__(self, path: Path, codec: Codec) -> None:
+        """Open or begin the file; a half-written record at its end is dropped.
+
+        Raises:
+            OutputError: it cannot be written, or is not a file of such records.
+        """
+        self.path = path
+        self.codec = codec
+        self.entries: dict[str, Entry] = {}
+        self._outdated = 0
+        self._synced = time.monotonic()
+        try:
+            self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
+        except OSError as error:
+            raise unwritable(path, error) from None
+        try:
+            self._end = self._scan()
+            with kept_so_far(path):
+                os.ftruncate(self._handle, self._end)
+                if not self._end:
+                    self._write(codec.header)
+        except BaseException:
+            os.close(self._handle)
+            raise
+
+    def append(self, record: Record) -> None:
+        """Add a record, whole or not at all; it supersedes an earlier one of the same key.
+
+        Raises:
+            OutputError: the system does not take it; the file ends with the record before.
+        """
+        self._outdated += self.entries.pop(self.codec.key(record["path"]), None) is not None
+        with kept_so_far(self.path):
+            self._write(self.codec.encode(record))
+            if time.monotonic() - self._synced > _SYNC_EVERY_S:
+                os.fsync(self._handle)
+                self._synced = time.monotonic()
+
+    def pieces(self) -> Iterator[bytes]:
+        """The latest record of each key, as it stands in the file."""
+        last: dict[str, int] = {}
+        for index, piece in enumerate(self._pieces()):
+            with contextlib.suppress(ValueError):
+                last[self.codec.parse(piece)[0]] = index
+        wanted = set(last.values())
+        return (piece for index, piece in enumerate(self._pieces()) if index in wanted)
+
+    def tidy(self) -> None:
+        """Take superseded records out, all at once.
+
+        Raises:
+            OutputError: there is no room for the new file; the old one stays.
+        """
+        if self._outdated:
+            with kept_so_far(self.path):
+                replace_file(self.path, [self.codec.header], self.pieces())
+            self._outdated = 0
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with contextlib.suppress(OSError):
+            os.fsync(self._handle)
+        os.close(self._handle)
+
+    def _write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.write(self._handle, rest) :]
+            self._end += len(data)
+        except BaseException:
+            # A full disk may have taken a part of it, and a signal may arrive at any point.
+            os.ftruncate(self._handle, self._end)
+            raise
+
+    def _pieces(self) -> Iterator[bytes]:
+        with self.path.open("rb") as file:
+            file.seek(len(self.codec.header))
+            yield from self.codec.split(file)
+
+    def _scan(self) -> int:
+        """Gather the entries; returns where the last whole record ends."""
+        header = self.codec.header
+        with self.path.open("rb") as file:
+            start = file.read(len(header))
+        if start != header:
+            if header.startswith(start.rstrip(b"\0")):
+                return 0
+            raise self._foreign(1)
+        position = end = len(header)
+        torn: tuple[int, bytes] | None = None
+        for number, piece in enumerate(self._pieces(), start=2 if header else 1):
+            if torn is not None:
+                raise self._foreign(torn[0])
+            position += len(piece)
+            try:
+                key, entry = self.codec.parse(piece)
+            except ValueError:
+                if b"\0" in piece and self.codec.ended(piece):
+                    self._outdated += 1  # a power cut left a hole
+                else:
+                    torn = number, piece
+                continue
+            self._outdated += key in self.entries
+            self.entries[key] = entry
+            end = position
+        if torn is not None and not self._is_half(torn[1]):
+            raise self._foreign(torn[0])
+        return end
+
+    def _is_half(self, piece: bytes) -> bool:
+        """Whether a piece is what an interrupted write leaves, rather than somebody's last line."""
+        begun, beginning = piece.rstrip(b"\0"), self.codec.beginning
+        return not self.codec.ended(piece) and (begun.startswith(beginning) or beginning.startswith(begun))
+
+    def _foreign(self, number: int) -> OutputError:
+        return OutputError(
+            f"--output {self.path}: record {number} is none that vidcomp wrote; choose another file, "
+            "or write over this one with --no-resume"
+        )
+
+
+def replace_file(path: Path, *parts: Iterable[bytes]) -> None:
+    """Write a file anew: either all of it is there afterwards, or the old one as it was.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    new = path.with_name(f".{path.name}.new")
+    try:
+        with new.open("wb") as file:
+            for part in parts:
+                file.writelines(part)
+            file.flush()
+            os.fsync(file.fileno())
+        put_in_place(new, path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+
+
+def put_in_place(new: Path, path: Path) -> None:
+    """Let a finished file take the place of another, and its permissions."""
+    if path.exists():
+        shutil.copymode(path, new)
+    new.replace(path)

@@ -1,0 +1,96 @@
+"""Records as Parquet, by the optional package pyarrow."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from vidcomp.output.codecs import Record
+from vidcomp.output.errors import OutputError
+from vidcomp.output.writers import encodable
+
+_ROWS_AT_ONCE = 1000
+
+
+def require(path: Path) -> None:
+    """Make sure that Parquet can be written.
+
+    Raises:
+        OutputError: pyarrow is not installed.
+    """
+    if importlib.util.find_spec("pyarrow") is None:
+        raise OutputError(f"--output {path}: Parquet needs pyarrow; pip install 'vidcomp[parquet]', or use .jsonl")
+
+
+def read(path: Path) -> Iterator[Record]:
+    """The records of a file that `write` made.
+
+    Raises:
+        OutputError: it is none.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            if not file.schema_arrow.equals(_schema()):
+                raise OutputError(f"--output {path}: its columns are not those of vidcomp; choose another file")
+            for batch in file.iter_batches(_ROWS_AT_ONCE):
+                yield from batch.to_pylist()
+    except pa.ArrowInvalid as error:
+        raise OutputError(f"--output {path}: not a Parquet file ({error}); choose another file") from None
+
+
+def write(path: Path, records: Iterable[Record]) -> None:
+    """Write records, a thousand in memory at a time."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema, rest = _schema(), iter(records)
+    with pq.ParquetWriter(path, schema) as file:
+        while rows := list(itertools.islice(rest, _ROWS_AT_ONCE)):
+            file.write_table(pa.Table.from_pylist([_encodable(row) for row in rows], schema=schema))
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, list):
+        return [_encodable(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _encodable(item) for key, item in value.items()}
+    return value
+
+
+def _schema() -> Any:
+    import pyarrow as pa
+
+    text, whole, number = pa.string(), pa.int64(), pa.float64()
+    labels = pa.list_(pa.struct({"label": text, "index": whole, "probability": number}))
+    return pa.schema(
+        {
+            "path": text,
+            "status": text,
+            "error": pa.struct({"kind": text, "message": text}),
+            "labels": labels,
+            "model": text,
+            "strategy": text,
+            "frames": pa.struct({"decoded": whole, "used": whole, "repaired": whole, "duration_s": number}),
+            "timing": pa.struct({"decode_s": number, "model_s": number}),
+            "attention": pa.struct(
+                {
+                    "compressor": text,
+                    "frames": pa.list_(number),
+                    "importance": pa.list_(number),
+                    "effective_frames": number,
+                }
+            ),
+            "notes": pa.list_(text),
+            "segments": pa.list_(pa.struct({"start_s": number, "end_s": number, "labels": labels})),
+            "input": pa.struct({"size": whole, "mtime_ns": whole}),
+            "run": text,
+        }
+    )
