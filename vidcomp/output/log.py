@@ -106,7 +106,7 @@ class RecordLog:
             start = file.read(len(header))
         if start != header:
             if header.startswith(start.rstrip(b"\0")):
-                return 0
+                return 0  # empty, or broken off within the header
             raise self._foreign(1)
         position = end = len(header)
         torn: tuple[int, bytes] | None = None
@@ -114,20 +114,25 @@ class RecordLog:
             if torn is not None:
                 raise self._foreign(torn[0])
             position += len(piece)
-            try:
-                key, entry = self.codec.parse(piece)
-            except ValueError:
-                if b"\0" in piece and self.codec.ended(piece):
-                    self._outdated += 1  # a power cut left a hole
-                else:
-                    torn = number, piece
-                continue
-            self._outdated += key in self.entries
-            self.entries[key] = entry
-            end = position
+            if self._remember(piece):
+                end = position
+            elif b"\0" in piece and self.codec.ended(piece):
+                self._outdated += 1  # a hole that a power cut left
+            else:
+                torn = number, piece
         if torn is not None and not self._is_half(torn[1]):
             raise self._foreign(torn[0])
         return end
+
+    def _remember(self, piece: bytes) -> bool:
+        """Take note of a record; False if the piece is none."""
+        try:
+            key, entry = self.codec.parse(piece)
+        except ValueError:
+            return False
+        self._outdated += key in self.entries
+        self.entries[key] = entry
+        return True
 
     def _is_half(self, piece: bytes) -> bool:
         """Whether a piece is what an interrupted write leaves, rather than somebody's last line."""
