@@ -62,6 +62,8 @@ def test_json_holds_the_contract() -> None:
             "frames": [0.0, 1.0],
             "importance": [1.0, 1.0],
             "effective_frames": pytest.approx(2.0),
+            "active_bins": None,
+            "bins": None,
         },
         "notes": ["2 frames were concealed"],
     }

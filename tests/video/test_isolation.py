@@ -241,7 +241,9 @@ def test_killed_workers_leave_nothing(clip: Path) -> None:
 
 
 PROGRAM = """
-import sys, time
+import signal, sys, time
+# Where the tests run in the background, interrupts may be ignored; a program at a terminal heeds them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from vidcomp.video import DecodeOptions, DecodeWorker
 worker = DecodeWorker()
 reader = worker.open(sys.argv[1], DecodeOptions(chunk_frames=2))
