@@ -16,10 +16,11 @@ import threading
 import time
 from pathlib import Path
 
-import machine
+import torch
 
 import vidcomp
 from vidcomp.inference.engine import Classifier
+from vidcomp.measure.machine import describe
 from vidcomp.video import find_videos
 
 
@@ -58,7 +59,7 @@ class Peak:
 
 
 def one_long(path: str) -> dict[str, float | int]:
-    with vidcomp.load() as classifier, Peak() as peak:
+    with vidcomp.load(device="cpu") as classifier, Peak() as peak:
         loaded = resident_mib()
         began = time.perf_counter()
         prediction = classifier.classify(path)
@@ -89,8 +90,8 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=300)
     options = parser.parse_args()
     paths = [video.path for video in find_videos([options.folder]).videos]
-    results = {"machine": machine.describe(), "one_long_video": one_long(options.long_video)}
-    with vidcomp.load() as classifier:
+    results = {"machine": describe(torch.device("cpu")), "one_long_video": one_long(options.long_video)}
+    with vidcomp.load(device="cpu") as classifier:
         results["many_videos"] = many(classifier, paths, options.videos)
     text = json.dumps(results, indent=2)
     (Path(__file__).parent / "results" / "memory.json").write_text(text + "\n")
