@@ -10,6 +10,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from vidcomp.inference.allocator import give_back
 from vidcomp.inference.prediction import Failure, FrameCounts, Label, Prediction, Segment, Timing
 from vidcomp.inference.runner import Runner, choose_device
 from vidcomp.inference.strategies import Strategy, UniformClips, WholeVideo
@@ -20,6 +21,8 @@ from vidcomp.zoo.build import LoadedModel
 SEGMENT_LABELS = 20
 """Labels kept of each window: hours of video have thousands of windows."""
 
+# Videos between two givings back of unused memory: often enough to bound it, seldom enough to cost nothing.
+_TRIM_EVERY = 8
 _NOTHING = FrameCounts(0, 0, 0, None)
 
 
@@ -53,6 +56,7 @@ class Classifier:
         self.strategy = strategy
         self.decode_timeout_s = decode_timeout_s
         self._worker = DecodeWorker()
+        self._since_trim = 0
 
     def __enter__(self) -> Classifier:
         return self
@@ -73,6 +77,11 @@ class Classifier:
             return self._classify(path)
         except (VideoError, FeaturesError) as error:
             return self.failure(path, Failure(error.kind, str(error)), time.perf_counter() - started)
+        finally:
+            self._since_trim += 1
+            if self._since_trim >= _TRIM_EVERY:
+                give_back()
+                self._since_trim = 0
 
     def failure(self, path: str, failure: Failure, spent_s: float) -> Prediction:
         """The answer for a video that got no labels, after so many seconds."""

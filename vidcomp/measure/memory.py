@@ -9,15 +9,15 @@ that decodes is not counted: it is the same for every strategy.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+
+from vidcomp.inference.allocator import give_back
 
 _SELF = Path("/proc/self")
 _RESET_PEAK = "5"
@@ -38,7 +38,7 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats(self.device)
             self._before = torch.cuda.memory_allocated(self.device)
             return self
-        _give_back()
+        give_back()
         before = _status("VmRSS")
         self._before = before or 0
         self._sampler = None if before is None or _reset_high_water() else _Sampler()
@@ -70,14 +70,6 @@ def largest_that_fits(fits: Callable[[int], bool], limit: int = 4096) -> int:
         else:
             bad = middle
     return good
-
-
-def _give_back() -> None:
-    """Let the C library return freed memory to the system (glibc only; elsewhere there is nothing to call)."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
 
 
 def _status(field: str) -> int | None:
