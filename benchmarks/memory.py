@@ -94,7 +94,9 @@ def main() -> None:
     with vidcomp.load(device="cpu") as classifier:
         results["many_videos"] = many(classifier, paths, options.videos)
     text = json.dumps(results, indent=2)
-    (Path(__file__).parent / "results" / "memory.json").write_text(text + "\n")
+    folder = Path(__file__).parent / "results"
+    folder.mkdir(exist_ok=True)
+    (folder / "memory.json").write_text(text + "\n")
     print(text)
 
 
