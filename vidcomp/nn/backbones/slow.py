@@ -6,6 +6,8 @@ Frames are taken far apart; time is mixed by 3×1×1 kernels in res4 and res5 on
 
 from __future__ import annotations
 
+from torch import nn
+
 from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec
 from vidcomp.nn.backbones.residual import Classifier, bottleneck_stage, stem
 
@@ -32,18 +34,21 @@ def slow_spec(clip: str) -> BackboneSpec:
     )
 
 
+def slow_stages() -> dict[str, nn.Module]:
+    """Slow-only R50's stages up to res5, which leaves 2048 channels."""
+    return {
+        "stem": stem(temporal_kernel=1),
+        "res2": bottleneck_stage(64, 64, [1] * 3, spatial_stride=1),
+        "res3": bottleneck_stage(256, 128, [1] * 4, spatial_stride=2),
+        "res4": bottleneck_stage(512, 256, [3] * 6, spatial_stride=2),
+        "res5": bottleneck_stage(1024, 512, [3] * 3, spatial_stride=2),
+    }
+
+
 def slow_r50(classes: int = 400, clip: str = "8x8") -> Backbone:
     """Slow-only R50 for clips of ``clip`` (8x8, 16x4 or 32x2: frames × stride).
 
     Raises:
         ValueError: ``clip`` is another.
     """
-    stages = {
-        "stem": stem(temporal_kernel=1),
-        "res2": bottleneck_stage(64, 64, [1] * 3, spatial_stride=1),
-        "res3": bottleneck_stage(256, 128, [1] * 4, spatial_stride=2),
-        "res4": bottleneck_stage(512, 256, [3] * 6, spatial_stride=2),
-        "res5": bottleneck_stage(1024, 512, [3] * 3, spatial_stride=2),
-        CLASSIFIER: Classifier(2048, classes),
-    }
-    return Backbone(stages, slow_spec(clip))
+    return Backbone({**slow_stages(), CLASSIFIER: Classifier(2048, classes)}, slow_spec(clip))

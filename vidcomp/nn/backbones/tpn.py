@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidcomp.nn.backbones.base import CLASSIFIER, Backbone
-from vidcomp.nn.backbones.residual import Classifier, ConvBN, bottleneck_stage, stem
-from vidcomp.nn.backbones.slow import slow_spec
+from vidcomp.nn.backbones.residual import Classifier, ConvBN
+from vidcomp.nn.backbones.slow import slow_spec, slow_stages
 
 _LEVELS = (1024, 2048)
 _PYRAMID = 1024
@@ -110,12 +110,7 @@ def tpn_r50(classes: int = 400, clip: str = "8x8") -> Backbone:
     Raises:
         ValueError: ``clip`` is another.
     """
-    stages = {
-        "stem": stem(temporal_kernel=1),
-        "res2": bottleneck_stage(64, 64, [1] * 3, spatial_stride=1),
-        "res3": bottleneck_stage(256, 128, [1] * 4, spatial_stride=2),
-        "res4": bottleneck_stage(512, 256, [3] * 6, spatial_stride=2),
-        "res5": BothLevels(bottleneck_stage(1024, 512, [3] * 3, spatial_stride=2)),
-        CLASSIFIER: PyramidClassifier(classes),
-    }
+    stages = slow_stages()
+    stages["res5"] = BothLevels(stages["res5"])
+    stages[CLASSIFIER] = PyramidClassifier(classes)
     return Backbone(stages, slow_spec(clip), uncuttable=("res5",))
