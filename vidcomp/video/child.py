@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from vidcomp.video.container import describe
 from vidcomp.video.errors import DecodeFailed, VideoError, VideoOutOfMemory
+from vidcomp.video.limits import cap_memory
 from vidcomp.video.reader import DecodeOptions, Reader
 from vidcomp.video.sampling import Selection
 
@@ -63,8 +64,12 @@ def options_from_json(message: Message) -> DecodeOptions:
     return DecodeOptions(**{**message, "selection": selection})
 
 
-def main() -> None:
-    """Serve the parent until it closes our standard input, by which we also learn of its death."""
+def main(memory_bytes: int) -> None:
+    """Serve the parent until it closes our standard input, by which we also learn of its death.
+
+    No video may make this process take more than ``memory_bytes``.
+    """
+    cap_memory(memory_bytes)
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     # What a library prints must not mix with the answers.
     os.dup2(2, 1)

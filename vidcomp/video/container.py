@@ -174,6 +174,8 @@ class Decoding:
                     frames = packet.decode()
                 except av.EOFError:
                     return
+                except MemoryError:
+                    raise
                 except av.FFmpegError:
                     self.repaired += 1
                     continue
@@ -181,6 +183,8 @@ class Decoding:
                     self.repaired += frame.is_corrupt
                     self.delivered += 1
                     yield frame
+        except MemoryError:
+            raise
         except av.FFmpegError:
             # The container itself is damaged here: what came before is what there is; the report tells how much.
             self.repaired += 1

@@ -16,7 +16,7 @@ from vidcomp.video.child import Message, options_to_json, slot_arrays, slot_byte
 from vidcomp.video.container import MAX_PIXELS
 from vidcomp.video.errors import ERRORS, DecodeFailed, VideoCrashed, VideoError, VideoTimeout
 from vidcomp.video.frames import DecodeReport, Frames, VideoInfo
-from vidcomp.video.limits import OPEN_TIMEOUT_S, default_timeout, probe_timeout, watchdog
+from vidcomp.video.limits import MEMORY_LIMIT_BYTES, OPEN_TIMEOUT_S, default_timeout, probe_timeout, watchdog
 from vidcomp.video.process import ChildProcess, Ring
 from vidcomp.video.reader import DEFAULTS, DecodeOptions
 
@@ -28,10 +28,12 @@ class DecodeWorker:
     """A decoding process of one's own, reused from video to video and replaced whenever it dies.
 
     It starts with the first video, or earlier by `start()`. One video is open at a time; for decoding ahead, own
-    several. It ends with `close()`, with this object, or with this process, however that ends.
+    several. It ends with `close()`, with this object, or with this process, however that ends. No video
+    takes more than `memory_bytes` of the child's own memory: decoders report it, or take the frame for damaged.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, memory_bytes: int = MEMORY_LIMIT_BYTES) -> None:
+        self._memory_bytes = memory_bytes
         self._process: ChildProcess | None = None
         self._ring: Ring | None = None
         self._reader: IsolatedReader | None = None
@@ -46,7 +48,7 @@ class DecodeWorker:
         if self._process is not None and not self._process.alive:
             self._discard()
         if self._process is None:
-            self._process = ChildProcess()
+            self._process = ChildProcess(self._memory_bytes)
 
     def open(
         self, path: str, options: DecodeOptions = DEFAULTS, *, timeout_s: float | None = None, copy: bool = True

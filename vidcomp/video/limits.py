@@ -1,13 +1,17 @@
-"""How long decoding may take before it is taken for hanging."""
+"""How long decoding may take before it is taken for hanging, and how much memory it may have."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from vidcomp.video.frames import VideoInfo
 
 OPEN_TIMEOUT_S = 30.0
 """Seconds that opening a video may take."""
+
+MEMORY_LIMIT_BYTES = 8 << 30
+"""Bytes of its own that a decoding process may have: three times what 16 reference frames of 64 Mpixel video take."""
 
 _SLOWEST_PIXELS_PER_S = 4_000_000
 _SLOWEST_BYTES_PER_S = 2_000_000
@@ -36,3 +40,17 @@ def probe_timeout(path: str) -> float:
 def watchdog(timeout_s: float) -> float:
     """Seconds after which the child ends itself, should its parent not have lived to do it at `timeout_s`."""
     return timeout_s + 15.0
+
+
+def cap_memory(limit_bytes: int) -> None:
+    """Let this process have no more memory of its own than that; beyond it, the system refuses, and kills nothing.
+
+    Shared memory and the address space that threads merely reserve do not count. Only Linux enforces it.
+    """
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        if hard != resource.RLIM_INFINITY:
+            limit_bytes = min(limit_bytes, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, hard))

@@ -21,7 +21,7 @@ from vidcomp.video.child import Message
 _START_LIMIT_S = 60.0
 _DYING_LIMIT_S = 2.0
 _SHARED_MEMORY = Path("/dev/shm")  # where Linux keeps it; often small within containers
-_BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from vidcomp.video.child import main; main()"
+_BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from vidcomp.video.child import main; main({memory})"
 
 
 class DecoderUnavailable(RuntimeError):  # noqa: N818 - says what happened, as the video errors do
@@ -35,11 +35,11 @@ class ChildProcess:
         DecoderUnavailable: the system starts no further process.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, memory_bytes: int) -> None:
         # A session of its own: an interrupt from the keyboard is the parent's to handle.
         try:
             self._child = subprocess.Popen(
-                [sys.executable, "-c", _BOOTSTRAP.format(path=sys.path)],
+                [sys.executable, "-c", _BOOTSTRAP.format(path=sys.path, memory=memory_bytes)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
