@@ -13,12 +13,14 @@ from vidcomp.nn.backbones.slow import slow_r50
 from vidcomp.nn.backbones.slowfast import slowfast_4x16_r50, slowfast_8x8_r50
 from vidcomp.nn.backbones.torchvision_video import mc3_18, r2plus1d_18, r3d_18, s3d
 from vidcomp.nn.backbones.tpn import tpn_r50
+from vidcomp.nn.backbones.two_stream import lite0_two_stream
 from vidcomp.nn.backbones.x3d import x3d_l, x3d_m, x3d_s, x3d_xl, x3d_xs
 
 # Each builder takes the number of classes and the manifest's options.
 BACKBONES: dict[str, Callable[..., Backbone]] = {
     "i3d_r50": i3d_r50,
     "lite0_slow": lite0_slow,
+    "lite0_two_stream": lite0_two_stream,
     "mc3_18": mc3_18,
     "r2plus1d_18": r2plus1d_18,
     "r2plus1d_34": r2plus1d_34,
