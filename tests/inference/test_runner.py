@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -163,37 +162,43 @@ def test_bfloat16_answers_nearly_the_same_in_float32_numbers(tmp_path: Path) -> 
     np.testing.assert_allclose(rough, exact, atol=0.05 * np.abs(exact).max())
 
 
-def test_compiled_answers_are_the_same_for_any_length(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    videos = [noise(frames, 16, size) for frames, size in ((9, 16), (4, 24), (1, 16))]
+@pytest.mark.slow
+def test_compiled_answers_are_the_same_for_any_length(runner: Runner) -> None:
+    videos = [noise(frames, 16, size) for frames, size in ((20, 24), (9, 16), (1, 16))]
     expected = [logits(runner, video) for video in videos]
-    # Traced and guarded as ever; only the making of machine code is left out.
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
     compilation = runner.compile()
     assert compilation.problem is None
     assert compilation.seconds > 0
     for video, wanted in zip(videos, expected, strict=True):
-        np.testing.assert_allclose(logits(runner, video), wanted, atol=1e-5)
+        np.testing.assert_allclose(logits(runner, video), wanted, atol=1e-4)
 
 
-@pytest.mark.slow
-def test_compiled_to_machine_code(runner: Runner) -> None:
-    video = noise(20, 16, 24)
+def test_head_and_tail_are_compiled_and_warmed_up(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    video = noise(9, 16, 16)
     expected = logits(runner, video)
+    calls: list[str] = []
+
+    def fake_compile(module: torch.nn.Module, *, dynamic: bool) -> torch.nn.Module:
+        assert dynamic
+        module.register_forward_hook(lambda *_: calls.append(type(module).__name__))
+        return torch.nn.Sequential(module)
+
+    monkeypatch.setattr(torch, "compile", fake_compile)
     assert runner.compile().problem is None
-    np.testing.assert_allclose(logits(runner, video), expected, atol=1e-4)
+    assert len(calls) >= 2 * len(runner.network.segments)
+    np.testing.assert_array_equal(logits(runner, video), expected)
 
 
 def test_without_a_compiler_the_network_runs_as_before(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     video = noise(9, 16, 16)
     expected = logits(runner, video)
 
-    def no_compiler(graph: object, inputs: object) -> None:
-        raise OSError("No working C++ compiler found in torch._inductor.config.cpp.cxx: (None, 'g++')")
+    class NoCompiler(torch.nn.Module):
+        def forward(self, features: torch.Tensor) -> torch.Tensor:
+            raise OSError("backend failed:\nInvalidCxxCompiler: No working C++ compiler found\nset a variable")
 
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=no_compiler))
-    compilation = runner.compile()
-    assert compilation.problem is not None
-    assert "No working C++ compiler" in compilation.problem
+    monkeypatch.setattr(torch, "compile", lambda module, dynamic: NoCompiler())
+    assert runner.compile().problem == "InvalidCxxCompiler: No working C++ compiler found"
     np.testing.assert_array_equal(logits(runner, video), expected)
 
 
