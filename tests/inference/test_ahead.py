@@ -122,11 +122,14 @@ def test_closing_in_the_middle_ends_threads_and_processes(clip: Path, monkeypatc
     video = videos.take(str(clip))
     assert video is not None
     video.wait_until_open()
-    wait_for(lambda: len(workers) == 2 and all(worker.pid for worker in workers))
+    wait_for(lambda: len(workers) == 2 and all(worker.pid for worker in workers) and video._bytes > 0)
+    time.sleep(0.2)  # until the decoder has the next chunk, for which there is no room
     pids = [worker.pid for worker in workers]
     videos.close()
     videos.close()
     videos.expect(str(clip))
+    with pytest.raises(RuntimeError, match="closed"):
+        list(video.chunks())
     assert threading.active_count() == before
     for pid in pids:
         assert pid is not None

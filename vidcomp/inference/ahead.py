@@ -66,6 +66,7 @@ class DecodeAhead:
         self._open = open_video
         self._idle = [DecodeWorker() for _ in range(workers)]
         self._busy: dict[DecodeWorker, threading.Thread] = {}
+        self._filling: dict[DecodeWorker, HeldReader] = {}
         self._lock = threading.Lock()
         self._expected: deque[HeldReader] = deque()
         self._waiting: deque[HeldReader] = deque()
@@ -98,8 +99,11 @@ class DecodeAhead:
         """Stop all decoding and end the processes. May be called more than once."""
         with self._lock:
             self._closed = True
-            while self._expected:
-                self._give_up(self._expected.popleft())
+            # Those that were taken and are not yet closed wait for room, too.
+            for video in (*self._expected, *self._filling.values()):
+                video.close()
+            self._expected.clear()
+            self._waiting.clear()
             busy = dict(self._busy)
         for worker, thread in busy.items():
             worker.interrupt()
@@ -115,11 +119,12 @@ class DecodeAhead:
     def _work(self, worker: DecodeWorker) -> None:
         while True:
             with self._lock:
+                self._filling.pop(worker, None)
                 if not self._waiting or self._closed:
                     del self._busy[worker]
                     self._idle.append(worker)
                     return
-                video = self._waiting.popleft()
+                video = self._filling[worker] = self._waiting.popleft()
             video.fill(lambda path: self._open(worker, path))
 
 
@@ -144,10 +149,9 @@ class HeldReader:
     def wait_until_open(self) -> Opened:
         """How it was opened, with this as the reader; raises what opening it raised."""
         with self._changed:
-            self._changed.wait_for(lambda: self._opened is not None or self._error is not None)
+            self._changed.wait_for(lambda: self._opened or self._error or self._closed)
             if self._opened is None:
-                assert self._error is not None
-                raise self._error
+                raise self._error or RuntimeError("the video was closed before it was opened")
             return replace(self._opened, reader=self)
 
     @property
@@ -167,10 +171,10 @@ class HeldReader:
         """The selected frames; whatever decoding raised is raised after the frames that came before it."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._chunks or self._report is not None or self._error is not None)
+                self._changed.wait_for(lambda: self._chunks or self._report or self._error or self._closed)
                 if not self._chunks:
-                    if self._error is not None:
-                        raise self._error
+                    if self._report is None:
+                        raise self._error or RuntimeError("the video was closed while it was being read")
                     return
                 chunk = self._chunks.popleft()
                 self._bytes -= chunk.pixels.nbytes

@@ -18,8 +18,8 @@ _BF16_BOARDS, _FP16_BOARDS = (8, 0), (7, 0)
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """Turn ``auto``, ``fp32``, ``bf16`` or ``fp16`` into the type that products are computed in.
 
-    ``auto`` is float32 on a CPU: bfloat16 is three times faster there, where the CPU has it, but moved a label in 34
-    (docs/engine.md). On CUDA it is bfloat16, or float16 where the board is older, or float32 where it is older still.
+    ``auto`` is float32 on a CPU: bfloat16 is nearly three times faster, where the CPU has it, but moved a label in
+    51 (docs/engine.md). On CUDA it is bfloat16, on older boards float16, on those before them float32.
 
     Raises:
         ValueError: there is no such precision, or the device computes in it only by slow emulation.
