@@ -8,6 +8,7 @@ Results go to benchmarks/results/steps.json; docs/engine.md quotes them.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -26,7 +27,7 @@ from vidcomp.inference.runner import Runner, noise
 from vidcomp.zoo.build import build_network, load_model
 from vidcomp.zoo.manifest import find_manifest
 
-FRAMES = 48
+FRAMES = 32
 VIDEOS, VIDEO_FRAMES, VIDEO_SIZE = 8, 150, (320, 240)
 SLOW = "slow_r50_8x8-sfc"
 
@@ -132,6 +133,7 @@ def main() -> None:
     for model in options.model:
         results[model] = {}
         for step in options.steps:
+            print(f"{model}: {step}", file=sys.stderr, flush=True)
             with ExitStack() as stack:
                 results[model][step] = summary(in_turns(STEPS[step](model, stack), options.rounds))
     save("steps", results)
