@@ -123,14 +123,15 @@ def plot(results: dict[str, Any], heading: str, path: Path) -> None:
     ):
         axes.plot([row[unit] for row in rows], [row[key] for row in rows], marker="o", color="#1f5f8b")
         axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.set_xlabel(heading)
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
         if key == "seconds":
-            axes.set_yscale("log", base=2)
+            axes.set_yscale("log")
             axes.set_title(f"time grows with the power {results['exponent_of_time']:.2f}", fontsize=10)
         else:
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.1 * max(row[key] for row in rows))
     figure.savefig(path, dpi=110)
 
 
