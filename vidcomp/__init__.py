@@ -24,6 +24,8 @@ def load(
     tau: float | None = None,
     device: str = "auto",
     decode_timeout_s: float | None = None,
+    decode_workers: int | None = None,
+    precision: str = "auto",
 ) -> Classifier:
     """Load a model, ready to classify: ``vidcomp.load(name).classify(path) -> Prediction``.
 
@@ -33,12 +35,20 @@ def load(
         tau: compression ratio of SFC, at least 1.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         decode_timeout_s: seconds that decoding one video may take; by default scaled to the file.
+        decode_workers: processes that decode ahead; by default one for every two cores.
+        precision: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"``.
 
     Raises:
         vidcomp.zoo.errors.ZooError: the model or its weights are not to be had.
-        ValueError: the device is not to be had.
+        ValueError: the device or the precision is not to be had.
     """
     from vidcomp.inference.engine import Classifier
     from vidcomp.zoo.build import Variant, load_model
 
-    return Classifier(load_model(name, Variant(compressor, tau)), device=device, decode_timeout_s=decode_timeout_s)
+    return Classifier(
+        load_model(name, Variant(compressor, tau)),
+        device=device,
+        decode_timeout_s=decode_timeout_s,
+        decode_workers=decode_workers,
+        precision=precision,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,10 @@ class Fake:
 
     def __init__(self, script: dict[str, list[Exception | Callable[[str], Prediction]]]) -> None:
         self.script = script
+        self.depth = 1
+
+    def expect(self, path: str) -> None:
+        pass
 
     def classify(self, path: str) -> Prediction:
         steps = self.script.get(path)
@@ -143,3 +148,28 @@ def test_stamps(tmp_path: Path) -> None:
     assert stamp_of(str(path)) != stamp
     assert stamp_of(str(tmp_path / "gone")) is None
     assert stamp_of("a\0b") is None
+
+
+def test_videos_are_announced_before_their_turn() -> None:
+    class Noting(Fake):
+        def __init__(self) -> None:
+            super().__init__({})
+            self.events: list[str] = []
+
+        def expect(self, path: str) -> None:
+            self.events.append(f"expect {path}")
+
+        def classify(self, path: str) -> Prediction:
+            self.events.append(f"classify {path}")
+            return super().classify(path)
+
+    noting, jobs = Noting(), [Job(name, name) for name in "abc"]
+    list(label_all(noting, jobs, Memory(), Tally(3)))  # type: ignore[arg-type]
+    assert noting.events == ["expect a", "expect b", "classify a", "expect c", "classify b", "classify c"]
+
+
+def test_the_side_that_costs_more_is_the_bottleneck() -> None:
+    tally = Tally(2)
+    for decoder_s, bound in ((0.3, "model"), (0.6, "decode")):
+        tally.add(replace(good("a"), timing=Timing(0.0, 0.4, decoder_s)))
+        assert tally.bound == bound

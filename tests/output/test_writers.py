@@ -19,7 +19,7 @@ GOOD = Prediction(
     strategy="whole",
     labels=(Label("jump", 3, 0.75), Label("run", 1, 0.25)),
     frames=FrameCounts(100, 25, 2, 4.0),
-    timing=Timing(0.5, 1.5),
+    timing=Timing(0.5, 1.5, 1.25),
     attention=AttentionMap("sfc", np.eye(2, dtype=np.float32), np.array([0.0, 1.0])),
     notes=("2 frames were concealed",),
 )
@@ -56,7 +56,7 @@ def test_json_holds_the_contract() -> None:
         "model": "m",
         "strategy": "whole",
         "frames": {"decoded": 100, "used": 25, "repaired": 2, "duration_s": 4.0},
-        "timing": {"decode_s": 0.5, "model_s": 1.5},
+        "timing": {"decode_s": 0.5, "model_s": 1.5, "decoder_s": 1.25, "bottleneck": "model"},
         "attention": {
             "compressor": "sfc",
             "frames": [0.0, 1.0],

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from vidcomp.cli.compiling import compile_model
 from vidcomp.cli.errors import OK, SOME_FAILED, UsageError, warn
 from vidcomp.cli.progress import batch_progress, download_progress
 from vidcomp.cli.request import Finding, OutputFormat, Request, Writing
@@ -95,9 +96,19 @@ def _load(request: Request) -> Classifier:
     with download_progress(quiet=request.writing.quiet) as progress:
         loaded = load_model(passing.model, Variant(passing.compressor, passing.tau), progress)
     try:
-        return Classifier(loaded, device=passing.device, strategy=strategy, decode_timeout_s=passing.decode_timeout_s)
+        classifier = Classifier(
+            loaded,
+            device=passing.device,
+            strategy=strategy,
+            decode_timeout_s=passing.decode_timeout_s,
+            decode_workers=passing.decode_workers,
+            precision=passing.precision,
+        )
     except ValueError as error:
         raise UsageError(str(error)) from None
+    if passing.compile:
+        compile_model(classifier, quiet=request.writing.quiet)
+    return classifier
 
 
 @contextmanager
@@ -132,6 +143,7 @@ def _settings(classifier: Classifier, writing: Writing) -> dict[str, object]:
     return {
         "model": fingerprint(classifier.model.manifest),
         "strategy": classifier.strategy.name if classifier.strategy else "auto",
+        "precision": str(classifier.runner.precision).removeprefix("torch."),
         "top_k": writing.top_k,
         "min_probability": writing.min_probability,
     }

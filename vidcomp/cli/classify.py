@@ -22,6 +22,15 @@ class DeviceChoice(str, Enum):
     CUDA = "cuda"
 
 
+class PrecisionChoice(str, Enum):
+    """What may be asked for with --precision."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
 def classify(
     paths: list[str] = typer.Argument(
         None,
@@ -84,6 +93,22 @@ def classify(
     device: DeviceChoice = typer.Option(
         DeviceChoice.AUTO, "--device", help="Where the model runs.", rich_help_panel=_HOW
     ),
+    precision: PrecisionChoice = typer.Option(
+        PrecisionChoice.AUTO,
+        "--precision",
+        help="What the model computes in; auto is fp32 on a CPU, bf16 or fp16 on CUDA.",
+        rich_help_panel=_HOW,
+    ),
+    compile_model: bool = typer.Option(
+        False, "--compile", help="Compile the model first: pays for hundreds of videos.", rich_help_panel=_HOW
+    ),
+    decode_workers: int | None = typer.Option(
+        None,
+        "--decode-workers",
+        min=1,
+        help="Processes that decode the next videos meanwhile; by default one for every two cores.",
+        rich_help_panel=_HOW,
+    ),
     decode_timeout: float | None = typer.Option(
         None,
         "--decode-timeout",
@@ -139,7 +164,20 @@ def classify(
 
         request = Request(
             Finding(tuple(paths or ()), tuple(files_from), all_files, tuple(include), tuple(exclude), shard, limit),
-            Passing(model, compressor, tau, device.value, clips, clip_frames, every, window, decode_timeout),
+            Passing(
+                model,
+                compressor,
+                tau,
+                device.value,
+                clips,
+                clip_frames,
+                every,
+                window,
+                decode_timeout,
+                decode_workers,
+                precision.value,
+                compile_model,
+            ),
             Writing(
                 output, output_format, top_k, min_probability, resume, retry_errors, move_to, link_to, quiet, debug
             ),

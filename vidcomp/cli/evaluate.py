@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from vidcomp.cli.classify import DeviceChoice
+from vidcomp.cli.classify import DeviceChoice, PrecisionChoice
+from vidcomp.cli.compiling import compile_model
 from vidcomp.cli.errors import SOME_FAILED, UsageError, reported, warn
 
 if TYPE_CHECKING:
@@ -37,6 +38,18 @@ def evaluate(
     ),
     tau: float | None = typer.Option(None, "--tau", help="Compression ratio of SFC (at least 1)."),
     device: DeviceChoice = typer.Option(DeviceChoice.AUTO, "--device", help="Where the model runs."),
+    precision: PrecisionChoice = typer.Option(
+        PrecisionChoice.AUTO,
+        "--precision",
+        help="What the model computes in; auto is fp32 on a CPU, bf16 or fp16 on CUDA.",
+    ),
+    compiled: bool = typer.Option(False, "--compile", help="Compile the model first: pays for hundreds of videos."),
+    decode_workers: int | None = typer.Option(
+        None,
+        "--decode-workers",
+        min=1,
+        help="Processes that decode the next videos meanwhile; by default one for every two cores.",
+    ),
     output_format: EvaluationFormat = typer.Option(EvaluationFormat.TABLE, "--format", help="How to print."),
     quiet: bool = typer.Option(False, "--quiet", help="No progress and no warnings."),
     debug: bool = typer.Option(False, "--debug", help="Show tracebacks."),
@@ -60,10 +73,19 @@ def evaluate(
         except LabelledFolderError as error:
             raise UsageError(str(error)) from None
 
-        with (
-            Classifier(loaded, device=device.value, strategy=passing) as classifier,
-            video_progress(len(videos), quiet=quiet) as advance,
-        ):
+        try:
+            built = Classifier(
+                loaded,
+                device=device.value,
+                strategy=passing,
+                decode_workers=decode_workers,
+                precision=precision.value,
+            )
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        if compiled:
+            compile_model(built, quiet=quiet)
+        with built as classifier, video_progress(len(videos), quiet=quiet) as advance:
 
             def done(prediction: Prediction) -> None:
                 if prediction.error is not None:

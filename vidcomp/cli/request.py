@@ -71,6 +71,9 @@ class Passing:
     every: str | None = None
     window: str | None = None
     decode_timeout_s: float | None = None
+    decode_workers: int | None = None
+    precision: str = "auto"
+    compile: bool = False
 
     def strategy(self, *, subtitles: bool) -> Strategy | None:
         """Windows, uniform clips, or None for the whole video; subtitles need windows."""

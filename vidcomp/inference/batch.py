@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-import torch
-
+from vidcomp.inference.ahead import drawn_ahead
+from vidcomp.inference.allocator import give_back, is_out_of_memory
 from vidcomp.inference.engine import Classifier
-from vidcomp.inference.prediction import Failure, Prediction
+from vidcomp.inference.prediction import Failure, Prediction, Timing
 from vidcomp.video import DecoderUnavailable
 from vidcomp.video.source import printable
 
@@ -81,7 +81,7 @@ class Tally:
     known: int = 0
     passed_over: int = 0
     frames: int = 0
-    decode_s: float = 0.0
+    decoder_s: float = 0.0
     model_s: float = 0.0
     labels: Counter[str | None] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
@@ -100,8 +100,8 @@ class Tally:
 
     @property
     def bound(self) -> str:
-        """What the time so far was spent on more: ``decode`` or ``model``."""
-        return "decode" if self.decode_s > self.model_s else "model"
+        """Which side the other one waits for, by what both have cost so far: ``decode`` or ``model``."""
+        return Timing(0.0, self.model_s, self.decoder_s).bottleneck
 
     def remember(self, known: Known) -> None:
         """Count a video of an earlier run."""
@@ -113,7 +113,7 @@ class Tally:
         self.done += 1
         self.failed += not prediction.ok
         self.frames += prediction.frames.decoded
-        self.decode_s += prediction.timing.decode_s
+        self.decoder_s += prediction.timing.decoder_s
         self.model_s += prediction.timing.model_s
         best = prediction.labels[0].label if prediction.labels else None
         self._count(best, prediction.error.kind if prediction.error else None)
@@ -156,8 +156,7 @@ def label_all(
         DecoderUnavailable: the system starts no decoding process, even after a while.
         Exception: whatever `sink` raises where a result cannot be kept.
     """
-    for job in jobs:
-        stamp = stamp_of(job.path)
+    for job, stamp in drawn_ahead(_expected(classifier, jobs), classifier.depth):
         prediction = _label(classifier, job.path, unexpected)
         if not job.certain and prediction.error is not None and prediction.error.kind in _NO_VIDEO:
             tally.passed_over += 1
@@ -166,6 +165,14 @@ def label_all(
         sink.write(job, prediction, stamp)
         tally.add(prediction)
         yield job, prediction
+
+
+def _expected(classifier: Classifier, jobs: Iterable[Job]) -> Iterator[tuple[Job, Stamp | None]]:
+    """Have each video decoded ahead, with the stamp that its file had before any of it was read."""
+    for job in jobs:
+        stamp = stamp_of(job.path)
+        classifier.expect(job.path)
+        yield job, stamp
 
 
 def _label(classifier: Classifier, path: str, unexpected: Callable[[Exception], None]) -> Prediction:
@@ -199,16 +206,8 @@ def _patiently(classifier: Classifier, path: str) -> Prediction:
 def _explain(path: str, error: Exception) -> Failure:
     """Put an exception that nobody foresaw into a kind and one line."""
     text = " ".join(str(error).split())[:300]
-    if _is_out_of_memory(error):
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+    if is_out_of_memory(error):
+        give_back()
         return Failure("out_of_memory", f"{printable(path)}: there was not enough memory to label it; try --clips")
     what = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return Failure("internal", f"{printable(path)}: vidcomp failed on it ({what}); please report what --debug shows")
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # On the CPU torch raises a plain RuntimeError that names its allocator.
-    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
-    )

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vidcomp.inference.ahead import DecodeAhead, Opened, default_workers, drawn_ahead
 from vidcomp.inference.allocator import give_back
 from vidcomp.inference.prediction import Failure, FrameCounts, Label, Prediction, Segment, Timing
 from vidcomp.inference.runner import Runner, choose_device
 from vidcomp.inference.strategies import Strategy, UniformClips, WholeVideo
 from vidcomp.nn.compressors import FeaturesError
-from vidcomp.video import DecodeOptions, DecodeWorker, Frames, IsolatedReader, VideoError
+from vidcomp.video import DecodeOptions, DecodeWorker, Frames, VideoError
 from vidcomp.zoo.build import LoadedModel
 
 SEGMENT_LABELS = 20
@@ -29,7 +29,7 @@ _NOTHING = FrameCounts(0, 0, 0, None)
 class Classifier:
     """A model ready to label videos: ``Classifier(load_model(name)).classify(path)``.
 
-    Use it as a context manager, or call :meth:`close`, to end the decoding process; it ends with the program anyway.
+    Use it as a context manager, or call :meth:`close`, to end the decoding processes; they end with the program anyway.
     """
 
     def __init__(
@@ -39,6 +39,8 @@ class Classifier:
         device: str = "auto",
         strategy: Strategy | None = None,
         decode_timeout_s: float | None = None,
+        decode_workers: int | None = None,
+        precision: str = "auto",
     ) -> None:
         """Put the model on its device.
 
@@ -47,15 +49,21 @@ class Classifier:
             device: ``auto``, ``cpu`` or ``cuda``.
             strategy: how to pass a video; by default whole, or as uniform clips above the manifest's ``max_frames``.
             decode_timeout_s: seconds that decoding one video may take; by default scaled to the file.
+            decode_workers: processes that decode the next videos meanwhile; by default one for every two cores.
+            precision: as :func:`~vidcomp.inference.precision.choose_precision` takes it.
 
         Raises:
-            ValueError: the device is not to be had.
+            ValueError: the device or the precision is not to be had, or there would be no process to decode.
         """
+        if decode_workers is not None and decode_workers < 1:
+            raise ValueError(f"decode_workers must be at least 1, not {decode_workers}")
         self.model = model
-        self.runner = Runner(model.network, choose_device(device))
+        self.runner = Runner(model.network, choose_device(device), precision=precision)
         self.strategy = strategy
         self.decode_timeout_s = decode_timeout_s
+        self.decode_workers = decode_workers or default_workers()
         self._worker = DecodeWorker()
+        self._ahead = DecodeAhead(self._open, self.decode_workers)
         self._since_trim = 0
 
     def __enter__(self) -> Classifier:
@@ -67,7 +75,8 @@ class Classifier:
         self.close()
 
     def close(self) -> None:
-        """End the decoding process."""
+        """End the decoding processes."""
+        self._ahead.close()
         self._worker.close()
 
     def classify(self, path: str) -> Prediction:
@@ -88,34 +97,75 @@ class Classifier:
         name = (self.strategy or WholeVideo()).name
         return Prediction(path, self.model.manifest.name, name, (), _NOTHING, Timing(spent_s, 0.0), error=failure)
 
+    def expect(self, path: str) -> None:
+        """Say that :meth:`classify` will be asked for this video: it is decoded ahead, in the order of expectation.
+
+        Call it up to :attr:`depth` videos early. A video that is classified before others that were expected earlier
+        means that those are not wanted any more.
+        """
+        self._ahead.expect(path)
+
+    @property
+    def depth(self) -> int:
+        """How many videos early it pays to :meth:`expect` one; so many are held in memory, at 32 MiB each or less."""
+        return 2 * self.decode_workers - 1
+
     def classify_all(self, paths: Iterable[str]) -> Iterator[Prediction]:
-        """Label videos one after the other, in order; nothing is kept of those that are done."""
-        for path in paths:
+        """Label videos in order, the next ones being decoded meanwhile; nothing is kept of those that are done."""
+        for path in drawn_ahead(self._expecting(paths), self.depth):
             yield self.classify(path)
 
-    def _classify(self, path: str) -> Prediction:
-        if self.strategy is not None:
-            return self._pass(path, self.strategy)
-        limit = self.model.manifest.max_frames
-        try:
-            return self._pass(path, WholeVideo(), limit)
-        except _TooLong:
-            # A header may claim too much, but then the count tells.
-            return self._pass(path, WholeVideo() if self._counted(path) <= limit else UniformClips())
+    def _expecting(self, paths: Iterable[str]) -> Iterator[str]:
+        for path in paths:
+            self.expect(path)
+            yield path
 
-    def _pass(self, path: str, strategy: Strategy, limit: int | None = None) -> Prediction:
-        """Label a video by one strategy; raises _TooLong if it claims or has more than ``limit`` frames."""
-        started = time.perf_counter()
-        with ExitStack() as stack:
-            count = self._counted(path) if strategy.needs_count else 0
-            reader = stack.enter_context(self._reader(path, strategy, count))
-            if limit is not None and (reader.info.expected_frames or 0) > limit:
-                raise _TooLong
-            waiting = _Clock(reader.chunks(), limit)
-            outcome = strategy.run(self.runner, waiting, count)
+    def _classify(self, path: str) -> Prediction:
+        began = time.perf_counter()
+        held = self._ahead.take(path)
+        try:
+            opened = self._open(self._worker, path) if held is None else held.wait_until_open()
+            return self._pass(path, opened, began)
+        except _MoreThanClaimed:
+            began = time.perf_counter()
+            return self._pass(path, self._open_counted(self._worker, path), began)
+        finally:
+            if held is not None:
+                held.close()
+
+    def _open(self, worker: DecodeWorker, path: str) -> Opened:
+        """Open a video for the strategy asked for, or else whole, unless it claims too many frames for that."""
+        if self.strategy is not None:
+            return self._open_for(worker, path, self.strategy)
+        opened = self._open_for(worker, path, WholeVideo(), self.model.manifest.max_frames)
+        if (opened.reader.info.expected_frames or 0) <= self.model.manifest.max_frames:
+            return opened
+        opened.reader.close()
+        return self._open_counted(worker, path)
+
+    def _open_counted(self, worker: DecodeWorker, path: str) -> Opened:
+        """Open a video whose header may claim too much or too little: its frames are counted."""
+        count = self._counted(worker, path)
+        return self._open_for(worker, path, WholeVideo() if count <= self.model.manifest.max_frames else UniformClips())
+
+    def _open_for(self, worker: DecodeWorker, path: str, strategy: Strategy, limit: int | None = None) -> Opened:
+        count = self._counted(worker, path) if strategy.needs_count else 0
+        spec = self.model.spec
+        options = DecodeOptions(spec.short_side, strategy.select(spec, count), chunk_frames=self.runner.chunk_frames)
+        return Opened(strategy, count, worker.open(path, options, timeout_s=self.decode_timeout_s), limit)
+
+    def _counted(self, worker: DecodeWorker, path: str) -> int:
+        return max(1, worker.probe(path, timeout_s=self.decode_timeout_s).frame_count or 0)
+
+    def _pass(self, path: str, opened: Opened, began: float) -> Prediction:
+        """Label an open video; ``began`` is when its turn came, since when it was waited for."""
+        strategy = opened.strategy
+        with opened.reader as reader:
+            waiting = _Clock(reader.chunks(), opened.limit, time.perf_counter() - began)
+            outcome = strategy.run(self.runner, waiting, opened.count)
             self.runner.synchronise()
             report = reader.report
-        spent = time.perf_counter() - started
+        spent = time.perf_counter() - began
         return Prediction(
             path,
             self.model.manifest.name,
@@ -124,7 +174,7 @@ class Classifier:
             FrameCounts(
                 report.decoded, outcome.passes.count * outcome.passes.frames, report.repaired, report.duration_s
             ),
-            Timing(waiting.seconds, spent - waiting.seconds),
+            Timing(waiting.seconds, spent - waiting.seconds, reader.decode_s / self.decode_workers),
             outcome.passes,
             outcome.attention,
             (*report.notes, *outcome.notes),
@@ -134,32 +184,23 @@ class Classifier:
             ),
         )
 
-    def _counted(self, path: str) -> int:
-        info = self._worker.probe(path, timeout_s=self.decode_timeout_s)
-        return max(1, info.frame_count or 0)
-
-    def _reader(self, path: str, strategy: Strategy, count: int) -> IsolatedReader:
-        spec = self.model.spec
-        options = DecodeOptions(spec.short_side, strategy.select(spec, count), chunk_frames=self.runner.chunk_frames)
-        return self._worker.open(path, options, timeout_s=self.decode_timeout_s)
-
     def _labels(self, probabilities: NDArray[np.float64]) -> tuple[Label, ...]:
         """All labels, most probable first; equals stay in the classifier's order."""
         order = np.argsort(-probabilities, kind="stable")
         return tuple(Label(self.model.labels[i], int(i), float(probabilities[i])) for i in order)
 
 
-class _TooLong(Exception):  # noqa: N818 - a turn, not an error
-    """The video has more frames than are passed whole."""
+class _MoreThanClaimed(Exception):  # noqa: N818 - a turn, not an error
+    """The video has more frames than it claims, and than are passed whole."""
 
 
 class _Clock:
     """Passes chunks on, adds up the time spent waiting for them, and stops a video that is longer than it claimed."""
 
-    def __init__(self, chunks: Iterable[Frames], limit: int | None) -> None:
+    def __init__(self, chunks: Iterable[Frames], limit: int | None, waited_s: float) -> None:
         self.chunks = iter(chunks)
         self.limit = limit
-        self.seconds = 0.0
+        self.seconds = waited_s
 
     def __iter__(self) -> Iterator[Frames]:
         while True:
@@ -169,5 +210,5 @@ class _Clock:
             if chunk is None:
                 return
             if self.limit is not None and chunk.indices[-1] >= self.limit:
-                raise _TooLong
+                raise _MoreThanClaimed
             yield chunk

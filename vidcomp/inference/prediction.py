@@ -29,10 +29,20 @@ class FrameCounts:
 
 @dataclass(frozen=True)
 class Timing:
-    """Wall-clock seconds spent waiting for frames and spent in the model."""
+    """Wall-clock seconds of one video: waiting for its frames, and everything else, which is the model.
+
+    ``decoder_s`` is what decoding it cost: the seconds that the decoder worked, mostly while the model did, divided by
+    the number of decoding processes.
+    """
 
     decode_s: float
     model_s: float
+    decoder_s: float = 0.0
+
+    @property
+    def bottleneck(self) -> str:
+        """Which of the two a run of such videos would wait for: ``decode`` or ``model``."""
+        return "decode" if self.decoder_s > self.model_s else "model"
 
 
 @dataclass(frozen=True)

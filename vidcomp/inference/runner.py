@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vidcomp.inference.batching import BatchSize
+from vidcomp.inference.compilation import Compilation, compile_segments
+from vidcomp.inference.duplicates import DistinctFrames
+from vidcomp.inference.precision import choose_precision
 from vidcomp.nn.compressed_model import CompressedModel, ModelOutput
+from vidcomp.nn.compressors.base import Features
 from vidcomp.nn.folding import fold_batchnorm
 from vidcomp.video.transforms import to_input
 
 # Frames of a head's chunk. Small ones stay in a CPU's cache, which is faster than one large pass; a GPU wants more.
 _CHUNK_FRAMES = {"cpu": 8, "cuda": 64}
+# Clips of equal shape that go through the network together.
+_CLIPS_AT_ONCE = {"cpu": 1, "cuda": 32}
 
 
 def choose_device(name: str) -> torch.device:
@@ -30,37 +38,82 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def noise(frames: int, height: int, width: int) -> NDArray[np.uint8]:
+    """Frames (T, H, W, 3) of which no two are the same, the same ones each time: to run a network for its cost."""
+    return np.random.default_rng(0).integers(0, 256, (frames, height, width, 3), np.uint8)
+
+
 class Runner:
     """Runs a compressed model on batches of frames, with BatchNorm folded and memory laid out for the device."""
 
-    def __init__(self, network: CompressedModel, device: torch.device) -> None:
+    def __init__(self, network: CompressedModel, device: torch.device, *, precision: str = "auto") -> None:
+        """Put the network on the device, to be computed in a precision that `choose_precision` knows.
+
+        Raises:
+            ValueError: the device does not compute in that precision.
+        """
+        self.precision = choose_precision(precision, device)
         fold_batchnorm(network.eval())
         self.network = network.to(device).to(memory_format=torch.channels_last_3d)
         self.spec = network.spec
         self.device = device
         self.chunk_frames = _CHUNK_FRAMES.get(device.type, 32)
+        self.clips_at_once = BatchSize(_CLIPS_AT_ONCE.get(device.type, 1))
+
+    def compile(self) -> Compilation:
+        """Compile the network, which takes from seconds to a minute; worth it where hundreds of videos follow.
+
+        Where it cannot be compiled the answer says why, and the network runs as before.
+        """
+        side = self.spec.short_side
+
+        def warm_up() -> None:
+            # A chunk of each kind that videos are cut into: full, part, and single frame.
+            for frames in (self.chunk_frames, self.chunk_frames + 3, self.chunk_frames + 1):
+                self.whole([noise(max(frames, self.spec.clip_frames), side, side * 4 // 3)])
+            self.synchronise()
+
+        return compile_segments(self.network, warm_up)
 
     def tensor(self, pixels: NDArray[np.uint8] | Tensor) -> Tensor:
         """Bring frames (T, H, W, 3) to the device as a normalised clip (1, 3, T, H, W)."""
-        clip = to_input(pixels, self.spec.mean, self.spec.std, device=self.device).unsqueeze(0)
+        frames = pixels if isinstance(pixels, Tensor) else torch.from_numpy(pixels)
+        if self.device.type == "cuda":
+            # From pinned memory the bytes are copied while the device computes.
+            frames = frames.pin_memory()
+        clip = to_input(frames, self.spec.mean, self.spec.std, device=self.device).unsqueeze(0)
         return clip.contiguous(memory_format=torch.channels_last_3d)
 
     def whole(self, chunks: Iterable[NDArray[np.uint8]]) -> ModelOutput:
         """Classify one video from its consecutive chunks of frames (t, H, W, 3), with its attention."""
-        with torch.inference_mode():
-            features = self.network.encode(self.tensor(part) for chunk in chunks for part in self._split(chunk))
-            return self.network.finish(features, need_attention=True)
+        parts = (part for chunk in chunks for part in self._split(chunk))
+        with torch.inference_mode(), self._cast():
+            output = self.network.finish(self._encoded(parts), need_attention=True)
+        return replace(output, logits=output.logits.float())
 
     def probabilities(self, clips: Tensor) -> Tensor:
         """Probabilities (N, classes) of clips (N, 3, T, H, W) passed through the network whole."""
-        with torch.inference_mode():
+        with torch.inference_mode(), self._cast():
             output: ModelOutput = self.network(clips)
-            return output.logits.softmax(dim=1)
+            return output.logits.float().softmax(dim=1)
 
     def synchronise(self) -> None:
         """Wait for the device, so that clocks read true."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+    def _encoded(self, parts: Iterable[NDArray[np.uint8]]) -> Features:
+        """The head's features of a video; frames that are the same pass it once where it looks at single frames."""
+        field = self.network.head_field
+        if field is None or not field.framewise:
+            return self.network.encode(map(self.tensor, parts))
+        distinct = DistinctFrames()
+        features = self.network.encode(map(self.tensor, distinct.of(parts)))
+        assert isinstance(features, Tensor)  # a head with a temporal field has one pathway
+        return distinct.spread(features)
+
+    def _cast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
 
     def _split(self, chunk: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
         for start in range(0, len(chunk), self.chunk_frames):

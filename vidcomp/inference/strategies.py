@@ -7,7 +7,7 @@ and turns them, as they arrive, into an :class:`Outcome`; it neither opens files
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +21,6 @@ from vidcomp.nn.compressed_model import ModelOutput
 from vidcomp.video import Frames
 from vidcomp.video.sampling import Selection, View, dense_views, needed, rows_of, uniform_clips, whole
 from vidcomp.video.transforms import crop
-
-# Views that go through the network together: three crops of one clip share its frames.
-VIEWS_AT_ONCE = 3
 
 
 @dataclass(frozen=True)
@@ -114,17 +111,16 @@ class DenseViews(Strategy):
         """Average the probabilities of all views; those that share frames share their decoding too."""
         views = self.views(runner.spec, frame_count)
         pixels, indices = _gather(chunks)
-        total = torch.zeros(())
-        repeated = 0
-        for start in range(0, len(views), VIEWS_AT_ONCE):
-            clips = []
-            for view in views[start : start + VIEWS_AT_ONCE]:
-                rows, missing = rows_of(view, indices)
-                repeated = max(repeated, missing)
-                clips.append(runner.tensor(crop(pixels[rows], runner.spec.crop, view.crop)))
-            total = total + runner.probabilities(torch.cat(clips)).sum(dim=0).cpu()
+        rows = {view: rows_of(view, indices) for view in views}
+
+        def passed(group: Sequence[View]) -> NDArray[np.float64]:
+            clips = [runner.tensor(crop(pixels[rows[view][0]], runner.spec.crop, view.crop)) for view in group]
+            return _numbers(runner.probabilities(torch.cat(clips)).sum(dim=0))
+
+        total = np.sum(list(runner.clips_at_once.run(views, passed)), axis=0)
+        repeated = max(missing for _, missing in rows.values())
         passes = Passes(len(views), runner.spec.clip_frames, runner.spec.crop, runner.spec.crop)
-        return Outcome(_numbers(total / len(views)), passes, notes=repetition(repeated))
+        return Outcome(total / len(views), passes, notes=repetition(repeated))
 
 
 @dataclass(frozen=True)

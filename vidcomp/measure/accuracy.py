@@ -107,8 +107,9 @@ def evaluate(
     failed: list[Prediction] = []
     resolutions: list[tuple[str, int]] = []
     strategy = ""
-    for path, wanted in videos:
-        prediction = classifier.classify(path)
+    known = list(videos)
+    predictions = classifier.classify_all(path for path, _ in known)
+    for (_, wanted), prediction in zip(known, predictions, strict=True):
         done(prediction)
         if prediction.passes is None:
             failed.append(prediction)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 
-import numpy as np
 import torch
 
 from vidcomp.inference.engine import Classifier
 from vidcomp.inference.prediction import Label, Passes
-from vidcomp.inference.strategies import VIEWS_AT_ONCE, DenseViews
+from vidcomp.inference.runner import noise
+from vidcomp.inference.strategies import DenseViews
 from vidcomp.measure.accuracy import active_bins, pass_costs
 from vidcomp.measure.candidates import Candidate
 from vidcomp.measure.cost import parameters
@@ -73,14 +73,14 @@ class Contender:
         self._worker.close()
 
     def warm_up(self) -> None:
-        """Run the network once on a grey clip: kernels are chosen and threads started before anything is measured."""
+        """Run the network once on noise: kernels are chosen and threads started before anything is measured."""
         runner, spec = self.classifier.runner, self.classifier.runner.spec
         side = spec.crop if isinstance(self.candidate.strategy, DenseViews) else spec.short_side
-        grey = np.full((spec.clip_frames, side, side, 3), 127, np.uint8)
+        clip = noise(spec.clip_frames, side, side)
         if isinstance(self.candidate.strategy, DenseViews):
-            runner.probabilities(runner.tensor(grey))
+            runner.probabilities(runner.tensor(clip))
         else:
-            runner.whole([grey])
+            runner.whole([clip])
         runner.synchronise()
 
     def label(self, path: str) -> None:
@@ -145,7 +145,7 @@ class Contender:
 
     def _batch_fits(self, passes: Passes, videos: int) -> bool:
         runner, strategy = self.classifier.runner, self.candidate.strategy
-        at_once = min(passes.count, VIEWS_AT_ONCE) if isinstance(strategy, DenseViews) else 1
+        at_once = min(passes.count, runner.clips_at_once.most) if isinstance(strategy, DenseViews) else 1
         try:
             shape = (videos * at_once, 3, passes.frames, passes.height, passes.width)
             clips = torch.zeros(shape, device=runner.device)

@@ -36,6 +36,11 @@ class TemporalField:
     after: int
 
     @property
+    def framewise(self) -> bool:
+        """Whether each feature frame depends on its own frame alone."""
+        return (self.stride, self.before, self.after) == (1, 0, 0)
+
+    @property
     def overlap(self) -> int:
         """Frames that neighbouring windows have in common, give or take one stride."""
         return self.before + self.after

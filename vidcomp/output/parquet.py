@@ -79,7 +79,7 @@ def _schema() -> Any:
             "model": text,
             "strategy": text,
             "frames": pa.struct({"decoded": whole, "used": whole, "repaired": whole, "duration_s": number}),
-            "timing": pa.struct({"decode_s": number, "model_s": number}),
+            "timing": pa.struct({"decode_s": number, "model_s": number, "decoder_s": number, "bottleneck": text}),
             "attention": pa.struct(
                 {
                     "compressor": text,

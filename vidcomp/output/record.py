@@ -28,7 +28,12 @@ def record_of(prediction: Prediction, top_k: int) -> dict[str, Any]:
             "repaired": prediction.frames.repaired,
             "duration_s": prediction.frames.duration_s,
         },
-        "timing": {"decode_s": prediction.timing.decode_s, "model_s": prediction.timing.model_s},
+        "timing": {
+            "decode_s": prediction.timing.decode_s,
+            "model_s": prediction.timing.model_s,
+            "decoder_s": prediction.timing.decoder_s,
+            "bottleneck": prediction.timing.bottleneck,
+        },
         "attention": None if prediction.attention is None else summarise(prediction.attention).as_dict(),
         "notes": list(prediction.notes),
     }

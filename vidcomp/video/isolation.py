@@ -8,6 +8,7 @@ memory.
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
 from typing import NoReturn
@@ -37,6 +38,8 @@ class DecodeWorker:
         self._process: ChildProcess | None = None
         self._ring: Ring | None = None
         self._reader: IsolatedReader | None = None
+        self._starting = threading.Lock()
+        self._interrupted = False
 
     @property
     def pid(self) -> int | None:
@@ -45,10 +48,23 @@ class DecodeWorker:
 
     def start(self) -> None:
         """Start the child now, and return at once: it gets ready by itself."""
-        if self._process is not None and not self._process.alive:
-            self._discard()
-        if self._process is None:
-            self._process = ChildProcess(self._memory_bytes)
+        with self._starting:
+            if self._interrupted:
+                raise RuntimeError("the worker was interrupted for good")
+            if self._process is not None and not self._process.alive:
+                self._discard()
+            if self._process is None:
+                self._process = ChildProcess(self._memory_bytes)
+
+    def interrupt(self) -> None:
+        """Stop, from another thread, whatever the worker is doing: it fails there, and nothing is begun any more.
+
+        The thread that uses the worker is still the one to `close()` it, or whoever has waited for it to end.
+        """
+        with self._starting:
+            self._interrupted = True
+            if self._process is not None:
+                self._process.end()
 
     def open(
         self, path: str, options: DecodeOptions = DEFAULTS, *, timeout_s: float | None = None, copy: bool = True

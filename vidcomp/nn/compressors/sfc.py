@@ -31,6 +31,8 @@ THETA_KERNELS: dict[str, tuple[int, int, int]] = {"3x1x1": (3, 1, 1), "1x1x1": (
 # Table 6c, in its order: what queries, keys and values are taken from.
 QKV_CHOICES = ("head", "abstracted", "abstracted-qk")
 
+_ABSTRACTED_AT_ONCE = 32  # frames
+
 
 class AbstractionBlock(nn.Module):
     """A residual bottleneck C → C/2 → C on single frames; the strided one projects its shortcut."""
@@ -128,7 +130,7 @@ class SFC(Compressor):
 
         Equations 3–5. Without the map, the same product is computed by fused attention.
         """
-        abstracted = self.abstraction(features)
+        abstracted = self._abstracted(features)
         attended_to = abstracted if self.qkv == "abstracted" else features
         pooled = POOLINGS[self.pooling](abstracted, self.kept_frames(features.shape[2]))
         query = _flatten_frames(self.theta_q(pooled))
@@ -142,7 +144,14 @@ class SFC(Compressor):
         else:
             flat = F.scaled_dot_product_attention(query, key, value, scale=scale)
         n, c, _, h, w = features.shape
-        return Compressed(flat.view(n, -1, c, h, w).transpose(1, 2), attention)
+        return Compressed(flat.view(n, -1, h, w, c).permute(0, 4, 1, 2, 3), attention)
+
+    def _abstracted(self, features: Tensor) -> Tensor:
+        """The abstraction, of a few frames at a time: what lies between its layers is larger than its result."""
+        if self.training:  # BatchNorm's statistics are over all frames
+            abstracted: Tensor = self.abstraction(features)
+            return abstracted
+        return torch.cat([self.abstraction(part) for part in features.split(_ABSTRACTED_AT_ONCE, dim=2)], dim=2)
 
 
 def topk_frames(features: Tensor, keep: int) -> Tensor:
@@ -192,5 +201,5 @@ def _is_number(value: object) -> bool:
 
 
 def _flatten_frames(features: Tensor) -> Tensor:
-    """(N, C, T, H, W) to (N, T, C·H·W), a vector a frame."""
-    return features.transpose(1, 2).flatten(2)
+    """(N, C, T, H, W) to (N, T, H·W·C), a vector a frame; without a copy where memory is channels_last_3d."""
+    return features.permute(0, 2, 3, 4, 1).flatten(2)

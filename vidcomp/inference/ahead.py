@@ -1,0 +1,228 @@
+"""Decode the next videos while the device computes this one, in bounded memory.
+
+A thread for each decoding process opens the videos that are expected, in their order, and holds their frames until it
+is their turn. Nothing else about a video changes: its errors are raised when it is asked for, and the time for which
+its frames wait is none of its decoding time.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from vidcomp.inference.strategies import Strategy
+from vidcomp.video import DecodeReport, DecodeWorker, Frames, IsolatedReader, VideoInfo
+
+MAX_BYTES_PER_VIDEO = 32 * 2**20
+"""Pixels held of a video whose turn has not come, in bytes; decoding it then waits. Some 200 frames of 192×256."""
+
+_MOST_WORKERS = 8
+
+Item = TypeVar("Item")
+
+
+def default_workers() -> int:
+    """Decoding processes to run side by side: one for every two cores, at most eight."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(_MOST_WORKERS, max(1, cores // 2))
+
+
+def drawn_ahead(items: Iterable[Item], depth: int) -> Iterator[Item]:
+    """The same items in the same order, each drawn from ``items`` up to ``depth`` turns before it is given out."""
+    drawn: deque[Item] = deque()
+    for item in items:
+        drawn.append(item)
+        if len(drawn) > depth:
+            yield drawn.popleft()
+    while drawn:
+        yield drawn.popleft()
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A video ready to be passed: by which strategy, how many frames it has if that had to be known, and its reader.
+
+    With ``limit`` it may turn out to have more frames than are passed so, whatever it claims.
+    """
+
+    strategy: Strategy
+    count: int
+    reader: IsolatedReader | HeldReader
+    limit: int | None = None
+
+
+class DecodeAhead:
+    """Decoding processes that work through the videos they are told to expect.
+
+    ``open_video`` opens a video with a worker; it is called in other threads than the caller's. Threads end when there
+    is nothing to decode; processes end with :meth:`close`.
+    """
+
+    def __init__(self, open_video: Callable[[DecodeWorker, str], Opened], workers: int) -> None:
+        self._open = open_video
+        self._idle = [DecodeWorker() for _ in range(workers)]
+        self._busy: dict[DecodeWorker, threading.Thread] = {}
+        self._filling: dict[DecodeWorker, HeldReader] = {}
+        self._lock = threading.Lock()
+        self._expected: deque[HeldReader] = deque()
+        self._waiting: deque[HeldReader] = deque()
+        self._closed = False
+
+    def expect(self, path: str) -> None:
+        """Decode this video when the ones before it are, or at once if a process has nothing to do."""
+        with self._lock:
+            if self._closed:
+                return
+            video = HeldReader(path)
+            self._expected.append(video)
+            self._waiting.append(video)
+            if self._idle:
+                worker = self._idle.pop(0)
+                thread = threading.Thread(target=self._work, args=(worker,), daemon=True)
+                self._busy[worker] = thread
+                thread.start()
+
+    def take(self, path: str) -> HeldReader | None:
+        """The video, if it was expected; those expected before it are given up. Close it when done."""
+        with self._lock:
+            if all(video.path != path for video in self._expected):
+                return None
+            while (video := self._expected.popleft()).path != path:
+                self._give_up(video)
+            return video
+
+    def close(self) -> None:
+        """Stop all decoding and end the processes. May be called more than once."""
+        with self._lock:
+            self._closed = True
+            # Those that were taken and are not yet closed wait for room, too.
+            for video in (*self._expected, *self._filling.values()):
+                video.close()
+            self._expected.clear()
+            self._waiting.clear()
+            busy = dict(self._busy)
+        for worker, thread in busy.items():
+            worker.interrupt()
+            thread.join()
+        for worker in (*self._idle, *busy):
+            worker.close()
+
+    def _give_up(self, video: HeldReader) -> None:
+        if video in self._waiting:
+            self._waiting.remove(video)
+        video.close()
+
+    def _work(self, worker: DecodeWorker) -> None:
+        while True:
+            with self._lock:
+                self._filling.pop(worker, None)
+                if not self._waiting or self._closed:
+                    del self._busy[worker]
+                    self._idle.append(worker)
+                    return
+                video = self._filling[worker] = self._waiting.popleft()
+            video.fill(lambda path: self._open(worker, path))
+
+
+class HeldReader:
+    """A video's frames, held from when they were decoded until they are asked for: read as an ``IsolatedReader`` is.
+
+    One thread fills it, another reads it.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.decode_s = 0.0
+        """Seconds that the decoder has worked so far."""
+        self._changed = threading.Condition()
+        self._opened: Opened | None = None
+        self._chunks: deque[Frames] = deque()
+        self._bytes = 0
+        self._report: DecodeReport | None = None
+        self._error: BaseException | None = None
+        self._closed = False
+
+    def wait_until_open(self) -> Opened:
+        """How it was opened, with this as the reader; raises what opening it raised."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._opened or self._error or self._closed)
+            if self._opened is None:
+                raise self._error or RuntimeError("the video was closed before it was opened")
+            return replace(self._opened, reader=self)
+
+    @property
+    def info(self) -> VideoInfo:
+        """What the file claims."""
+        assert self._opened is not None
+        return self._opened.reader.info
+
+    @property
+    def report(self) -> DecodeReport:
+        """How it went; raises RuntimeError before `chunks()` has ended."""
+        if self._report is None or self._chunks:
+            raise RuntimeError("the report is there once chunks() has ended")
+        return self._report
+
+    def chunks(self) -> Iterator[Frames]:
+        """The selected frames; whatever decoding raised is raised after the frames that came before it."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._chunks or self._report or self._error or self._closed)
+                if not self._chunks:
+                    if self._report is None:
+                        raise self._error or RuntimeError("the video was closed while it was being read")
+                    return
+                chunk = self._chunks.popleft()
+                self._bytes -= chunk.pixels.nbytes
+                self._changed.notify_all()
+            yield chunk
+
+    def close(self) -> None:
+        """Nobody wants the rest: decoding stops at the next chunk. May be called more than once."""
+        with self._changed:
+            self._closed = True
+            self._chunks.clear()
+            self._bytes = 0
+            self._changed.notify_all()
+
+    def __enter__(self) -> HeldReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def fill(self, open_video: Callable[[str], Opened]) -> None:
+        """Decode the video, waiting whenever as much is held as may be; never raises."""
+        try:
+            opened = open_video(self.path)
+            with opened.reader as reader:
+                with self._changed:
+                    self._opened = opened
+                    self._changed.notify_all()
+                for chunk in reader.chunks():
+                    self.decode_s = reader.decode_s
+                    if not self._hold(chunk):
+                        return
+                self.decode_s = reader.decode_s
+                with self._changed:
+                    self._report = reader.report
+                    self._changed.notify_all()
+        except BaseException as error:
+            # It belongs to whoever asks for this video.
+            with self._changed:
+                self._error = error
+                self._changed.notify_all()
+
+    def _hold(self, chunk: Frames) -> bool:
+        """Keep a chunk once there is room; whether anybody still wants it."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._bytes < MAX_BYTES_PER_VIDEO)
+            if not self._closed:
+                self._chunks.append(chunk)
+                self._bytes += chunk.pixels.nbytes
+                self._changed.notify_all()
+            return not self._closed

@@ -1,0 +1,56 @@
+"""In what precision a network is computed: what was asked for, or what is both fast and safe on the device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+PRECISIONS: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+# Processors that multiply bfloat16 numbers by themselves, as Linux names it (x86, Arm). On others it is emulated, which
+# was measured 250 times slower than float32.
+_BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+# Compute capability from which on NVIDIA's boards multiply bfloat16 (Ampere) and float16 (Volta) numbers fast.
+_BF16_BOARDS, _FP16_BOARDS = (8, 0), (7, 0)
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """Turn ``auto``, ``fp32``, ``bf16`` or ``fp16`` into the type that products are computed in.
+
+    ``auto`` is float32 on a CPU: bfloat16 is nearly three times faster, where the CPU has it, but moved a label in
+    51 (docs/engine.md). On CUDA it is bfloat16, on older boards float16, on those before them float32.
+
+    Raises:
+        ValueError: there is no such precision, or the device computes in it only by slow emulation.
+    """
+    if name == "auto":
+        return _auto(device)
+    if name not in PRECISIONS:
+        raise ValueError(f"--precision {name}: choose auto, {', '.join(PRECISIONS)}")
+    if device.type == "cpu" and name == "fp16":
+        raise ValueError("--precision fp16: CPUs compute in it too slowly; use fp32, or bf16 where the CPU has it")
+    if device.type == "cpu" and name == "bf16" and not cpu_has_bf16():
+        raise ValueError("--precision bf16: this CPU would have to emulate it, many times slower; use fp32")
+    if device.type == "cuda" and name == "bf16" and torch.cuda.get_device_capability(device) < _BF16_BOARDS:
+        raise ValueError("--precision bf16: this GPU would have to emulate it; use fp16 or fp32")
+    return PRECISIONS[name]
+
+
+def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether this processor multiplies bfloat16 numbers itself; False where that cannot be told."""
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:
+        return False
+    flags = (line.partition(":")[2].split() for line in lines if line.lower().startswith(("flags", "features")))
+    return not _BF16_FLAGS.isdisjoint(next(flags, ()))
+
+
+def _auto(device: torch.device) -> torch.dtype:
+    if device.type != "cuda":
+        return torch.float32
+    capability = torch.cuda.get_device_capability(device)
+    if capability >= _BF16_BOARDS:
+        return torch.bfloat16
+    return torch.float16 if capability >= _FP16_BOARDS else torch.float32
