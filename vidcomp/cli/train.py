@@ -233,7 +233,7 @@ def train_backbone(
         False, "--unfreeze", help="Fit the head too; by default all up to the model's cut stays.", rich_help_panel=_WHAT
     ),
     from_scratch: bool = typer.Option(
-        False, "--from-scratch", help="Begin with random weights.", rich_help_panel=_WHAT
+        False, "--from-scratch", help="Begin with random weights, and fit all of them.", rich_help_panel=_WHAT
     ),
     recipe: Path | None = _RECIPE,
     epochs: int | None = _EPOCHS,
@@ -329,7 +329,7 @@ def _run(train: Callable[[Reporter, Progress | None], Manifest], place: Place, *
     from vidcomp.cli.progress import download_progress
     from vidcomp.cli.signals import Stopped, stop_requests
     from vidcomp.cli.training_progress import TrainingProgress
-    from vidcomp.training.errors import DataError, Interrupted, TrainingError
+    from vidcomp.training.errors import Interrupted, RequestError, TrainingError
 
     go_on = "run the same command with --resume to go on"
     with stop_requests(_STOPPING) as stop:
@@ -343,7 +343,7 @@ def _run(train: Callable[[Reporter, Progress | None], Manifest], place: Place, *
             fail(f"{stopped}; {go_on}", Stopped(stop.number).exit_code if stop.number is not None else SOME_FAILED)
         except Stopped as stopped:
             fail(f"stopped at once; {go_on}", stopped.exit_code)
-        except DataError as error:
+        except RequestError as error:
             raise UsageError(str(error)) from None
         except TrainingError as error:
             if debug:

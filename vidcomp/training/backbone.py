@@ -27,7 +27,7 @@ from vidcomp.zoo.manifest import CompressorSection, Manifest, find_manifest
 
 @dataclass(frozen=True)
 class BackboneJob:
-    """Fine-tune a model's backbone on the classes of the videos."""
+    """Fine-tune a model's backbone on the classes of the videos; ``from_scratch`` means ``unfreeze`` too."""
 
     model: str
     recipe: BackboneRecipe
@@ -49,15 +49,17 @@ def train_backbone(
     if len(wanted.classes) < 2:
         raise DataError(f"{place.source}: only one class, {wanted.classes[0]}; a classifier needs two to tell apart")
     planned = plan_backbone(manifest, wanted.classes)
+    # A head of random weights would be no use, frozen.
+    unfreeze = job.unfreeze or job.from_scratch
     backbone = new_backbone(manifest, planned, job.recipe.seed, from_scratch=job.from_scratch, progress=progress)
     identity = {
         "model": manifest.name if job.from_scratch else fingerprint(manifest),
-        "--unfreeze": str(job.unfreeze),
+        "--unfreeze": str(unfreeze),
     }
     with Decoders(place.workers) as decoders:
         session = Session(place, job.recipe, reporter or Reporter(), decoders)
         rows = fit_backbone(
-            session, backbone, planned, wanted, identity, unfreeze=job.unfreeze, trained_before=not job.from_scratch
+            session, backbone, planned, wanted, identity, unfreeze=unfreeze, trained_before=not job.from_scratch
         )
     result = write_manifest(
         planned,

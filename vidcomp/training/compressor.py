@@ -14,7 +14,7 @@ from vidcomp.nn.compressors import COMPRESSORS, SFC
 from vidcomp.nn.folding import fold_batchnorm
 from vidcomp.training.cache import digest_of
 from vidcomp.training.decoding import Decoders
-from vidcomp.training.errors import DataError, TrainingError
+from vidcomp.training.errors import DataError, RequestError
 from vidcomp.training.learner import Learner, Objective
 from vidcomp.training.place import Place
 from vidcomp.training.recipe import CompressorRecipe
@@ -122,23 +122,23 @@ def plan_compressors(manifest: Manifest, kinds: Sequence[str], cuts: Sequence[st
     manifest's first compressor. ``cuts``, where given, are the places, one a kind. The first of ``taus`` becomes SFC's.
 
     Raises:
-        TrainingError: an unknown kind, or places that are missing or too many.
+        RequestError: an unknown kind, or places that are missing or too many.
     """
     kinds = list(kinds) or [section.kind for section in manifest.compressors if section.kind in TRAINABLE]
     if not kinds:
-        raise TrainingError(
+        raise RequestError(
             f"{manifest.name} has no compressor: say which to fit, by --compressor {'|'.join(TRAINABLE)}"
         )
     if unknown := [kind for kind in kinds if kind not in TRAINABLE]:
-        raise TrainingError(f"--compressor {unknown[0]!r}: choose {' or '.join(TRAINABLE)}, or several joined by +")
+        raise RequestError(f"--compressor {unknown[0]!r}: choose {' or '.join(TRAINABLE)}, or several joined by +")
     if cuts and len(cuts) != len(kinds):
-        raise TrainingError(f"--cut: {len(cuts)} stages for {len(kinds)} compressors; give one for each, joined by +")
+        raise RequestError(f"--cut: {len(cuts)} stages for {len(kinds)} compressors; give one for each, joined by +")
     own = {section.kind: section for section in manifest.compressors}
     sections = []
     for number, kind in enumerate(kinds):
         section = own.get(kind)
         if section is None and not cuts and len(kinds) > 1:
-            raise TrainingError(
+            raise RequestError(
                 f"{manifest.name} says no place for {kind}: give the stage of each compressor, "
                 "joined by +, such as --cut res2+res3"
             )

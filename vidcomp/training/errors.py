@@ -7,11 +7,15 @@ class TrainingError(Exception):
     """Training cannot begin or go on: the message says what is wrong, with which file, and what to do."""
 
 
-class RecipeError(TrainingError):
+class RequestError(TrainingError):
+    """What was asked cannot be done; nothing was begun."""
+
+
+class RecipeError(RequestError):
     """A recipe's file or value is not valid."""
 
 
-class DataError(TrainingError):
+class DataError(RequestError):
     """The videos named cannot be trained on."""
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from vidcomp.nn.compressed_model import CompressedModel, ModelOutput
 from vidcomp.nn.compressors import SFC, Features, FeaturesError
-from vidcomp.training.errors import TrainingError
+from vidcomp.training.errors import RequestError, TrainingError
 from vidcomp.training.recipe import Precision, Recipe
 
 _NORM_MOMENTUM = 0.1
@@ -32,12 +32,12 @@ def check_precision(precision: Precision, device: torch.device) -> None:
     """Refuse a precision that the device has no instructions for.
 
     Raises:
-        TrainingError: it would be wrong, or some hundred times slower than float32.
+        RequestError: it would be wrong, or some hundred times slower than float32.
     """
     if precision == "float16" and device.type == "cpu":
-        raise TrainingError("--precision float16 is for GPUs; use float32, or bfloat16 where the processor has it")
+        raise RequestError("--precision float16 is for GPUs; use float32, or bfloat16 where the processor has it")
     if precision == "bfloat16" and device.type == "cpu" and not torch.cpu._is_avx512_bf16_supported():
-        raise TrainingError(
+        raise RequestError(
             "--precision bfloat16: this processor has no AVX-512-BF16, without which it is far slower; use float32"
         )
 

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from vidcomp.training.checkpoint import replacing
-from vidcomp.training.errors import TrainingError
+from vidcomp.training.errors import RequestError, TrainingError
 
 HINT = "--tensorboard needs TensorBoard: pip install 'vidcomp[tensorboard]'"
 
@@ -26,10 +26,10 @@ class Log:
         """Log to ``file``, and to a folder for TensorBoard.
 
         Raises:
-            TrainingError: TensorBoard is asked for and missing.
+            RequestError: TensorBoard is asked for and missing.
         """
         if tensorboard is not None and not available():
-            raise TrainingError(HINT)
+            raise RequestError(HINT)
         self._file = file
         self._tensorboard = tensorboard
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidcomp.training.errors import TrainingError
+from vidcomp.training.errors import RequestError
 
 
 @dataclass(frozen=True)
@@ -46,19 +46,19 @@ class Place:
         """Find out before the work, not after it, that its result cannot be written.
 
         Raises:
-            TrainingError: nor may what is there be lost.
+            RequestError: nor may what is there be lost.
         """
         if self.output.suffix not in (".yaml", ".yml"):
-            raise TrainingError(f"--output {self.output}: the manifest's name must end in .yaml")
+            raise RequestError(f"--output {self.output}: the manifest's name must end in .yaml")
         if not self.output.parent.is_dir():
-            raise TrainingError(f"--output {self.output}: there is no folder {self.output.parent}; make it first")
+            raise RequestError(f"--output {self.output}: there is no folder {self.output.parent}; make it first")
         if self.overwrite:
             return
         if self.checkpoint.exists():
             if not self.resume:
-                raise TrainingError(
+                raise RequestError(
                     f"{self.checkpoint}: a training that was not finished; go on with it by --resume, or start again "
                     "by --overwrite"
                 )
         elif self.output.exists():
-            raise TrainingError(f"--output {self.output}: it exists already; choose another name, or --overwrite it")
+            raise RequestError(f"--output {self.output}: it exists already; choose another name, or --overwrite it")

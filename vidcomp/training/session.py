@@ -13,7 +13,7 @@ from vidcomp.nn.compressed_model import CompressedModel
 from vidcomp.training.cache import TensorCache, digest_of
 from vidcomp.training.checkpoint import Checkpoint
 from vidcomp.training.decoding import Decoders
-from vidcomp.training.errors import DataError, Interrupted, TrainingError
+from vidcomp.training.errors import DataError, Interrupted, RequestError
 from vidcomp.training.examples import Examples
 from vidcomp.training.fit import Fit, Validation
 from vidcomp.training.learner import Learner, check_precision
@@ -42,7 +42,7 @@ class Session:
         try:
             self.device = choose_device(self.place.device)
         except ValueError as error:
-            raise TrainingError(str(error)) from None
+            raise RequestError(str(error)) from None
         check_precision(self.recipe.precision, self.device)
 
     def cache(self, digest: str) -> TensorCache:
