@@ -42,7 +42,7 @@ def confusion_png(confusion: NDArray[np.int64], labels: Sequence[str], title: st
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    rows = np.flatnonzero(confusion.sum(axis=1))
+    rows = np.flatnonzero(confusion.sum(axis=1)).tolist()
     counts = confusion[rows]
     shares = counts / counts.sum(axis=1, keepdims=True)
     side = min(24.0, 3.5 + 0.32 * len(labels))
