@@ -56,19 +56,10 @@ def labels(source: Path, model: Path, *more: object) -> dict[str, str]:
 def fitted(folder: Path, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
     """A backbone that tells the two classes apart."""
     output = tmp_path_factory.mktemp("fitted") / "backbone.yaml"
-    options = (
-        "--epochs",
-        8,
-        "--batch",
-        3,
-        "--learning-rate",
-        0.0003,
-        "--set",
-        "recolour=false",
-        "--set",
-        "warm_up_steps=0",
-    )
-    options += ("--set", "averaging=0", "--set", "mixup=0", "--val", folder, "--device", "cpu")
+    keys = ("recolour=false", "crop=1", "scale=[1,1]", "flip=false", "mixup=0", "averaging=0", "warm_up_steps=0")
+    options: list[object] = ["--epochs", 8, "--batch", 6, "--learning-rate", 0.0001, "--val", folder, "--device", "cpu"]
+    for key in keys:
+        options += ["--set", key]
     told = run("train", "backbone", folder, "--model", tiny, "--output", output, *options)
     assert told.exit_code == 0, told.stderr
     return output

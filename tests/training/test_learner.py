@@ -41,7 +41,7 @@ def learner(
 
 
 def step(fitted: Learner, recipe: Recipe, examples: list[Example]) -> float:
-    optimiser = Optimiser(fitted.parts, recipe, 1)
+    optimiser = Optimiser(fitted.parameters(), recipe, 1)
     fitted.train()
     optimiser.begin(1, 0)
     result = fitted.learn(examples, np.random.default_rng(0), SCALER)

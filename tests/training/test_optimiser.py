@@ -23,11 +23,12 @@ def test_a_warm_up_and_half_a_cosine() -> None:
     assert rate_factor(longer, 1, 0, 10) == pytest.approx(0.5 * (1 + 0.7071068))
 
 
-def test_the_classifier_learns_faster_and_biases_do_not_decay() -> None:
-    parts = nn.ModuleList(
-        [nn.ModuleDict({"body": nn.Linear(2, 2), "classifier": nn.ModuleDict({"linear": nn.Linear(2, 2)})})]
-    )
+def test_what_is_new_learns_faster_and_biases_do_not_decay() -> None:
+    network = nn.ModuleDict({name: nn.Linear(2, 2) for name in ("body", "mix", "classifier")})
     recipe = BackboneRecipe(learning_rate=0.1, weight_decay=0.5, new_factor=4)
-    groups = Optimiser(parts, recipe, 1).torch.param_groups
+    named = list(network.named_parameters())
+    groups = Optimiser(named, recipe, 1, ("mix", "classifier")).torch.param_groups
     found = {(group["lr"], group["weight_decay"]): len(group["params"]) for group in groups}
-    assert found == {(0.1, 0.5): 1, (0.1, 0.0): 1, (0.4, 0.1): 2}
+    assert found == {(0.1, 0.5): 1, (0.1, 0.0): 1, (0.4, 0.0): 2, (0.4, 0.1): 2}
+    (all_alike,) = Optimiser(named, CompressorRecipe(), 1).torch.param_groups
+    assert (all_alike["lr"], all_alike["weight_decay"], len(all_alike["params"])) == (0.01, 1e-5, 6)

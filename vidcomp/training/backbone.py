@@ -103,6 +103,8 @@ def fit_backbone(
         session.device,
         from_clips=unfreeze,
         settled=segments if trained_before else [],
+        named_in=backbone,
+        new=(*class_layers(planned), *(recipe.new if isinstance(recipe, BackboneRecipe) else ())),
     )
     return session.fit(learner, examples, videos, validation, identity)
 
@@ -139,7 +141,7 @@ def new_backbone(
             "another model, or begin with random ones by --from-scratch"
         )
     tensors = weights.read(old.backbone.weights, old.origin, old.backbone.family, progress)
-    replaced = _class_layers(planned)
+    replaced = class_layers(planned)
     expected = backbone.state_dict()
     for name, value in expected.items():
         if name in replaced:
@@ -151,7 +153,7 @@ def new_backbone(
     return backbone
 
 
-def _class_layers(manifest: Manifest) -> set[str]:
+def class_layers(manifest: Manifest) -> set[str]:
     """Names of the tensors whose shape follows from the number of classes."""
     other = manifest.backbone.model_copy(update={"classes": manifest.backbone.classes + 1})
     with torch.device("meta"):

@@ -97,7 +97,7 @@ class Fit:
         self._epoch_done = epoch_done
         self._stopping = stopping
         self._steps = -(-len(videos) // recipe.batch)
-        self._optimiser = Optimiser(learner.parts, recipe, self._steps)
+        self._optimiser = Optimiser(learner.parameters(), recipe, self._steps, learner.new)
         self._scaler = torch.amp.GradScaler(learner.device.type, enabled=recipe.precision == "float16")
         self.position = Position()
 

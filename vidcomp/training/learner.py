@@ -89,6 +89,8 @@ class Learner:
         *,
         from_clips: bool = False,
         settled: Sequence[nn.Module] = (),
+        named_in: nn.Module | None = None,
+        new: Sequence[str] = (),
     ) -> None:
         """Choose what learns.
 
@@ -101,6 +103,8 @@ class Learner:
             from_clips: whether examples are clips for the head, rather than its features.
             settled: those of ``parts`` that were trained before: their BatchNorm keeps the statistics it has, which
                 small batches of few videos would spoil. Elsewhere it takes them from the examples.
+            named_in: the module whose names of parameters count, by default the network.
+            new: parts of names of parameters that start from nothing.
         """
         self.network = network.to(device).to(memory_format=torch.channels_last_3d).eval().requires_grad_(False)
         self.parts = nn.ModuleList(parts).requires_grad_(True)
@@ -109,7 +113,13 @@ class Learner:
         self._objective = objective
         self._from_clips = from_clips
         self._settled = {id(module) for part in settled for module in part.modules()}
+        self._named_in = named_in or network
+        self.new = tuple(new)
         self._averaged = copy.deepcopy(self.parts).requires_grad_(False) if recipe.averaging else None
+
+    def parameters(self) -> list[tuple[str, nn.Parameter]]:
+        """What learns, by name."""
+        return [(name, value) for name, value in self._named_in.named_parameters() if value.requires_grad]
 
     def train(self) -> None:
         """Put what learns in training mode, and nothing else."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
+from vidcomp.nn.backbones import CLASSIFIER
 from vidcomp.training.recipe import BackboneRecipe, Recipe
 
 _DECADE = 0.1
@@ -17,12 +19,14 @@ _CLASSIFIER_DECAY = 0.2
 class Optimiser:
     """SGD or AdamW whose learning rates follow the recipe's schedule."""
 
-    def __init__(self, parts: nn.ModuleList, recipe: Recipe, steps: int) -> None:
-        """Take the parameters of ``parts``; an epoch has ``steps`` steps."""
+    def __init__(
+        self, parameters: Sequence[tuple[str, nn.Parameter]], recipe: Recipe, steps: int, new: Sequence[str] = ()
+    ) -> None:
+        """Take named parameters; an epoch has ``steps`` steps, and names with a part in ``new`` start from nothing."""
         self._recipe = recipe
         self._steps = steps
-        self._parameters = list(parts.parameters())
-        groups = _groups(parts, recipe)
+        self._parameters = [parameter for _, parameter in parameters]
+        groups = _groups(parameters, recipe, new)
         self.torch: torch.optim.Optimizer
         if recipe.optimiser == "sgd":
             self.torch = torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum)
@@ -57,25 +61,22 @@ def rate_factor(recipe: Recipe, epoch: int, step: int, steps: int) -> float:
     return factor * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def _groups(parts: nn.ModuleList, recipe: Recipe) -> list[dict[str, object]]:
+def _groups(
+    parameters: Sequence[tuple[str, nn.Parameter]], recipe: Recipe, new: Sequence[str]
+) -> list[dict[str, object]]:
     """Parameters by learning rate and weight decay.
 
     SGD decays everything, as the papers do. Under AdamW biases and norms are not decayed, the classifier little, and
     other parts that start from nothing not at all.
     """
-    if recipe.optimiser == "sgd":
-        decays_all = {"params": list(parts.parameters()), "weight_decay": recipe.weight_decay}
-        return [decays_all]
-    new = recipe.new if isinstance(recipe, BackboneRecipe) else ()
     factor = recipe.new_factor if isinstance(recipe, BackboneRecipe) else 1.0
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in parts.named_parameters():
-        if any(part in name for part in new):
-            key = (
-                recipe.learning_rate * factor,
-                recipe.weight_decay * _CLASSIFIER_DECAY if "classifier" in name else 0.0,
-            )
-        else:
-            key = (recipe.learning_rate, recipe.weight_decay if parameter.ndim > 1 else 0.0)
-        groups.setdefault(key, []).append(parameter)
+    for name, parameter in parameters:
+        is_new = any(part in name for part in new)
+        decay = recipe.weight_decay
+        if recipe.optimiser == "adamw" and is_new:
+            decay *= _CLASSIFIER_DECAY if CLASSIFIER in name else 0.0
+        elif recipe.optimiser == "adamw" and parameter.ndim <= 1:
+            decay = 0.0
+        groups.setdefault((recipe.learning_rate * (factor if is_new else 1.0), decay), []).append(parameter)
     return [{"params": members, "lr": rate, "weight_decay": decay} for (rate, decay), members in groups.items()]

@@ -105,7 +105,9 @@ class BackboneRecipe(Recipe):
         None, description="the last stage that stays as it is; by default the stage where the model is cut"
     )
     new_factor: float = Field(4.0, gt=0, description="how much faster learns what starts from nothing")
-    new: tuple[str, ...] = Field(("classifier.linear",), description="what of the network that is: parts of names")
+    new: tuple[str, ...] = Field(
+        (), description="what does, beside the classifier's last layer: parts of names of parameters"
+    )
 
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)

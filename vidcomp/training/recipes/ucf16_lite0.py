@@ -33,9 +33,7 @@ from vidcomp.zoo.manifest import find_manifest
 DROPOUT = 0.3
 # Small clips first, left two thirds down the cosine; the full size for the last epochs.
 BACKBONE_PHASES = (
-    BackboneRecipe(
-        epochs=16, cosine_epochs=24, square=160, seed=1, new=("classifier.linear", ".mix."), precision="bfloat16"
-    ),
+    BackboneRecipe(epochs=16, cosine_epochs=24, square=160, seed=1, new=(".mix.",), precision="bfloat16"),
     BackboneRecipe(
         epochs=3,
         square=192,
@@ -43,7 +41,7 @@ BACKBONE_PHASES = (
         learning_rate=1e-4,
         warm_up_steps=10,
         smallest_area=0.5,
-        new=("classifier.linear", ".mix."),
+        new=(".mix.",),
         precision="bfloat16",
     ),
 )
