@@ -54,8 +54,9 @@ def make_clip(
     container_options: Mapping[str, str] | None = None,
     times: Iterable[int] | None = None,
     turned: bool = False,
+    first: int = 0,
 ) -> Path:
-    """Write a clip to `path`, whose extension chooses the container.
+    """Write a clip to `path`, whose extension chooses the container. Its first frame shows the number `first`.
 
     `times` are the frames' presentation times in units of 1/fps (0, 1, 2, … by default). `turned`: the pictures are
     stored lying on their left side, and the file (MP4 or MOV) says to turn them back.
@@ -66,7 +67,7 @@ def make_clip(
         stream.width, stream.height = (height, width) if turned else size
         stream.pix_fmt = pixel_format
         for number, time in zip(range(frames), times or range(frames), strict=False):
-            picture = paint(number, width, height)
+            picture = paint(first + number, width, height)
             stored = np.ascontiguousarray(np.rot90(picture)) if turned else picture
             frame = av.VideoFrame.from_ndarray(stored, format="rgb24")
             frame.pts, frame.time_base = time, Fraction(1, fps)

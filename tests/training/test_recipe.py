@@ -1,24 +1,55 @@
-"""The recipe of the model that ships: what is saved is what was trained."""
+"""Recipes: the paper's numbers by default, what a file and options change, and what is wrong in one line."""
 
 from __future__ import annotations
 
-import torch
+from pathlib import Path
 
-from vidcomp.nn.backbones.lite0_slow import lite0_slow
-from vidcomp.nn.folding import fold_batchnorm
-from vidcomp.training.recipes.ucf16_lite0 import unfold
+import pytest
+
+from vidcomp.training.errors import RecipeError
+from vidcomp.training.recipe import BackboneRecipe, CompressorRecipe, make_recipe
 
 
-def test_unfolded_weights_give_the_folded_networks_logits() -> None:
-    torch.manual_seed(0)
-    trained = lite0_slow(classes=3)
-    for module in trained.modules():
-        if isinstance(module, torch.nn.BatchNorm3d):
-            module.running_mean.uniform_(-0.2, 0.2)
-            module.running_var.uniform_(0.5, 1.5)
-    fold_batchnorm(trained.eval())
-    shipped = lite0_slow(classes=3)
-    shipped.load_state_dict(unfold(trained))
-    clip = torch.randn(1, 3, 2, 64, 64)
-    with torch.inference_mode():
-        torch.testing.assert_close(shipped.eval()(clip), trained(clip), rtol=1e-3, atol=1e-4)
+def test_the_defaults_are_the_papers() -> None:
+    recipe = make_recipe(CompressorRecipe, None, {})
+    assert (recipe.optimiser, recipe.momentum, recipe.learning_rate, recipe.weight_decay) == ("sgd", 0.9, 0.01, 1e-5)
+    assert (recipe.epochs, recipe.milestones, recipe.schedule, recipe.flip) == (15, (8, 12), "step", True)
+
+
+def test_options_go_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text("epochs: 3\ntaus: [2, 4]\n")
+    recipe = make_recipe(CompressorRecipe, file, {"epochs": 5})
+    assert (recipe.epochs, recipe.taus, recipe.batch) == (5, (2.0, 4.0), 8)
+    (tmp_path / "empty.yaml").write_text("")
+    assert make_recipe(BackboneRecipe, tmp_path / "empty.yaml", {}) == BackboneRecipe()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch: 3", r"unknown key 'epoch'; allowed here are epochs, seed"),
+        ("epochs: 0", r"epochs: Input should be greater than or equal to 1 \(epochs is passes over all videos\)"),
+        ("taus: [0.5]", "taus must be at least 1"),
+        ("scale: [1.2, 1.0]", "scale must be two numbers of at least 1"),
+        ("milestones: [8, 3]", "milestones must be ascending"),
+        ("- 1", "a recipe is a mapping of keys"),
+        ("a: [", "line 1: not valid YAML|line 2: not valid YAML"),
+    ],
+)
+def test_what_is_wrong_is_one_line_with_the_file(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(text)
+    with pytest.raises(RecipeError, match=message) as caught:
+        make_recipe(CompressorRecipe, file, {})
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_wrong_option_does_not_blame_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text("epochs: 3")
+    with pytest.raises(RecipeError, match=r"^recipe: teacher: Input should be 'none', 'whole' or 'dense30'"):
+        make_recipe(CompressorRecipe, file, {"teacher": "nobody"})
+    with pytest.raises(RecipeError, match="cannot be read"):
+        make_recipe(CompressorRecipe, tmp_path / "nowhere.yaml", {})

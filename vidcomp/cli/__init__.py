@@ -7,7 +7,7 @@ import sys
 import typer
 
 from vidcomp import __version__
-from vidcomp.cli import classify, compare, evaluate, models
+from vidcomp.cli import classify, compare, evaluate, models, train
 
 app = typer.Typer(
     name="vidcomp",
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command()(classify.classify)
 app.command()(evaluate.evaluate)
 app.command()(compare.compare)
+app.add_typer(train.app)
 app.add_typer(models.app)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,12 +13,12 @@ import typer
 
 from vidcomp.cli.classify import DeviceChoice, PrecisionChoice
 from vidcomp.cli.compiling import compile_model
-from vidcomp.cli.errors import SOME_FAILED, UsageError, reported, warn
+from vidcomp.cli.errors import INTERRUPTED, SOME_FAILED, UsageError, reported, warn
 
 if TYPE_CHECKING:
-    from vidcomp.inference.prediction import Prediction
     from vidcomp.inference.strategies import Strategy
     from vidcomp.measure.accuracy import Evaluation
+    from vidcomp.zoo.build import LoadedModel
 
 
 class EvaluationFormat(str, Enum):
@@ -28,15 +29,28 @@ class EvaluationFormat(str, Enum):
 
 
 def evaluate(
-    folder: Path = typer.Argument(help="A folder with a sub-folder of videos for each class."),
+    folder: Path = typer.Argument(
+        help="A folder with a sub-folder of videos for each class, or a CSV file of path,label."
+    ),
     model: str = typer.Option("ucf16-lite0", "--model", help="A model's name, or the path of a YAML manifest."),
-    strategy: str = typer.Option(
-        "sfc",
+    strategy: str | None = typer.Option(
+        None,
         "--strategy",
         help="whole (no compression), the kind of the model's compressor (such as sfc), dense30 (clips x 3 crops of "
-        "the uncompressed network), or uniform8 (clips of an untrimmed video).",
+        "the uncompressed network), or uniform8 (clips of an untrimmed video). By default the whole video through the "
+        "model as it is.",
     ),
     tau: float | None = typer.Option(None, "--tau", help="Compression ratio of SFC (at least 1)."),
+    agreement: bool = typer.Option(
+        False, "--agreement", help="Also take every video by dense30, and tell how often both say the same."
+    ),
+    confusion: list[Path] = typer.Option(
+        [],
+        "--confusion",
+        metavar="FILE",
+        help="Write which class is taken for which, to a .csv file or as a picture to a .png file (needs the extra "
+        "'plots'); may be repeated.",
+    ),
     device: DeviceChoice = typer.Option(DeviceChoice.AUTO, "--device", help="Where the model runs."),
     precision: PrecisionChoice = typer.Option(
         PrecisionChoice.AUTO,
@@ -56,14 +70,18 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled videos: top-1, top-5, accuracy by class, calibration, GMACs a video.
 
-    Videos that cannot be read are left out of the shares, named on standard error, and make the exit code 1.
+    Videos that cannot be read are left out of the shares, named on standard error, and make the exit code 1. Ctrl-C
+    ends it with what was measured until then, and exit code 130.
     """
     with reported(debug=debug):
         compressor, passing = _parse(strategy)
+        if agreement and strategy == "dense30":
+            raise UsageError("--agreement compares with dense30, which is what --strategy asks for already")
+        _check_files(confusion)
         from vidcomp.cli.progress import download_progress, video_progress
         from vidcomp.inference.engine import Classifier
-        from vidcomp.measure.accuracy import LabelledFolderError, labelled_folder
-        from vidcomp.measure.accuracy import evaluate as measure
+        from vidcomp.inference.strategies import DenseViews
+        from vidcomp.measure.accuracy import Evaluator, LabelledFolderError, labelled_folder
         from vidcomp.zoo.build import Variant, load_model
 
         with download_progress(quiet=quiet) as progress:
@@ -73,38 +91,89 @@ def evaluate(
         except LabelledFolderError as error:
             raise UsageError(str(error)) from None
 
-        try:
-            built = Classifier(
-                loaded,
-                device=device.value,
-                strategy=passing,
-                decode_workers=decode_workers,
-                precision=precision.value,
-            )
-        except ValueError as error:
-            raise UsageError(str(error)) from None
-        if compiled:
-            compile_model(built, quiet=quiet)
-        with built as classifier, video_progress(len(videos), quiet=quiet) as advance:
+        def classifier_of(model: LoadedModel, passing: Strategy | None) -> Classifier:
+            try:
+                made = Classifier(
+                    model,
+                    device=device.value,
+                    strategy=passing,
+                    decode_workers=decode_workers,
+                    precision=precision.value,
+                )
+            except ValueError as error:
+                raise UsageError(str(error)) from None
+            if compiled:
+                compile_model(made, quiet=quiet)
+            return stack.enter_context(made)
 
-            def done(prediction: Prediction) -> None:
-                if prediction.error is not None:
-                    warn(prediction.error.message, prefix="error")
-                advance(prediction.path)
-
-            evaluation = measure(classifier, videos, done)
+        with ExitStack() as stack:
+            classifier = classifier_of(loaded, passing)
+            dense = classifier_of(load_model(model, Variant("none")), DenseViews()) if agreement else None
+            evaluator = Evaluator(classifier, dense)
+            interrupted = False
+            with video_progress(len(videos), quiet=quiet) as advance:
+                try:
+                    for prediction in evaluator.add_all(videos):
+                        if prediction.error is not None:
+                            warn(prediction.error.message, prefix="error")
+                        advance(prediction.path)
+                except KeyboardInterrupt:
+                    interrupted = True
+            evaluation = evaluator.result()
+        if interrupted:
+            done = evaluation.videos + len(evaluation.failed)
+            warn(f"interrupted: what follows is of {done} of {len(videos)} videos", prefix="error")
+        name = loaded.manifest.name
+        shown = strategy or "+".join(section.kind for section in loaded.manifest.compressors)
         if output_format is EvaluationFormat.JSON:
-            print(json.dumps({**evaluation.as_dict(), "strategy": strategy, "model": loaded.manifest.name}, indent=2))
+            answer = {**evaluation.as_dict(), "strategy": shown, "model": name, "complete": not interrupted}
+            print(json.dumps(answer, indent=2))
         else:
-            _print(evaluation, strategy, loaded.manifest.name)
+            _print(evaluation, shown, name)
+        for file in confusion:
+            _write_confusion(file, evaluation, f"{name}, {shown}: {evaluation.videos} videos")
+        if interrupted:
+            raise typer.Exit(INTERRUPTED)
         if evaluation.failed:
             raise typer.Exit(SOME_FAILED)
 
 
-def _parse(strategy: str) -> tuple[str | None, Strategy | None]:
+def _check_files(files: list[Path]) -> None:
+    """Find out before the measuring, not after it, that a file cannot be written."""
+    for path in files:
+        if path.suffix.lower() not in (".csv", ".png"):
+            raise UsageError(f"--confusion {path}: give a file that ends in .csv or .png")
+        if not path.parent.is_dir():
+            raise UsageError(f"--confusion {path}: there is no folder {path.parent}; choose another file")
+        if path.suffix.lower() == ".png":
+            from vidcomp.output.comparison_plot import HINT, available
+
+            if not available():
+                raise UsageError(f"--confusion {path}: {HINT}")
+
+
+def _write_confusion(path: Path, evaluation: Evaluation, title: str) -> None:
+    from vidcomp.output.comparison_plot import PictureError
+    from vidcomp.output.confusion import confusion_csv, confusion_png
+
+    try:
+        if path.suffix.lower() == ".csv":
+            data = confusion_csv(evaluation.confusion, evaluation.labels)
+        else:
+            data = confusion_png(evaluation.confusion, evaluation.labels, title)
+        path.write_bytes(data)
+    except PictureError as error:
+        warn(f"--confusion {path}: {error}")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror}); choose another file") from None
+
+
+def _parse(strategy: str | None) -> tuple[str | None, Strategy | None]:
     """A strategy's name to the compressor to build and the way to pass a video."""
     from vidcomp.inference.strategies import DenseViews, UniformClips, WholeVideo
 
+    if strategy is None:
+        return None, WholeVideo()
     if strategy == "whole":
         return "none", WholeVideo()
     if match := re.fullmatch(r"dense(\d+)", strategy):
@@ -126,6 +195,8 @@ def _print(evaluation: Evaluation, strategy: str, model: str) -> None:
         f"[bold]{model}[/bold], {strategy}: {evaluation.videos} videos, top-1 {evaluation.top1:.1%}, "
         f"top-5 {evaluation.top5:.1%}, calibration error {evaluation.calibration_error:.3f}, "
         f"{evaluation.gmacs_mean:.1f} GMACs a video"
+        + (f", agrees with dense30 on {evaluation.agreement:.1%}" if evaluation.agreement is not None else ""),
+        soft_wrap=True,
     )
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for heading in ("class", "right", "most often taken for"):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -43,6 +44,28 @@ def stop_signals() -> Iterator[Stop]:
         stop.number = number
         raise Stopped(number)
 
+    with _handled_by(handle):
+        yield stop
+
+
+@contextmanager
+def stop_requests(said: bytes) -> Iterator[Stop]:
+    """Within this, the first such signal is remembered and answered by the line ``said``; the second raises Stopped."""
+    stop = Stop()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.number is not None:
+            raise Stopped(number)
+        stop.number = number
+        # Not print: the signal may have come in the middle of one.
+        os.write(2, said)
+
+    with _handled_by(handle):
+        yield stop
+
+
+@contextmanager
+def _handled_by(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     names = ("SIGINT", "SIGTERM", "SIGHUP")
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():
@@ -53,7 +76,7 @@ def stop_signals() -> Iterator[Stop]:
     try:
         for number in before:
             signal.signal(number, handle)
-        yield stop
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,11 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from vidcomp.attention.summary import GROUPING
+from vidcomp.inference.ahead import drawn_ahead
 from vidcomp.inference.engine import Classifier
 from vidcomp.inference.prediction import Passes, Prediction
+from vidcomp.inference.strategies import WholeVideo
 from vidcomp.measure.cost import gmacs
+from vidcomp.measure.labelled import gather
 from vidcomp.measure.resolution import TemporalResolution, temporal_resolution
-from vidcomp.video import find_videos
 from vidcomp.zoo.build import build_network
 from vidcomp.zoo.manifest import Manifest
 
@@ -35,7 +37,8 @@ class Evaluation:
     ``confusion`` (classes, classes) counts videos by true (row) and predicted (column) class. ``calibration_error`` is
     the expected calibration error over 15 equal bins of the best label's probability. ``gmacs_mean`` counts each
     video at its own number of active bins. ``failed`` are those without labels, ``resolution`` how many bins the others
-    kept, ``None`` where the model's first compressor does not group frames.
+    kept, ``None`` where the model's first compressor does not group frames. ``agreement`` is the share of videos whose
+    best label is also that of another way of passing them, ``None`` where none was asked for.
     """
 
     strategy: str
@@ -46,6 +49,7 @@ class Evaluation:
     gmacs_mean: float
     failed: tuple[Prediction, ...]
     resolution: TemporalResolution | None = None
+    agreement: float | None = None
 
     @property
     def videos(self) -> int:
@@ -63,6 +67,14 @@ class Evaluation:
         sums = self.confusion.sum(axis=1)
         return {label: float(self.confusion[i, i] / sums[i]) for i, label in enumerate(self.labels) if sums[i]}
 
+    def _confused(self) -> dict[str, dict[str, int]]:
+        """Videos by true and then by predicted class, where there are any."""
+        return {
+            label: {self.labels[j]: int(self.confusion[i, j]) for j in np.flatnonzero(self.confusion[i])}
+            for i, label in enumerate(self.labels)
+            if self.confusion[i].any()
+        }
+
     def as_dict(self) -> dict[str, Any]:
         """The evaluation under the keys that scripts read."""
         return {
@@ -72,69 +84,108 @@ class Evaluation:
             "top1": self.top1,
             "top5": self.top5,
             "per_class": self.per_class,
+            "confusion": self._confused(),
             "calibration_error": self.calibration_error,
+            "agreement_dense30": self.agreement,
             "gmacs_mean": self.gmacs_mean,
             "active_bins": None if self.resolution is None else self.resolution.as_dict(),
         }
 
 
 def labelled_folder(folder: Path, labels: Sequence[str]) -> list[tuple[str, int]]:
-    """Videos of a folder that has a sub-folder a class, each with its class's index in ``labels``.
+    """Videos of a folder with a sub-folder a class, or of a CSV file of ``path,label``, with their class's index.
 
     Raises:
-        LabelledFolderError: there are no videos, or a sub-folder is not one of ``labels``.
+        LabelledFolderError: there are no videos, one has no class, or a class is not one of ``labels``.
+        SourceError: ``folder`` does not exist, or is not such a file.
     """
-    videos = [(video.path, video.relative.split("/")[0]) for video in find_videos([str(folder)]).videos]
-    unknown = sorted({name for _, name in videos} - set(labels))
-    if not videos or unknown:
-        problem = f"{', '.join(unknown)} are not labels of the model" if unknown else "it holds no videos"
-        raise LabelledFolderError(
-            f"{folder}: {problem}; give a folder with a sub-folder a class, named as one of {', '.join(labels)}"
+    videos, _ = gather([str(folder)])
+    how = f"give a sub-folder a class, or a CSV file of path,label, named as {', '.join(labels)}"
+    if not videos:
+        raise LabelledFolderError(f"{folder}: it holds no videos; {how}")
+    index = {name: number for number, name in enumerate(labels)}
+    unlabelled = next((video.path for video in videos if video.label is None), None)
+    if unlabelled is not None:
+        raise LabelledFolderError(f"{folder}: {unlabelled} has no class; {how}")
+    unknown = sorted({video.label for video in videos if video.label is not None} - index.keys())
+    if unknown:
+        raise LabelledFolderError(f"{folder}: {', '.join(unknown)}: not among the labels of the model; {how}")
+    return [(video.path, index[video.label or ""]) for video in videos]
+
+
+class Evaluator:
+    """Adds up what a model says of labelled videos, one after the other; the result is there at any time."""
+
+    def __init__(self, classifier: Classifier, other: Classifier | None = None) -> None:
+        """Evaluate ``classifier``, and how often it agrees with the ``other``."""
+        self._classifier = classifier
+        self._other = other
+        self._labels = classifier.model.labels
+        self._confusion = np.zeros((len(self._labels), len(self._labels)), np.int64)
+        self._cost = pass_costs(classifier.model.manifest)
+        self._sure: list[float] = []
+        self._right: list[bool] = []
+        self._agreed: list[bool] = []
+        self._in_top5, self._spent = 0, 0.0
+        self._failed: list[Prediction] = []
+        self._resolutions: list[tuple[str, int]] = []
+        self._strategy = (classifier.strategy or WholeVideo()).name
+
+    def add(self, path: str, wanted: int) -> Prediction:
+        """Label a video whose class has the index ``wanted``, and count it."""
+        prediction = self._classifier.classify(path)
+        if prediction.passes is None:
+            self._failed.append(prediction)
+            return prediction
+        reference = self._other.classify(path) if self._other is not None else None
+        best = prediction.labels[0]
+        self._strategy = prediction.strategy
+        self._confusion[wanted, best.index] += 1
+        self._sure.append(best.probability)
+        self._right.append(best.index == wanted)
+        self._in_top5 += any(label.index == wanted for label in prediction.labels[:5])
+        kept = active_bins(prediction)
+        if kept is not None:
+            self._resolutions.append((self._labels[wanted], kept))
+        self._spent += self._cost(prediction.passes, kept)
+        if reference is not None and reference.labels:
+            self._agreed.append(reference.labels[0].index == best.index)
+        return prediction
+
+    def add_all(self, videos: Iterable[tuple[str, int]]) -> Iterator[Prediction]:
+        """Label and count videos of (path, class index) in order, the next ones being decoded meanwhile."""
+        for path, wanted in drawn_ahead(self._expecting(videos), self._classifier.depth):
+            yield self.add(path, wanted)
+
+    def _expecting(self, videos: Iterable[tuple[str, int]]) -> Iterator[tuple[str, int]]:
+        for path, wanted in videos:
+            self._classifier.expect(path)
+            yield path, wanted
+
+    def result(self) -> Evaluation:
+        """What there is so far."""
+        count = max(1, len(self._right))
+        return Evaluation(
+            self._strategy,
+            self._labels,
+            self._confusion.copy(),
+            self._in_top5 / count,
+            calibration_error(self._sure, self._right),
+            self._spent / count,
+            tuple(self._failed),
+            temporal_resolution(self._resolutions) if self._resolutions else None,
+            sum(self._agreed) / len(self._agreed) if self._agreed else None,
         )
-    return [(path, list(labels).index(name)) for path, name in videos]
 
 
 def evaluate(
     classifier: Classifier, videos: Iterable[tuple[str, int]], done: Callable[[Prediction], None]
 ) -> Evaluation:
     """Label each video of (path, class index) and compare; ``done`` is called after each."""
-    labels = classifier.model.labels
-    confusion = np.zeros((len(labels), len(labels)), np.int64)
-    cost = pass_costs(classifier.model.manifest)
-    sure: list[float] = []
-    right: list[bool] = []
-    in_top5, spent = 0, 0.0
-    failed: list[Prediction] = []
-    resolutions: list[tuple[str, int]] = []
-    strategy = ""
-    known = list(videos)
-    predictions = classifier.classify_all(path for path, _ in known)
-    for (_, wanted), prediction in zip(known, predictions, strict=True):
+    evaluator = Evaluator(classifier)
+    for prediction in evaluator.add_all(videos):
         done(prediction)
-        if prediction.passes is None:
-            failed.append(prediction)
-            continue
-        best = prediction.labels[0]
-        strategy = prediction.strategy
-        confusion[wanted, best.index] += 1
-        sure.append(best.probability)
-        right.append(best.index == wanted)
-        in_top5 += any(label.index == wanted for label in prediction.labels[:5])
-        kept = active_bins(prediction)
-        if kept is not None:
-            resolutions.append((labels[wanted], kept))
-        spent += cost(prediction.passes, kept)
-    count = max(1, len(right))
-    return Evaluation(
-        strategy,
-        labels,
-        confusion,
-        in_top5 / count,
-        calibration_error(sure, right),
-        spent / count,
-        tuple(failed),
-        temporal_resolution(resolutions) if resolutions else None,
-    )
+    return evaluator.result()
 
 
 def active_bins(prediction: Prediction) -> int | None:

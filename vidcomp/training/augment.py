@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vidcomp.training.recipe import Recipe
+
 
 def take_clip(frames: NDArray[np.uint8], length: int, random: np.random.Generator) -> NDArray[np.uint8]:
     """``length`` consecutive frames from a random start; a shorter video has its last frame repeated."""
@@ -18,27 +20,45 @@ def take_clip(frames: NDArray[np.uint8], length: int, random: np.random.Generato
     return frames[np.minimum(np.arange(start, start + length), len(frames) - 1)]
 
 
-def augment(frames: NDArray[np.uint8], height: int, width: int, smallest: float, random: np.random.Generator) -> Tensor:
-    """One random crop, mirroring and change of colour for a whole clip.
+def augment(frames: NDArray[np.uint8], recipe: Recipe, random: np.random.Generator) -> Tensor:
+    """One random crop, and where the recipe says so mirroring and change of colour, for a whole clip.
 
     Args:
         frames: (T, H, W, 3).
-        height: of the result, in pixels.
-        width: of the result, in pixels.
-        smallest: least share of the picture's area that the crop keeps.
+        recipe: what may change, and by how much.
         random: where chance comes from.
 
     Returns:
-        Float pixels (3, T, height, width) from 0 to 255.
+        Float pixels (3, T, H', W') from 0 to 255; H' and W' follow from the recipe and from H and W alone.
     """
     clip = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float()
-    clip = _crop(clip, height, width, smallest, random)
-    if random.random() < 0.5:
+    if recipe.square is not None:
+        clip = _resized_crop(clip, recipe.square, recipe.square, recipe.smallest_area, random)
+    else:
+        clip = _scaled_crop(clip, recipe.crop, recipe.scale, random)
+    if recipe.flip and random.random() < 0.5:
         clip = clip.flip(3)
-    return _recolour(clip, random).clamp(0, 255).transpose(0, 1)
+    if recipe.recolour:
+        clip = _recolour(clip, random).clamp(0, 255)
+    return clip.transpose(0, 1)
 
 
-def _crop(clip: Tensor, height: int, width: int, smallest: float, random: np.random.Generator) -> Tensor:
+def _scaled_crop(clip: Tensor, share: float, scale: tuple[float, float], random: np.random.Generator) -> Tensor:
+    """Enlarge by a random factor and crop ``share`` of the sides before that (SFC paper, section 4).
+
+    Cropping first gives the same pixels for less work.
+    """
+    full_height, full_width = clip.shape[2:]
+    height, width = max(1, round(share * full_height)), max(1, round(share * full_width))
+    factor = random.uniform(*scale)
+    crop_height, crop_width = max(1, round(height / factor)), max(1, round(width / factor))
+    top = int(random.integers(0, full_height - crop_height + 1))
+    left = int(random.integers(0, full_width - crop_width + 1))
+    clip = clip[:, :, top : top + crop_height, left : left + crop_width]
+    return clip if clip.shape[2:] == (height, width) else F.interpolate(clip, size=(height, width), mode="bilinear")
+
+
+def _resized_crop(clip: Tensor, height: int, width: int, smallest: float, random: np.random.Generator) -> Tensor:
     full_height, full_width = clip.shape[2:]
     area = random.uniform(smallest, 1.0) * full_height * full_width
     shape = width / height * math.exp(random.uniform(math.log(0.75), math.log(4 / 3)))

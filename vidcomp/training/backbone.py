@@ -1,163 +1,164 @@
-"""Fine-tune a backbone's tail on labelled clips, its head frozen."""
+"""Fine-tune a backbone on other classes: everything as it was, the classifier's last layer new."""
 
 from __future__ import annotations
 
-import copy
-import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 
-from vidcomp.nn.backbones import CLASSIFIER, Backbone, BackboneSpec
-from vidcomp.training.augment import augment, take_clip
-from vidcomp.training.frame_store import FrameStore
+from vidcomp.nn.backbones import Backbone
+from vidcomp.training.decoding import Decoders
+from vidcomp.training.errors import DataError
+from vidcomp.training.learner import Learner, Objective
+from vidcomp.training.place import Place
+from vidcomp.training.recipe import BackboneRecipe
+from vidcomp.training.reporter import Reporter
+from vidcomp.training.result import measured, said_of, save_weights, write_manifest
+from vidcomp.training.session import Session
+from vidcomp.training.videos import TrainingVideos, find_labelled
+from vidcomp.zoo import weights
+from vidcomp.zoo.build import build_backbone, insert_compressors
+from vidcomp.zoo.download import Progress
+from vidcomp.zoo.errors import WeightsError
+from vidcomp.zoo.fingerprint import fingerprint
+from vidcomp.zoo.manifest import CompressorSection, Manifest, find_manifest
 
 
 @dataclass(frozen=True)
-class BackboneRecipe:
-    """How a backbone is fine-tuned.
+class BackboneJob:
+    """Fine-tune a model's backbone on the classes of the videos; ``from_scratch`` means ``unfreeze`` too."""
 
-    AdamW with a linear warm-up and a half-period cosine; the classifier and the temporal convolutions, which start
-    from nothing, learn ``new_factor`` times faster. ``cosine_epochs`` is the cosine's length where training is to stop
-    before its end. ``mixup`` is the parameter of the Beta distribution, used on every
-    second batch. ``averaging`` is the decay of the moving average of the weights, which is what is kept.
+    model: str
+    recipe: BackboneRecipe
+    unfreeze: bool = False
+    from_scratch: bool = False
+
+
+def train_backbone(
+    job: BackboneJob, place: Place, reporter: Reporter | None = None, progress: Progress | None = None
+) -> Manifest:
+    """Fine-tune a backbone on the classes of ``place.source``, a new classifier last; returns the result.
+
+    All up to the recipe's ``frozen_up_to`` stays as it is, unless the job says to ``unfreeze`` it. BatchNorm keeps its
+    statistics. Raises as ``train_compressor``.
     """
-
-    epochs: int
-    crop: int
-    seed: int
-    cosine_epochs: int | None = None
-    frozen_up_to: str = "res3"
-    batch: int = 8
-    learning_rate: float = 4e-4
-    new_factor: float = 4.0
-    weight_decay: float = 0.05
-    warm_up_steps: int = 100
-    smallest_crop: float = 0.35
-    label_smoothing: float = 0.1
-    mixup: float = 0.4
-    averaging: float = 0.998
-    gradient_norm: float = 2.0
-
-
-def normalise(clips: Tensor, spec: BackboneSpec) -> Tensor:
-    """Pixels (N, 3, T, H, W) from 0 to 255 to what the backbone expects, laid out for convolutions in time."""
-    mean = torch.tensor(spec.mean).view(1, 3, 1, 1, 1) * 255
-    std = torch.tensor(spec.std).view(1, 3, 1, 1, 1) * 255
-    return ((clips - mean) / std).contiguous(memory_format=torch.channels_last_3d)
+    place.check()
+    manifest = find_manifest(job.model)
+    wanted = find_labelled(place.source)
+    if len(wanted.classes) < 2:
+        raise DataError(f"{place.source}: only one class, {wanted.classes[0]}; a classifier needs two to tell apart")
+    planned = plan_backbone(manifest, wanted.classes)
+    # A head of random weights would be no use, frozen.
+    unfreeze = job.unfreeze or job.from_scratch
+    backbone = new_backbone(manifest, planned, job.recipe.seed, from_scratch=job.from_scratch, progress=progress)
+    identity = {
+        "model": manifest.name if job.from_scratch else fingerprint(manifest),
+        "--unfreeze": str(unfreeze),
+    }
+    with Decoders(place.workers) as decoders:
+        session = Session(place, job.recipe, reporter or Reporter(), decoders)
+        rows = fit_backbone(
+            session, backbone, planned, wanted, identity, unfreeze=unfreeze, trained_before=not job.from_scratch
+        )
+    result = write_manifest(
+        planned,
+        place.output,
+        summary=f"{manifest.backbone.family} fine-tuned to {len(wanted.classes)} classes",
+        backbone=planned.backbone.model_copy(update={"weights": save_weights(backbone, place.weights())}),
+        measured=measured(place, rows),
+        source=said_of("train backbone", manifest, rows),
+    )
+    place.checkpoint.unlink(missing_ok=True)
+    return result
 
 
 def fit_backbone(
+    session: Session,
     backbone: Backbone,
-    store: FrameStore,
-    labels: Sequence[str],
-    recipe: BackboneRecipe,
-    log: Callable[[str], None],
-    after_epoch: Callable[[int, nn.Module], str],
-) -> None:
-    """Train ``backbone`` in place on the videos of ``store``.
+    planned: Manifest,
+    wanted: TrainingVideos,
+    identity: dict[str, str],
+    *,
+    unfreeze: bool = False,
+    trained_before: bool = True,
+) -> list[dict[str, float]]:
+    """Fit a backbone at hand, in place, to clips of the videos; returns the epochs' lines of the log.
 
-    BatchNorm must be frozen or folded already: batches are too small to re-estimate it. ``log`` gets a line an epoch,
-    ended by what ``after_epoch`` says of the epoch's number and the averaged tail. At the end the backbone holds the
-    averaged weights.
+    BatchNorm keeps its statistics if the backbone was ``trained_before``. Raises as ``train_compressor``.
     """
-    random = np.random.default_rng(recipe.seed)
-    torch.manual_seed(recipe.seed)
-    head, tail = backbone.split([recipe.frozen_up_to])
-    head.eval().requires_grad_(False)
-    averaged = copy.deepcopy(tail).requires_grad_(False)
-    optimiser = torch.optim.AdamW(_groups(backbone, tail, recipe), lr=recipe.learning_rate)
-    rates = [group["lr"] for group in optimiser.param_groups]
-    steps = len(store.videos) // recipe.batch
-    for epoch in range(1, recipe.epochs + 1):
-        tail.train()
-        began, losses, right = time.monotonic(), 0.0, 0
-        order = random.permutation(len(store.videos))
-        for index in range(steps):
-            step = (epoch - 1) * steps + index
-            progress = step / (steps * (recipe.cosine_epochs or recipe.epochs))
-            scale = min(1.0, step / recipe.warm_up_steps) * 0.5 * (1 + math.cos(math.pi * progress))
-            for group, rate in zip(optimiser.param_groups, rates, strict=True):
-                group["lr"] = rate * scale
-            chosen = order[index * recipe.batch : (index + 1) * recipe.batch]
-            clips, wanted, targets = _batch(store, labels, chosen.tolist(), backbone.spec, recipe, random)
-            with torch.autocast("cpu", torch.bfloat16):
-                with torch.no_grad():
-                    features = head(clips)
-                logits = tail(features).float()
-            loss = -(targets * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
-            if not torch.isfinite(loss):
-                names = ", ".join(store.videos[i].path for i in chosen)
-                raise FloatingPointError(f"the loss is {loss.item()} in epoch {epoch} on {names}")
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(tail.parameters(), recipe.gradient_norm)
-            optimiser.step()
-            _average(averaged, tail, min(recipe.averaging, (2 + step) / (11 + step)))
-            losses += loss.item()
-            right += int((logits.argmax(dim=1) == wanted).sum())
-        averaged.eval()
-        log(
-            f"epoch {epoch} loss {losses / steps:.4f} train {right / (steps * recipe.batch):.4f} "
-            f"{time.monotonic() - began:.0f} s {after_epoch(epoch, averaged)}".rstrip()
-        )
-    tail.load_state_dict(averaged.state_dict())
-
-
-def _batch(
-    store: FrameStore,
-    labels: Sequence[str],
-    chosen: Sequence[int],
-    spec: BackboneSpec,
-    recipe: BackboneRecipe,
-    random: np.random.Generator,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalised clips, their classes, and the smoothed (on every second batch mixed) targets."""
-    videos = [store.videos[index] for index in chosen]
-    clips = torch.stack(
-        [
-            augment(
-                take_clip(store.pixels(video), spec.clip_frames, random),
-                recipe.crop,
-                recipe.crop,
-                recipe.smallest_crop,
-                random,
-            )
-            for video in videos
-        ]
+    recipe = session.recipe
+    frozen = recipe.frozen_up_to if isinstance(recipe, BackboneRecipe) else None
+    section = CompressorSection(cut=frozen or planned.compressors[0].cut, kind="identity", weights=None)
+    network = insert_compressors(planned.with_changes(compressors=(section,)), backbone)
+    examples = session.examples(network, planned, clips=True, head_trained=unfreeze)
+    videos = session.readable(examples, wanted)
+    validation = session.validation(examples, network, wanted.classes, [None])
+    segments = list(network.segments)
+    learner = Learner(
+        network,
+        segments if unfreeze else segments[1:],
+        recipe,
+        Objective(label_smoothing=recipe.label_smoothing, mixup=recipe.mixup),
+        session.device,
+        from_clips=unfreeze,
+        settled=segments if trained_before else [],
+        named_in=backbone,
+        new=(*class_layers(planned), *(recipe.new if isinstance(recipe, BackboneRecipe) else ())),
     )
-    wanted = torch.tensor([labels.index(video.label) for video in videos])
-    targets = F.one_hot(wanted, len(labels)).float()
-    if random.random() < 0.5:
-        share = float(random.beta(recipe.mixup, recipe.mixup))
-        clips = share * clips + (1 - share) * clips.flip(0)
-        targets = share * targets + (1 - share) * targets.flip(0)
-    targets = targets * (1 - recipe.label_smoothing) + recipe.label_smoothing / len(labels)
-    return normalise(clips, spec), wanted, targets
+    return session.fit(learner, examples, videos, validation, identity)
 
 
-def _groups(backbone: Backbone, tail: nn.Module, recipe: BackboneRecipe) -> list[dict[str, object]]:
-    """Parameters by learning rate and weight decay: biases and temporal mixing are not decayed."""
-    classifier = {id(parameter) for parameter in backbone.get_submodule(f"stages.{CLASSIFIER}.linear").parameters()}
-    fast = recipe.learning_rate * recipe.new_factor
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in tail.named_parameters():
-        if id(parameter) in classifier:
-            key = (fast, recipe.weight_decay / 5)
-        elif ".mix." in name:
-            key = (fast, 0.0)
-        else:
-            key = (recipe.learning_rate, recipe.weight_decay if parameter.ndim > 1 else 0.0)
-        groups.setdefault(key, []).append(parameter)
-    return [{"params": members, "lr": rate, "weight_decay": decay} for (rate, decay), members in groups.items()]
+def plan_backbone(manifest: Manifest, classes: Sequence[str]) -> Manifest:
+    """The manifest with other classes, and without compressors, which would have to be fitted anew."""
+    return manifest.with_changes(
+        backbone=manifest.backbone.model_copy(update={"classes": len(classes), "weights": None}),
+        labels=tuple(classes),
+        compressors=(CompressorSection(cut=manifest.compressors[0].cut, kind="identity", weights=None),),
+        measured=(),
+        reported=(),
+    )
 
 
-@torch.no_grad()
-def _average(averaged: nn.Module, current: nn.Module, decay: float) -> None:
-    for kept, new in zip(averaged.parameters(), current.parameters(), strict=True):
-        kept.lerp_(new, 1 - decay)
+def new_backbone(
+    old: Manifest, planned: Manifest, seed: int, *, from_scratch: bool, progress: Progress | None = None
+) -> Backbone:
+    """Build the planned backbone with the old one's weights, but for the layers that depend on the classes.
+
+    Raises:
+        ManifestError: an unknown family or option.
+        WeightsError: there are no weights to start from (and ``from_scratch`` does not allow random ones), or they do
+            not fit.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        backbone = build_backbone(planned)
+    if from_scratch:
+        return backbone
+    if old.backbone.weights is None:
+        raise WeightsError(
+            f"{old.name}: this model has no weights to start from; convert some (vidcomp models convert), choose "
+            "another model, or begin with random ones by --from-scratch"
+        )
+    tensors = weights.read(old.backbone.weights, old.origin, old.backbone.family, progress)
+    replaced = class_layers(planned)
+    expected = backbone.state_dict()
+    for name, value in expected.items():
+        if name in replaced:
+            continue
+        if name not in tensors or tensors[name].shape != value.shape:
+            raise WeightsError(f"{old.name}: its weights have no {name} of shape {tuple(value.shape)}")
+        expected[name] = tensors[name]
+    backbone.load_state_dict(expected)
+    return backbone
+
+
+def class_layers(manifest: Manifest) -> set[str]:
+    """Names of the tensors whose shape follows from the number of classes."""
+    other = manifest.backbone.model_copy(update={"classes": manifest.backbone.classes + 1})
+    with torch.device("meta"):
+        shapes, others = (
+            {name: tensor.shape for name, tensor in build_backbone(m).state_dict().items()}
+            for m in (manifest, manifest.model_copy(update={"backbone": other}))
+        )
+    return {name for name, shape in shapes.items() if shape != others[name]}

@@ -1,120 +1,237 @@
-"""Fit SFC between a frozen head and a frozen tail (SFC paper, section 4), on whole videos."""
+"""Fit compressors between the frozen parts of a network (SFC paper, section 4), or together with it."""
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidcomp.nn.backbones import Backbone
-from vidcomp.nn.compressors import SFC
-from vidcomp.training.augment import augment, take_clip
-from vidcomp.training.backbone import normalise
-from vidcomp.training.frame_store import FrameStore
+from vidcomp.nn.compressed_model import CompressedModel
+from vidcomp.nn.compressors import COMPRESSORS, SFC
+from vidcomp.nn.folding import fold_batchnorm
+from vidcomp.training.cache import digest_of
+from vidcomp.training.decoding import Decoders
+from vidcomp.training.errors import DataError, RequestError
+from vidcomp.training.learner import Learner, Objective
+from vidcomp.training.place import Place
+from vidcomp.training.recipe import CompressorRecipe
+from vidcomp.training.reporter import Reporter
+from vidcomp.training.result import elsewhere, measured, said_of, save_weights, write_manifest
+from vidcomp.training.session import Session
+from vidcomp.training.teacher import ask_dense
+from vidcomp.training.videos import TrainingVideo, TrainingVideos, find_for_teacher, find_labelled
+from vidcomp.zoo.build import Variant, insert_compressors, load_backbone, load_variant, vary
+from vidcomp.zoo.download import Progress
+from vidcomp.zoo.fingerprint import fingerprint
+from vidcomp.zoo.labels import labels_of
+from vidcomp.zoo.manifest import CompressorSection, Manifest, WeightsSource, find_manifest
+
+TRAINABLE = tuple(kind for kind in COMPRESSORS if kind != "identity")
 
 
 @dataclass(frozen=True)
-class CompressorRecipe:
-    """How SFC is fitted: SGD with momentum on whole videos, one at a time, gradients gathered over a batch.
+class CompressorJob:
+    """Fit compressors of a model: ``kinds`` (by default its own) after ``cuts`` (by default where they stand)."""
 
-    ``taus`` are the compression ratios drawn from, a video each; ``teacher`` weighs, against the labels, what the
-    uncompressed network says of the same frames. ``longest`` bounds the frames of a training video.
+    model: str
+    recipe: CompressorRecipe
+    kinds: tuple[str, ...] = ()
+    cuts: tuple[str, ...] = ()
+    unfreeze: bool = False
+    standalone: bool = False
+
+
+def train_compressor(
+    job: CompressorJob, place: Place, reporter: Reporter | None = None, progress: Progress | None = None
+) -> Manifest:
+    """Fit compressors between the frozen parts of a model, or with ``unfreeze`` the whole network; returns the result.
+
+    Raises:
+        TrainingError: the videos, the recipe or a file are not as they must be, or a loss is not finite.
+        Interrupted: it was asked to stop; ``place.resume`` goes on.
+        ZooError: the model or its weights are not to be had.
+        SourceError: ``place.source`` does not exist.
     """
+    place.check()
+    manifest = find_manifest(job.model)
+    planned = plan_compressors(manifest, job.kinds, job.cuts, job.recipe.taus)
+    find = find_for_teacher if job.recipe.teacher != "none" else find_labelled
+    wanted = find(place.source, labels_of(manifest))
+    backbone = load_backbone(manifest, progress)
+    network = new_compressors(planned, backbone, job.recipe)
+    identity = {
+        "model": fingerprint(manifest),
+        "compressor": digest_of({"sections": repr(planned.compressors)}),
+        "--unfreeze": str(job.unfreeze),
+    }
+    with Decoders(place.workers) as decoders:
+        session = Session(place, job.recipe, reporter or Reporter(), decoders)
+        rows = fit_compressors(session, network, manifest, wanted, identity, unfreeze=job.unfreeze)
+    return _write(job, place, manifest, planned, backbone, network, rows)
 
-    epochs: int
-    seed: int
-    taus: tuple[float, ...] = (2.0,)
-    batch: int = 8
-    learning_rate: float = 0.01
-    momentum: float = 0.9
-    weight_decay: float = 1e-5
-    teacher: float = 0.5
-    height: int = 168
-    width: int = 224
-    smallest_crop: float = 0.6
-    longest: int = 64
-    gradient_norm: float = 1.0
+
+def fit_compressors(
+    session: Session,
+    network: CompressedModel,
+    manifest: Manifest,
+    wanted: TrainingVideos,
+    identity: dict[str, str],
+    *,
+    unfreeze: bool = False,
+) -> list[dict[str, float]]:
+    """Fit a network's compressors in place; returns the epochs' lines of the log.
+
+    Without ``unfreeze`` all else stays as it is, but that its BatchNorm is folded. ``manifest`` describes the network
+    that a teacher would be. Raises as :func:`train_compressor`.
+    """
+    recipe = session.recipe
+    assert isinstance(recipe, CompressorRecipe)
+    examples = session.examples(network, manifest, clips=False, head_trained=unfreeze)
+    videos = session.readable(examples, wanted)
+    taught, videos = _ask_teacher(session, manifest, videos) if recipe.teacher == "dense30" else ({}, videos)
+    has_sfc = any(isinstance(compressor, SFC) for compressor in network.compressors)
+    taus: list[float | None] = list(recipe.taus) if has_sfc else [None]
+    validation = session.validation(examples, network, wanted.classes, taus)
+    compressors, segments = list(network.compressors), list(network.segments)
+    if not unfreeze:
+        fold_batchnorm(network.segments.eval())
+    learner = Learner(
+        network,
+        [*compressors, *segments] if unfreeze else compressors,
+        recipe,
+        Objective(
+            label_smoothing=recipe.label_smoothing,
+            mixup=recipe.mixup,
+            teacher_weight=0.0 if recipe.teacher == "none" else recipe.teacher_weight,
+            ask_whole=recipe.teacher == "whole",
+        ),
+        session.device,
+        from_clips=unfreeze,
+        settled=segments,
+    )
+    return session.fit(learner, examples, videos, validation, identity, taught)
+
+
+def plan_compressors(manifest: Manifest, kinds: Sequence[str], cuts: Sequence[str], taus: Sequence[float]) -> Manifest:
+    """The manifest with these compressors instead of its own, still without weights.
+
+    A kind that the manifest has keeps its place and options there; another one alone takes the place of the
+    manifest's first compressor. ``cuts``, where given, are the places, one a kind. The first of ``taus`` becomes SFC's.
+
+    Raises:
+        RequestError: an unknown kind, or places that are missing or too many.
+    """
+    kinds = list(kinds) or [section.kind for section in manifest.compressors if section.kind in TRAINABLE]
+    if not kinds:
+        raise RequestError(
+            f"{manifest.name} has no compressor: say which to fit, by --compressor {'|'.join(TRAINABLE)}"
+        )
+    if unknown := [kind for kind in kinds if kind not in TRAINABLE]:
+        raise RequestError(f"--compressor {unknown[0]!r}: choose {' or '.join(TRAINABLE)}, or several joined by +")
+    if cuts and len(cuts) != len(kinds):
+        raise RequestError(f"--cut: {len(cuts)} stages for {len(kinds)} compressors; give one for each, joined by +")
+    own = {section.kind: section for section in manifest.compressors}
+    sections = []
+    for number, kind in enumerate(kinds):
+        section = own.get(kind)
+        if section is None and not cuts and len(kinds) > 1:
+            raise RequestError(
+                f"{manifest.name} says no place for {kind}: give the stage of each compressor, "
+                "joined by +, such as --cut res2+res3"
+            )
+        cut = cuts[number] if cuts else (section or manifest.compressors[0]).cut
+        options = dict(section.options) if section is not None else {}
+        if kind == "sfc":
+            options["tau"] = taus[0]
+        sections.append(CompressorSection(cut=cut, kind=kind, options=options, weights=None))
+    return manifest.with_changes(compressors=tuple(sections))
+
+
+def new_compressors(manifest: Manifest, backbone: Backbone, recipe: CompressorRecipe) -> CompressedModel:
+    """Put the manifest's compressors into ``backbone`` as training starts from them.
+
+    Raises:
+        ManifestError: an unknown cut or option.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        network = insert_compressors(manifest, backbone)
+    for compressor in network.compressors:
+        if isinstance(compressor, SFC):
+            start_near_identity(compressor, recipe.start_gain)
+    return network
 
 
 @torch.no_grad()
-def start_near_identity(sfc: SFC) -> None:
-    """Let every kept frame begin by attending to itself and its likes: θ_q and θ_k start as the identity."""
+def start_near_identity(sfc: SFC, gain: float = 1.0) -> None:
+    """Let θ_q and θ_k start as ``gain`` times the identity, so that kept frames attend to themselves and their likes.
+
+    The attention's logits grow with the gain's square: a gain of 1 makes it all but one-hot, from which little can be
+    learned; smaller ones spread it over frames that look alike.
+    """
     for theta in (sfc.theta_q, sfc.theta_k):
         nn.init.dirac_(theta.weight)
+        theta.weight.mul_(gain)
 
 
-def fit_sfc(
+def _ask_teacher(
+    session: Session, manifest: Manifest, videos: list[TrainingVideo]
+) -> tuple[dict[str, Tensor], list[TrainingVideo]]:
+    """What dense sampling says of each video, by its path, and the videos it says it of."""
+    cache = session.cache(digest_of({"teacher": "dense30", "model": fingerprint(manifest)}))
+    session.reporter.begin("asking the teacher", len(videos))
+    taught: dict[str, Tensor] = {}
+    kept = []
+    uncompressed = load_variant(vary(manifest, Variant(compressor="none")))
+    for video, said in ask_dense(uncompressed, videos, cache, session.place.device):
+        if isinstance(said, Tensor):
+            taught[video.path] = said
+            kept.append(video)
+        else:
+            session.reporter.skipped(said.message)
+        session.advance()
+    if not kept:
+        raise DataError(f"{session.place.source}: the teacher could label none of the videos; see the lines above")
+    return taught, kept
+
+
+def _write(
+    job: CompressorJob,
+    place: Place,
+    manifest: Manifest,
+    planned: Manifest,
     backbone: Backbone,
-    cut: str,
-    sfc: SFC,
-    store: FrameStore,
-    labels: Sequence[str],
-    recipe: CompressorRecipe,
-    log: Callable[[str], None],
-    after_epoch: Callable[[int, SFC], str],
-) -> None:
-    """Train ``sfc`` in place after ``cut``; nothing of ``backbone`` changes, BatchNorm's statistics included.
-
-    ``log`` gets a line an epoch, ended by what ``after_epoch`` says.
-    """
-    random = np.random.default_rng(recipe.seed)
-    torch.manual_seed(recipe.seed)
-    head, tail = backbone.eval().requires_grad_(False).split([cut])
-    optimiser = torch.optim.SGD(
-        sfc.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+    network: CompressedModel,
+    rows: Sequence[dict[str, float]],
+) -> Manifest:
+    several = len(planned.compressors) > 1
+    sections = [
+        section.model_copy(update={"weights": save_weights(module, place.weights(section.kind if several else ""))})
+        for section, module in zip(planned.compressors, network.compressors, strict=True)
+    ]
+    kinds = " + ".join(f"{section.kind} after {section.cut}" for section in sections)
+    result = write_manifest(
+        manifest,
+        place.output,
+        summary=f"{manifest.name} with {kinds} fitted to {place.source.name}",
+        backbone=manifest.backbone.model_copy(update={"weights": _backbone_weights(job, place, manifest, backbone)}),
+        compressors=tuple(sections),
+        reported=(),
+        measured=measured(place, rows),
+        source=said_of("train", manifest, rows),
     )
-    steps = len(store.videos) // recipe.batch
-    for epoch in range(1, recipe.epochs + 1):
-        sfc.train()
-        began, losses, right = time.monotonic(), 0.0, 0
-        order = random.permutation(len(store.videos))
-        for step in range(steps):
-            progress = (epoch - 1 + step / steps) / recipe.epochs
-            for group in optimiser.param_groups:
-                group["lr"] = recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
-            optimiser.zero_grad(set_to_none=True)
-            for index in order[step * recipe.batch : (step + 1) * recipe.batch]:
-                video = store.videos[index]
-                clip = augment(
-                    take_clip(store.pixels(video), min(video.frames, recipe.longest), random),
-                    recipe.height,
-                    recipe.width,
-                    recipe.smallest_crop,
-                    random,
-                )
-                sfc.tau = float(random.choice(recipe.taus))
-                wanted = torch.tensor([labels.index(video.label)])
-                loss, logits = _loss(head, sfc, tail, normalise(clip.unsqueeze(0), backbone.spec), wanted, recipe)
-                if not torch.isfinite(loss):
-                    raise FloatingPointError(f"the loss is {loss.item()} in epoch {epoch} on {video.path}")
-                (loss / recipe.batch).backward()
-                losses += loss.item()
-                right += int(logits.argmax(dim=1).item() == wanted.item())
-            nn.utils.clip_grad_norm_(sfc.parameters(), recipe.gradient_norm)
-            optimiser.step()
-        sfc.eval()
-        seen = steps * recipe.batch
-        log(
-            f"epoch {epoch} loss {losses / seen:.4f} train {right / seen:.4f} "
-            f"{time.monotonic() - began:.0f} s {after_epoch(epoch, sfc)}".rstrip()
-        )
+    place.checkpoint.unlink(missing_ok=True)
+    return result
 
 
-def _loss(
-    head: nn.Module, sfc: SFC, tail: nn.Module, clip: Tensor, wanted: Tensor, recipe: CompressorRecipe
-) -> tuple[Tensor, Tensor]:
-    with torch.autocast("cpu", torch.bfloat16):
-        with torch.no_grad():
-            features = head(clip)
-            taught = tail(features).float().softmax(dim=1) if recipe.teacher else None
-        logits = tail(sfc(features).features).float()
-    loss = (1 - recipe.teacher) * F.cross_entropy(logits, wanted)
-    if taught is not None:
-        loss = loss + recipe.teacher * F.kl_div(logits.log_softmax(dim=1), taught, reduction="batchmean")
-    return loss, logits
+def _backbone_weights(job: CompressorJob, place: Place, manifest: Manifest, backbone: Backbone) -> WeightsSource | None:
+    """The backbone that the compressors were fitted with: where it is, or written beside them."""
+    if job.unfreeze:
+        return save_weights(backbone, place.weights("backbone"))
+    if job.standalone:
+        # That of the network was folded.
+        return save_weights(load_backbone(manifest), place.weights("backbone"))
+    return elsewhere(manifest)

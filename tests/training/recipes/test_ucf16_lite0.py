@@ -1,0 +1,39 @@
+"""The recipe of the model that ships: what is saved is what was trained."""
+
+from __future__ import annotations
+
+import torch
+
+from vidcomp.nn.backbones import CLASSIFIER
+from vidcomp.nn.backbones.lite0_slow import lite0_slow
+from vidcomp.nn.folding import fold_batchnorm
+from vidcomp.training.backbone import class_layers, plan_backbone
+from vidcomp.training.recipes.ucf16_lite0 import BACKBONE_PHASES, unfold
+from vidcomp.zoo.manifest import find_manifest
+
+
+def test_unfolded_weights_give_the_folded_networks_logits() -> None:
+    torch.manual_seed(0)
+    trained = lite0_slow(classes=3)
+    for module in trained.modules():
+        if isinstance(module, torch.nn.BatchNorm3d):
+            module.running_mean.uniform_(-0.2, 0.2)
+            module.running_var.uniform_(0.5, 1.5)
+    fold_batchnorm(trained.eval())
+    shipped = lite0_slow(classes=3)
+    shipped.load_state_dict(unfold(trained))
+    clip = torch.randn(1, 3, 2, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(shipped.eval()(clip), trained(clip), rtol=1e-3, atol=1e-4)
+
+
+def test_what_the_recipe_calls_new_is_in_the_folded_network() -> None:
+    planned = plan_backbone(find_manifest("ucf16-lite0"), ("a", "b", "c"))
+    backbone = lite0_slow(classes=3)
+    fold_batchnorm(backbone.eval())
+    names = [name for name, _ in backbone.named_parameters()]
+    layers = class_layers(planned)
+    assert layers == {f"stages.{CLASSIFIER}.linear.weight", f"stages.{CLASSIFIER}.linear.bias"}
+    assert layers < set(names)
+    for recipe in BACKBONE_PHASES:
+        assert all(any(part in name for name in names) for part in recipe.new)

@@ -1,0 +1,112 @@
+"""Views of videos: the same whoever makes them, and whether or not there is room to keep them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vidcomp.nn.compressed_model import CompressedModel
+from vidcomp.training.cache import TensorCache
+from vidcomp.training.compressor import new_compressors
+from vidcomp.training.decoding import Decoders
+from vidcomp.training.examples import Examples
+from vidcomp.training.recipe import CompressorRecipe
+from vidcomp.training.videos import TrainingVideo, find_labelled
+from vidcomp.video import VideoError
+from vidcomp.zoo.build import load_backbone
+from vidcomp.zoo.manifest import find_manifest
+
+RECIPE = CompressorRecipe(views_cached=2)
+
+
+@pytest.fixture
+def network(tiny: Path) -> CompressedModel:
+    manifest = find_manifest(str(tiny))
+    return new_compressors(manifest, load_backbone(manifest), RECIPE)
+
+
+def examples(
+    network: CompressedModel, decoders: Decoders, root: Path, limit: float, recipe: CompressorRecipe = RECIPE
+) -> Examples:
+    return Examples(
+        network,
+        recipe,
+        decoders,
+        lambda digest: TensorCache(digest, limit, root),
+        torch.device("cpu"),
+        clips=False,
+        head_trained=False,
+        max_frames=4096,
+    )
+
+
+def views(made: Examples, videos: tuple[TrainingVideo, ...]) -> list[torch.Tensor]:
+    found = [made.view(video, np.random.default_rng(seed)) for video in videos for seed in range(4)]
+    return [view for view in found if isinstance(view, torch.Tensor)]
+
+
+def test_kept_views_are_those_made_anew(network: CompressedModel, folder: Path, tmp_path: Path) -> None:
+    videos = find_labelled(folder).videos[2:5]
+    with Decoders(0) as decoders:
+        first = examples(network, decoders, tmp_path, 1e9)
+        assert [error for _, error in first.prepare(videos)] == [None] * 3
+        files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+        assert len(files) == 3 * 2
+        kept = views(first, videos)
+        assert {path: path.stat().st_mtime_ns for path in files} == files
+        anew = views(examples(network, decoders, tmp_path / "none", 0), videos)
+    assert len(kept) == 12
+    assert all(torch.equal(one, other) for one, other in zip(kept, anew, strict=True))
+    assert not all(torch.equal(kept[0], other) for other in kept[1:4])
+    with Decoders(2) as decoders:
+        ahead = examples(network, decoders, tmp_path / "other", 1e9)
+        assert [video for video, _ in ahead.prepare(videos)] == list(videos)
+        assert all(torch.equal(one, other) for one, other in zip(kept, views(ahead, videos), strict=True))
+
+
+def test_other_views_and_other_heads_are_not_mixed_up(network: CompressedModel, folder: Path, tmp_path: Path) -> None:
+    videos = find_labelled(folder).videos[:1]
+    with Decoders(0) as decoders:
+        first = views(examples(network, decoders, tmp_path, 1e9), videos)
+        smaller = views(examples(network, decoders, tmp_path, 1e9, CompressorRecipe(views_cached=2, crop=0.5)), videos)
+        assert smaller[0].shape != first[0].shape
+        with torch.no_grad():
+            next(network.head.parameters()).mul_(2)
+        changed = views(examples(network, decoders, tmp_path, 1e9), videos)
+    assert not torch.equal(first[0], changed[0])
+    assert len(list(tmp_path.glob("vidcomp-*"))) == 3
+
+
+def test_a_whole_video_is_what_the_network_sees_when_it_classifies(
+    network: CompressedModel, folder: Path, tmp_path: Path
+) -> None:
+    video = find_labelled(folder).videos[0]
+    with Decoders(0) as decoders:
+        made = examples(network, decoders, tmp_path, 1e9)
+        features = made.whole(video, network)
+        chunks = list(made._all_frames(video.path))
+    assert isinstance(features, torch.Tensor)
+    with torch.no_grad():
+        expected = network.eval().encode(iter(chunks))
+    assert features.shape[2] == 5  # 20 frames, every fourth
+    torch.testing.assert_close(features, expected, rtol=2e-3, atol=2e-3)
+
+
+def test_unreadable_videos_are_told_and_long_ones_are_cut(
+    network: CompressedModel, folder: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_text("not a video")
+    good = find_labelled(folder).videos[0]
+    short = CompressorRecipe(views_cached=1, longest=3)
+    with Decoders(1) as decoders:
+        made = examples(network, decoders, tmp_path, 1e9, short)
+        found = list(made.prepare([good, TrainingVideo(str(broken), 0)]))
+        view = made.view(good, np.random.default_rng(0))
+    assert isinstance(found[1][1], VideoError)
+    assert found[0][1] is None
+    assert isinstance(view, torch.Tensor)
+    assert view.shape[2] == 3

@@ -1,0 +1,151 @@
+"""What learns and what must not, targets worked by hand, and losses that are no numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from vidcomp.nn.backbones.lite0_slow import lite0_slow
+from vidcomp.nn.compressed_model import CompressedModel, Insertion
+from vidcomp.nn.compressors import SFC, SGS
+from vidcomp.training.errors import TrainingError
+from vidcomp.training.learner import Example, Learner, Objective
+from vidcomp.training.optimiser import Optimiser
+from vidcomp.training.recipe import BackboneRecipe, CompressorRecipe, Recipe
+
+CPU = torch.device("cpu")
+SCALER = torch.amp.GradScaler("cpu", enabled=False)
+
+
+def features(frames: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(1, 40, frames, 4, 5, generator=torch.Generator().manual_seed(seed))
+
+
+def example(frames: int = 4, label: int | None = 1, tau: float | None = 2.0, **changes: object) -> Example:
+    return Example(f"{frames}.mp4", features(frames), label, None, tau, **changes)  # type: ignore[arg-type]
+
+
+def learner(
+    recipe: Recipe, objective: Objective, parts: Sequence[str] = ("compressors",), *, chained: bool = False
+) -> Learner:
+    torch.manual_seed(0)
+    stands = [Insertion("res2", SGS(24)), Insertion("res3", SFC(40))] if chained else [Insertion("res3", SFC(40))]
+    network = CompressedModel(lite0_slow(2), stands)
+    chosen: list[nn.Module] = [module for part in parts for module in getattr(network, part)]
+    return Learner(network, chosen, recipe, objective, CPU, settled=list(network.segments))
+
+
+def step(fitted: Learner, recipe: Recipe, examples: list[Example]) -> float:
+    optimiser = Optimiser(fitted.parameters(), recipe, 1)
+    fitted.train()
+    optimiser.begin(1, 0)
+    result = fitted.learn(examples, np.random.default_rng(0), SCALER)
+    optimiser.finish(SCALER)
+    return result.loss
+
+
+def test_only_the_compressor_changes_to_the_last_bit() -> None:
+    recipe = CompressorRecipe()
+    fitted = learner(recipe, Objective())
+    before = {name: tensor.clone() for name, tensor in fitted.network.state_dict().items()}
+    step(fitted, recipe, [example(4), example(5, 0)])
+    changed = {name for name, tensor in fitted.network.state_dict().items() if not torch.equal(before[name], tensor)}
+    assert changed
+    assert all(name.startswith("compressors.") for name in changed)
+    assert {"compressors.0.theta_q.weight", "compressors.0.theta_k.weight"} <= changed
+
+
+def test_the_whole_network_learns_but_its_batchnorm_keeps_its_statistics() -> None:
+    recipe = CompressorRecipe()
+    fitted = learner(recipe, Objective(), ("compressors", "segments"))
+    before = {name: tensor.clone() for name, tensor in fitted.network.state_dict().items()}
+    step(fitted, recipe, [example(4)])
+    changed = {name for name, tensor in fitted.network.state_dict().items() if not torch.equal(before[name], tensor)}
+    assert any(name.startswith("segments.1.") for name in changed)
+    assert not any(name.startswith("segments.") and "running" in name for name in changed)
+    assert any(name.startswith("compressors.") and "running" in name for name in changed)
+
+
+def test_sgs_and_sfc_in_a_row_both_learn() -> None:
+    recipe = CompressorRecipe()
+    fitted = learner(recipe, Objective(), chained=True)
+    before = {name: tensor.clone() for name, tensor in fitted.parts.named_parameters()}
+    head = torch.rand(1, 24, 6, 8, 10)
+    step(fitted, recipe, [Example("a.mp4", head, 0, None, 2.0), Example("b.mp4", head.flip(3), 1, None, 2.0)])
+    after = dict(fitted.parts.named_parameters())
+    assert not torch.equal(before["0.network.embed.weight"], after["0.network.embed.weight"])
+    assert not torch.equal(before["1.theta_q.weight"], after["1.theta_q.weight"])
+
+
+def test_a_batch_of_several_lengths_is_the_sum_of_its_videos() -> None:
+    recipe = CompressorRecipe()
+    fitted = learner(recipe, Objective())
+    fitted.parts.eval()  # without BatchNorm's statistics, which a batch shares
+    together = fitted.learn([example(4), example(6), example(4, tau=4.0)], np.random.default_rng(0), SCALER)
+    alone = sum(
+        fitted.learn([one], np.random.default_rng(0), SCALER).loss
+        for one in (example(4), example(6), example(4, tau=4.0))
+    )
+    assert together.loss == pytest.approx(alone, rel=1e-5)
+    assert together.videos == 3
+
+
+def test_targets_worked_by_hand() -> None:
+    taught = torch.tensor([0.8, 0.2])
+    fitted = learner(CompressorRecipe(), Objective(label_smoothing=0.2, teacher_weight=0.25))
+    members = [
+        Example("label", features(4), 1, None, None),
+        Example("both", features(4), 1, taught, None),
+        Example("teacher", features(4), None, taught, None),
+    ]
+    targets = fitted._targets(members, torch.cat([member.features for member in members]))  # type: ignore[misc]
+    expected = [[0.1, 0.9], [0.75 * 0.1 + 0.25 * 0.8, 0.75 * 0.9 + 0.25 * 0.2], [0.8, 0.2]]
+    torch.testing.assert_close(targets, torch.tensor(expected))
+
+
+def test_the_uncompressed_network_teaches_what_it_says() -> None:
+    fitted = learner(CompressorRecipe(), Objective(teacher_weight=1.0, ask_whole=True))
+    with torch.no_grad():
+        expected = fitted.network.segments[1](features(4)).softmax(dim=1)
+    torch.testing.assert_close(fitted._targets([example(4)], features(4)), expected)
+
+
+def test_a_loss_that_is_no_number_names_the_file() -> None:
+    fitted = learner(CompressorRecipe(), Objective())
+    bad = Example("bad.mp4", features(5) * math.nan, 1, None, 2.0)
+    with pytest.raises(TrainingError, match=r"the loss became nan on bad\.mp4: look at"):
+        fitted.learn([example(4), bad], np.random.default_rng(0), SCALER)
+
+
+def test_averaged_weights_are_kept_and_those_that_learn_come_back() -> None:
+    recipe = BackboneRecipe(averaging=0.9, warm_up_steps=0)
+    fitted = learner(recipe, Objective())
+    start = fitted.parts.state_dict()["0.theta_q.weight"].clone()
+    step(fitted, recipe, [example(4)])
+    now = fitted.parts.state_dict()["0.theta_q.weight"].clone()
+    fitted.average(0)
+    with fitted.as_kept():
+        kept = fitted.parts.state_dict()["0.theta_q.weight"].clone()
+    # In the first step the average takes 9/11 of what is new.
+    torch.testing.assert_close(kept, start + (now - start) * 9 / 11)
+    assert torch.equal(fitted.parts.state_dict()["0.theta_q.weight"], now)
+    fitted.keep()
+    assert torch.equal(fitted.parts.state_dict()["0.theta_q.weight"], kept)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_a_step_on_a_gpu(precision: str) -> None:
+    recipe = CompressorRecipe(precision=precision)  # type: ignore[arg-type]
+    network = CompressedModel(lite0_slow(2), [Insertion("res3", SFC(40))])
+    fitted = Learner(network, list(network.compressors), recipe, Objective(), torch.device("cuda"))
+    fitted.train()
+    scaler = torch.amp.GradScaler("cuda", enabled=precision == "float16")
+    one = Example("a.mp4", features(4).cuda(), 1, None, 2.0)
+    assert math.isfinite(fitted.learn([one], np.random.default_rng(0), scaler).loss)

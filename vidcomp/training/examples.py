@@ -1,0 +1,243 @@
+"""What a network is fitted on: augmented views of videos, as features of its frozen head wherever it has one.
+
+A view follows from the recipe's seed, the file's name and the view's number alone, whoever makes it and whenever, so
+that keeping it on disk, or not having room to, changes nothing but the time.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import threading
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import PurePath
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vidcomp.inference.strategies import UniformClips
+from vidcomp.nn.compressed_model import CompressedModel
+from vidcomp.nn.compressors import Features
+from vidcomp.nn.folding import fold_batchnorm
+from vidcomp.training.augment import augment, take_clip
+from vidcomp.training.cache import TensorCache, digest_of, file_key
+from vidcomp.training.decoding import Decoders
+from vidcomp.training.learner import compute
+from vidcomp.training.recipe import Recipe
+from vidcomp.training.videos import TrainingVideo
+from vidcomp.video import Selection, VideoError, whole
+from vidcomp.video.transforms import to_input
+
+# Frames of a video (at the model's stride) up to which all are decoded for each of its views, or kept; of a longer one
+# only those that a view shows are.
+_DECODED_WHOLE = 512
+# Frames that pass through the head together.
+_CHUNK = 8
+# What of a recipe changes the views.
+_VIEW_KEYS = {"seed", "crop", "scale", "square", "smallest_area", "recolour", "flip", "longest", "precision"}
+
+
+class Examples:
+    """Views of videos, ready for what is trained: features of the frozen head, or pixels where all is trained."""
+
+    def __init__(
+        self,
+        network: CompressedModel,
+        recipe: Recipe,
+        decoders: Decoders,
+        cache: Callable[[str], TensorCache],
+        device: torch.device,
+        *,
+        clips: bool,
+        head_trained: bool,
+        max_frames: int,
+    ) -> None:
+        """Prepare for one network.
+
+        Args:
+            network: whose head, as it is now, makes the features.
+            recipe: how views are made.
+            decoders: where frames come from.
+            cache: opens the cache of tensors of one kind.
+            device: where the head runs, and where examples are to be.
+            clips: whether a view is one clip of the network's clip length, or the whole video.
+            head_trained: whether the head changes, so that views must stay pixels.
+            max_frames: frames of a file up to which it is passed whole where nothing is trained.
+        """
+        self._spec = network.spec
+        self._recipe = recipe
+        self._decoders = decoders
+        self._device = device
+        self._clips = clips
+        self._max_frames = max_frames
+        self._lock = threading.Lock()
+        self._encoder: CompressedModel | None = None
+        settings = {"spec": repr(network.spec), "clips": clips, "format": 1}
+        self._frames = cache(digest_of({"what": "frames", "spec": settings["spec"]}))
+        if head_trained:
+            return
+        self._encoder = copy.deepcopy(network).to(device).to(memory_format=torch.channels_last_3d).eval()
+        settings |= {"head": _hash_of(network), "recipe": recipe.model_dump(include=_VIEW_KEYS)}
+        self._features = cache(digest_of(settings))
+        fold_batchnorm(self._encoder)
+
+    @property
+    def turned_away(self) -> int:
+        """Tensors that found no room in the cache, and are made anew whenever they are wanted."""
+        return self._frames.turned_away + (self._features.turned_away if self._encoder is not None else 0)
+
+    def prepare(self, videos: Sequence[TrainingVideo]) -> Iterator[tuple[TrainingVideo, VideoError | None]]:
+        """Read every video once, keep what there is room for, and tell which cannot be read."""
+        return self._decoders.ahead(self._prepare, videos)
+
+    def view(self, video: TrainingVideo, random: np.random.Generator) -> Features:
+        """One augmented view of a video as a batch of one: features, or a normalised clip (1, 3, T, H, W).
+
+        Raises:
+            VideoError: it can no longer be read.
+        """
+        if self._encoder is None or not self._recipe.views_cached:
+            clip = self._clip(video, random)
+            return clip if self._encoder is None else self._encode(iter([clip]))
+        number = int(random.integers(0, self._recipe.views_cached))
+        return self._kept_view(video, number)
+
+    def whole(self, video: TrainingVideo, network: CompressedModel) -> Features:
+        """Features of the head of ``network`` for the video as it is passed where nothing is trained.
+
+        Raises:
+            VideoError: it cannot be read.
+        """
+        if self._encoder is None:
+            with compute(self._recipe.precision, self._device), torch.no_grad():
+                return network.encode(self._all_frames(video.path))
+        key = f"{_key(video.path)}-whole"
+        kept = self._features.get(key, lambda: _pack(self._encode(self._all_frames(video.path))))
+        return _unpack(kept, self._device)
+
+    def _prepare(self, video: TrainingVideo) -> tuple[TrainingVideo, VideoError | None]:
+        try:
+            if self._encoder is not None and self._recipe.views_cached:
+                self._prepare_views(video)
+            else:
+                self._pixels(video, np.random.default_rng(0))
+        except VideoError as error:
+            return video, error
+        return video, None
+
+    def _prepare_views(self, video: TrainingVideo) -> None:
+        """Make the views that are not kept yet from one decoding; where there is no room, the first must do."""
+        missing = [n for n in range(self._recipe.views_cached) if f"{_key(video.path)}-{n}" not in self._features]
+        decoded: list[NDArray[np.uint8]] = []
+        for number in missing:
+            before = self._features.turned_away
+            self._kept_view(video, number, decoded)
+            if self._features.turned_away > before:
+                return
+
+    def _kept_view(self, video: TrainingVideo, number: int, decoded: list[NDArray[np.uint8]] | None = None) -> Features:
+        random = np.random.default_rng([self._recipe.seed, zlib.crc32(PurePath(video.path).name.encode()), number])
+
+        def make() -> dict[str, Tensor]:
+            return _pack(self._encode(iter([self._clip(video, random, decoded)])))
+
+        return _unpack(self._features.get(f"{_key(video.path)}-{number}", make), self._device)
+
+    def _clip(
+        self, video: TrainingVideo, random: np.random.Generator, decoded: list[NDArray[np.uint8]] | None = None
+    ) -> Tensor:
+        pixels = augment(self._pixels(video, random, decoded), self._recipe, random).round().to(torch.uint8)
+        return self._input(pixels.permute(1, 2, 3, 0))
+
+    def _input(self, pixels: Tensor | NDArray[np.uint8]) -> Tensor:
+        clip = to_input(pixels, self._spec.mean, self._spec.std, device=self._device).unsqueeze(0)
+        return clip.contiguous(memory_format=torch.channels_last_3d)
+
+    def _pixels(
+        self, video: TrainingVideo, random: np.random.Generator, decoded: list[NDArray[np.uint8]] | None = None
+    ) -> NDArray[np.uint8]:
+        """Consecutive frames (T, H, W, 3) from a random start; ``decoded`` hands all frames from view to view."""
+        stride, side = self._spec.stride, self._spec.short_side
+        if decoded:
+            return take_clip(decoded[0], self._length(len(decoded[0])), random)
+        count = -(-self._decoders.count(video.path) // stride)
+        if count <= _DECODED_WHOLE:
+            if self._encoder is None or not self._recipe.views_cached:
+                frames = self._frames.get(_key(video.path), lambda: self._decode_tensor(video.path))["frames"].numpy()
+            else:
+                frames = self._decoders.frames(video.path, side, whole(stride))
+            if decoded is not None:
+                decoded.append(frames)
+            return take_clip(frames, self._length(len(frames)), random)
+        length = self._length(count)
+        start = int(random.integers(0, count - length + 1)) * stride
+        indices = tuple(range(start, start + length * stride, stride))
+        return take_clip(self._decoders.frames(video.path, side, Selection(indices=indices)), length, random)
+
+    def _decode_tensor(self, path: str) -> dict[str, Tensor]:
+        return {
+            "frames": torch.from_numpy(self._decoders.frames(path, self._spec.short_side, whole(self._spec.stride)))
+        }
+
+    def _length(self, frames: int) -> int:
+        """Frames of a view of so many: a clip, or the video within what is allowed; never less than a clip."""
+        at_least = self._spec.clip_frames
+        return at_least if self._clips else max(at_least, min(frames, self._recipe.longest))
+
+    def _all_frames(self, path: str) -> Iterator[Tensor]:
+        """Chunks (1, 3, t, H, W) of a video as `vidcomp classify` passes it: whole, or as clips where it is long."""
+        selection = whole(self._spec.stride)
+        count = self._decoders.count(path)
+        if count > self._max_frames:
+            selection = UniformClips().select(self._spec, count)
+        seen = 0
+        for chunk in self._decoders.chunks(path, self._spec.short_side, selection):
+            seen += len(chunk)
+            last = chunk[-1:]
+            yield self._input(chunk)
+        if 0 < seen < self._spec.clip_frames:
+            yield self._input(last.repeat(self._spec.clip_frames - seen, axis=0))
+
+    def _encode(self, chunks: Iterator[Tensor]) -> Features:
+        assert self._encoder is not None
+        pieces = (part for chunk in chunks for part in chunk.split(_CHUNK, dim=2))
+        # One pass at a time: several would only take each other's cores and memory.
+        with self._lock, compute(self._recipe.precision, self._device), torch.no_grad():
+            return self._encoder.encode(pieces)
+
+
+def _key(path: str) -> str:
+    try:
+        return file_key(path)
+    except OSError as error:
+        raise VideoError(path, f"cannot be looked at ({error.strerror}); it was there when training began") from None
+
+
+def _hash_of(network: CompressedModel) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.head.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _pack(features: Features) -> dict[str, Tensor]:
+    """Features, or one of each pathway, as half precision where that holds them."""
+    parts = (features,) if isinstance(features, Tensor) else features
+    return {str(number): _halve(part.float().cpu()) for number, part in enumerate(parts)}
+
+
+def _halve(values: Tensor) -> Tensor:
+    half = values.half()
+    return half if bool(torch.isfinite(half).all()) else values
+
+
+def _unpack(kept: dict[str, Tensor], device: torch.device) -> Features:
+    parts = tuple(
+        kept[str(number)].to(device).float().contiguous(memory_format=torch.channels_last_3d)
+        for number in range(len(kept))
+    )
+    return parts[0] if len(parts) == 1 else parts

@@ -1,0 +1,51 @@
+"""What the uncompressed network says of videos by dense sampling, as targets that need no labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from vidcomp.inference.engine import Classifier
+from vidcomp.inference.prediction import Failure, Prediction
+from vidcomp.inference.strategies import DenseViews
+from vidcomp.training.cache import TensorCache, file_key
+from vidcomp.training.videos import TrainingVideo
+from vidcomp.zoo.build import LoadedModel
+
+
+def ask_dense(
+    model: LoadedModel, videos: Sequence[TrainingVideo], cache: TensorCache, device: str
+) -> Iterator[tuple[TrainingVideo, Tensor | Failure]]:
+    """Probabilities (classes,) of each video over 30 views, or why there are none.
+
+    ``model`` is the uncompressed network; it is not asked again about a video in ``cache``.
+    """
+    with Classifier(model, device=device, strategy=DenseViews()) as classifier:
+        for video in videos:
+            yield video, _ask(classifier, video.path, cache)
+
+
+def _ask(classifier: Classifier, path: str, cache: TensorCache) -> Tensor | Failure:
+    try:
+        return cache.get(file_key(path), lambda: {"dense30": _said(classifier.classify(path))})["dense30"]
+    except OSError as error:
+        return Failure("missing", f"{path}: cannot be looked at ({error.strerror})")
+    except _Silent as silent:
+        return silent.failure
+
+
+class _Silent(Exception):  # noqa: N818 - carries a failure out of the cache
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+def _said(prediction: Prediction) -> Tensor:
+    if prediction.error is not None:
+        raise _Silent(prediction.error)
+    probabilities = torch.zeros(len(prediction.labels))
+    for label in prediction.labels:
+        probabilities[label.index] = label.probability
+    return probabilities
