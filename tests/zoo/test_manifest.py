@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import save_file
 
 from vidcomp.zoo.build import Variant, build_network, vary
 from vidcomp.zoo.errors import ManifestError, ZooError
 from vidcomp.zoo.labels import labels_of
 from vidcomp.zoo.manifest import Manifest, find_manifest, list_manifests, models_folder, read_manifest
-from vidcomp.zoo.weights import locate
+from vidcomp.zoo.weights import locate, read
 
 GOOD: dict[str, Any] = {
     "name": "mine",
@@ -152,3 +154,25 @@ def test_local_weights_are_found_and_checked(tmp_path: Path) -> None:
     (tmp_path / "w.safetensors").unlink()
     with pytest.raises(ZooError, match="are not there"):
         locate(manifest.backbone.weights, manifest.origin)
+
+
+def test_weights_in_several_files_are_one_set_of_tensors(tmp_path: Path) -> None:
+    for name, tensors in (
+        ("a", {"x": torch.ones(2)}),
+        ("b", {"y": torch.zeros(3).half()}),
+        ("c", {"x": torch.ones(2)}),
+    ):
+        save_file(tensors, tmp_path / f"{name}.safetensors")
+    parted = {"file": "a.safetensors", "more": [{"file": "b.safetensors"}]}
+    manifest = read_manifest(write(tmp_path, change("backbone", "weights", value=parted)))
+    assert manifest.backbone.weights is not None
+    tensors = read(manifest.backbone.weights, manifest.origin, "lite0_slow")
+    assert {name: (value.shape[0], value.dtype) for name, value in tensors.items()} == {
+        "x": (2, torch.float32),
+        "y": (3, torch.float32),
+    }
+    parted["more"].append({"file": "c.safetensors"})  # type: ignore[attr-defined]
+    doubled = read_manifest(write(tmp_path, change("backbone", "weights", value=parted)))
+    assert doubled.backbone.weights is not None
+    with pytest.raises(ZooError, match="x is in more than one"):
+        read(doubled.backbone.weights, doubled.origin, "lite0_slow")

@@ -40,10 +40,15 @@ def save_weights(module: nn.Module, file: Path) -> WeightsSource:
 def elsewhere(manifest: Manifest) -> WeightsSource | None:
     """The backbone's weights of ``manifest`` as a manifest in another folder must name them."""
     source = manifest.backbone.weights
-    if source is None or source.file is None:
-        return source
-    path = (manifest.origin.parent / source.file).resolve()
-    return WeightsSource(path=str(path), sha256=source.sha256 or sha256_of(path))
+    return None if source is None else _from_elsewhere(source, manifest.origin.parent)
+
+
+def _from_elsewhere(source: WeightsSource, folder: Path) -> WeightsSource:
+    more = tuple(_from_elsewhere(part, folder) for part in source.more)
+    if source.file is None:
+        return source.model_copy(update={"more": more})
+    path = (folder / source.file).resolve()
+    return WeightsSource(path=str(path), sha256=source.sha256 or sha256_of(path), more=more)
 
 
 def write_manifest(manifest: Manifest, file: Path, **changes: Any) -> Manifest:

@@ -28,9 +28,9 @@ def fingerprint(manifest: Manifest, progress: Progress | None = None) -> str:
     for section in (said["backbone"], *said["compressors"]):
         section.pop("weights")
     said["labels"] = labels_of(manifest)
-    said["weights"] = [_checksum(source, manifest.origin, progress) for source in sources]
+    said["weights"] = [_checksums(source, manifest.origin, progress) for source in sources]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
-def _checksum(source: WeightsSource | None, manifest_file: Path, progress: Progress | None) -> str | None:
-    return None if source is None else sha256_of(locate(source, manifest_file, progress))
+def _checksums(source: WeightsSource | None, manifest_file: Path, progress: Progress | None) -> list[str]:
+    return [sha256_of(locate(part, manifest_file, progress)) for part in source.parts] if source else []

@@ -37,7 +37,7 @@ def _web_address(url: str) -> str:
 
 
 class WeightsSource(_Section):
-    """Where weights lie: exactly one of ``file``, ``path``, ``url`` or ``torchvision``."""
+    """Where weights lie: exactly one of ``file``, ``path``, ``url`` or ``torchvision``, and ``more`` files if parted."""
 
     file: Annotated[
         str | None,
@@ -54,6 +54,7 @@ class WeightsSource(_Section):
         None, description="a member of torchvision's weight enums, such as R3D_18_Weights.KINETICS400_V1"
     )
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="checksum of the file, 64 hex digits")
+    more: tuple[WeightsSource, ...] = Field((), description="further files, which hold the rest of the tensors")
 
     @model_validator(mode="after")
     def _one_location(self) -> WeightsSource:
@@ -65,6 +66,11 @@ class WeightsSource(_Section):
         if self.path is not None and not Path(self.path).is_absolute():
             raise ValueError("path must be absolute; use 'file' for one relative to the manifest")
         return self
+
+    @property
+    def parts(self) -> tuple[WeightsSource, ...]:
+        """This file and those that hold the rest, all in a row."""
+        return (self, *(part for source in self.more for part in source.parts))
 
 
 class BackboneSection(_Section):

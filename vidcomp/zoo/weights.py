@@ -43,11 +43,22 @@ def locate(source: WeightsSource, manifest_file: Path, progress: Progress | None
 def read(
     source: WeightsSource, manifest_file: Path, family: str, progress: Progress | None = None
 ) -> dict[str, Tensor]:
-    """Read the weights as float32 tensors under vidcomp's key names.
+    """Read the weights, from all files that they are parted into, as float32 tensors under vidcomp's key names.
 
     Raises:
-        WeightsError: as :func:`locate`, or the file is not safetensors (or, from torchvision, not a plain checkpoint).
+        WeightsError: as :func:`locate`, or a file is not safetensors (or, from torchvision, not a plain checkpoint), or
+            a tensor is in two of them.
     """
+    tensors: dict[str, Tensor] = {}
+    for part in source.parts:
+        found = _read_file(part, manifest_file, family, progress)
+        if twice := sorted(tensors.keys() & found.keys()):
+            raise WeightsError(f"{manifest_file}: {twice[0]} is in more than one of the weights' files; leave one out")
+        tensors |= found
+    return tensors
+
+
+def _read_file(source: WeightsSource, manifest_file: Path, family: str, progress: Progress | None) -> dict[str, Tensor]:
     path = locate(source, manifest_file, progress)
     try:
         if source.torchvision is not None:
