@@ -14,8 +14,8 @@ def frame_intervals(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Start and end (T,), in seconds, of the time that frames at ``seconds`` (T,), ascending, stand for.
 
-    Each reaches half-way to its neighbours; the first begins with its own time, and the last ends half a usual
-    (median) gap after it, or with the video (``end_s``) if that is earlier. Where neighbours are more than four usual
+    Each reaches half-way to its neighbours; the first begins with its own time, and the last ends with the
+    video (``end_s``), a usual (median) gap after itself at most; half a gap, where the video's end is not known. Where neighbours are more than four usual
     gaps apart, as between clips spread over a video, each reaches half a usual gap only: nothing was seen in between.
     Frames of equal time, as where the last one was repeated to fill a clip, share one interval.
     """
@@ -29,5 +29,7 @@ def frame_intervals(
     after = np.where(unseen, times[1:] - reach, before)
     last = times[-1] + usual / 2
     if end_s is not None:
-        last = min(last, max(end_s, times[-1])) if len(gaps) else max(end_s, times[-1])
+        last = max(end_s, times[-1])
+        if len(gaps):
+            last = min(last, times[-1] + usual)
     return np.concatenate([times[:1], after])[place], np.append(before, last)[place]
