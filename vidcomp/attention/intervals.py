@@ -14,9 +14,10 @@ def frame_intervals(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Start and end (T,), in seconds, of the time that frames at ``seconds`` (T,), ascending, stand for.
 
-    Each reaches half-way to its neighbours; the first begins with its own time, and the last ends with the
-    video (``end_s``), a usual (median) gap after itself at most; half a gap, where the video's end is not known. Where neighbours are more than four usual
-    gaps apart, as between clips spread over a video, each reaches half a usual gap only: nothing was seen in between.
+    Each reaches half-way to its neighbours; the first begins with its own time, and the last ends with the video
+    (``end_s``), a usual (median) gap after itself at most, or half of that where the video's end is not known. Where
+    neighbours are more than four usual gaps apart, as between clips spread over a video, each reaches half a usual gap
+    only: nothing was seen in between.
     Frames of equal time, as where the last one was repeated to fill a clip, share one interval.
     """
     times, place = np.unique(seconds, return_inverse=True)
