@@ -1,0 +1,72 @@
+"""What `vidcomp classify` makes beside the labels: pictures of what the network looked at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from vidcomp.cli.errors import UsageError, warn
+from vidcomp.cli.request import Request
+from vidcomp.inference.batch import Job
+from vidcomp.inference.engine import Classifier
+from vidcomp.inference.prediction import Prediction
+from vidcomp.output import plotting
+from vidcomp.output.explanations import Explanations
+
+Show = Callable[[Job, Prediction], None]
+
+
+@contextmanager
+def pictures(
+    request: Request,
+    classifier: Classifier,
+    todo: Sequence[Job],
+    known: Sequence[Job],
+    unexpected: Callable[[Exception], None],
+) -> Iterator[Show]:
+    """Give a function that makes a labelled video's pictures if they are asked for; a failure is a warning.
+
+    Raises:
+        UsageError: pictures cannot be made at all.
+    """
+    folder = request.showing.explain
+    if folder is None:
+        yield lambda job, prediction: None
+        return
+    _check(request, classifier)
+    paths = request.finding.paths
+    one_folder = paths[0] if len(paths) == 1 and not request.finding.lists and os.path.isdir(paths[0]) else None  # noqa: PTH112
+    every = [job.path for job in (*todo, *known)]
+    with Explanations(folder, every, root=one_folder, video=request.showing.explain_video) as explanations:
+        missing = sum(not explanations.beside(job.path, "png").exists() for job in known)
+        if missing and not request.writing.quiet:
+            warn(
+                f"{missing} of the videos labelled before have no picture in {folder}; "
+                "pictures are made of videos labelled now: --no-resume labels all again"
+            )
+
+        def show(job: Job, prediction: Prediction) -> None:
+            if not prediction.ok:
+                return
+            try:
+                explanations.write(job.path, prediction)
+            except Exception as error:  # a label is never lost for a picture
+                unexpected(error)
+                if not request.writing.quiet:
+                    warn(f"{job.name}: no picture: {error or type(error).__name__}")
+
+        yield show
+
+
+def _check(request: Request, classifier: Classifier) -> None:
+    folder = request.showing.explain
+    if not plotting.available():
+        raise UsageError(f"--explain {folder}: {plotting.HINT}")
+    if request.passing.every is not None or request.writing.form.is_subtitles:
+        raise UsageError("--explain: windows (--every, subtitles) have no attention of the whole video; choose one")
+    if all(compressor.kind == "identity" for compressor in classifier.model.network.compressors):
+        raise UsageError("--explain: nothing is compressed here, so there is no attention to show; choose a compressor")
+    assert folder is not None
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--explain {folder}: this is a file; name a folder")
