@@ -1,4 +1,4 @@
-"""`vidcomp classify --explain` as a user runs it, with a network so small that it costs nothing."""
+"""`vidcomp classify --explain` and `--report` as a user runs them, with a network so small that it costs nothing."""
 
 from __future__ import annotations
 
@@ -98,9 +98,34 @@ def test_pictures_are_made_of_what_is_labelled_now(folder: Path, model: Path, tm
     assert "no picture" not in classify(*arguments, "--explain", tmp_path / "out").stderr
 
 
+@pytest.mark.parametrize("extension", ["jsonl", "csv", "json"])
+def test_the_report_holds_what_earlier_runs_labelled(folder: Path, model: Path, tmp_path: Path, extension: str) -> None:
+    page = tmp_path / "report.html"
+    arguments = (folder, "--model", model, "--output", tmp_path / f"labels.{extension}", "--report", page)
+    assert classify(*arguments, "--limit", "1").exit_code == 0
+    first = page.read_text("utf-8")
+    assert (first.count("<h2>"), first.count("data:image/jpeg")) == (1, 1)
+    assert classify(*arguments).exit_code == 1
+    whole = page.read_text("utf-8")
+    assert (whole.count("<h2>"), whole.count("data:image/jpeg")) == (3, 2)
+    assert whole.count("not_video</strong>") == 1
+    assert [name in whole for name in ("a/x.mp4", "b/x.mp4", "b/broken.mp4")] == [True] * 3
+    assert whole.count("Attention over time") == (1 if extension == "csv" else 2)
+
+
+def test_a_report_of_windows_and_of_no_attention(folder: Path, model: Path, tmp_path: Path) -> None:
+    for arguments in (["--every", "0.5s"], ["--compressor", "none"]):
+        run = classify(folder / "a", "--model", model, *arguments, "--report", tmp_path / "r.html", "--format", "json")
+        assert run.exit_code == 0, run.stderr
+        page = (tmp_path / "r.html").read_text("utf-8")
+        assert (page.count("<h2>"), page.count("Attention over time")) == (1, 0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--report", "{tmp}"], "--report {tmp}: cannot be written"),
+        (["--report", "{tmp}/x.csv", "--output", "{tmp}/x.csv"], "this is --output"),
         (["--explain-video"], "give --explain DIR too"),
         (["--explain", "{tmp}/out", "--every", "1s"], "windows"),
         (["--explain", "{tmp}/out", "--compressor", "none"], "nothing is compressed"),
@@ -111,7 +136,7 @@ def test_wrong_usage_is_one_line(folder: Path, model: Path, tmp_path: Path, argu
     (tmp_path / "file").touch()
     run = classify(folder / "a", "--model", model, *(argument.format(tmp=tmp_path) for argument in arguments))
     assert run.exit_code == 2, run.stderr
-    assert message in run.stderr
+    assert message.format(tmp=tmp_path) in run.stderr
     assert run.stderr.count("\n") == 1
 
 

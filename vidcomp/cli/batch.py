@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -13,7 +13,7 @@ from typing import TextIO
 from vidcomp.cli.errors import OK, SOME_FAILED, UsageError, warn
 from vidcomp.cli.progress import batch_progress, download_progress
 from vidcomp.cli.request import Finding, OutputFormat, Request, Writing
-from vidcomp.cli.showing import Show, pictures
+from vidcomp.cli.showing import Show, pictures, report
 from vidcomp.cli.signals import Stop, Stopped, stop_signals
 from vidcomp.inference.batch import Job, Sink, Stamp, Tally, label_all, pending
 from vidcomp.inference.engine import Classifier
@@ -45,7 +45,11 @@ def run(request: Request) -> int:
         classifier = stack.enter_context(_load(request))
         sink = stack.enter_context(_sink(request, classifier, single=len(jobs) == 1))
         todo, known = pending(jobs, sink)
-        show = stack.enter_context(pictures(request, classifier, todo, [job for job, _ in known], _unexpected(writing)))
+        labelled, unexpected = [job for job, _ in known], _unexpected(writing)
+        shows = (
+            stack.enter_context(pictures(request, classifier, todo, labelled, unexpected)),
+            stack.enter_context(report(request, sink, labelled, unexpected)),
+        )
         tally = Tally(len(todo))
         sorter = _sorter(writing)
         for job, before in known:
@@ -53,7 +57,7 @@ def run(request: Request) -> int:
             if sorter and before.label:
                 sorter.place(job.path, before.label)
         try:
-            _label(classifier, todo, sink, tally, show, sorter, writing, stop)
+            _label(classifier, todo, sink, tally, shows, sorter, writing, stop)
         except Stopped as stopped:
             warn(_farewell(stopped, writing), prefix="error")
             raise
@@ -149,7 +153,7 @@ def _label(
     jobs: list[Job],
     sink: Sink,
     tally: Tally,
-    show: Show,
+    shows: Iterable[Show],
     sorter: Sorter | None,
     writing: Writing,
     stop: Stop,
@@ -165,7 +169,8 @@ def _label(
         )
         for job, prediction in results:
             _tell(prediction, quiet=writing.quiet)
-            show(job, prediction)
+            for show in shows:
+                show(job, prediction)
             if sorter and prediction.labels:
                 sorter.place(job.path, prediction.labels[0].label)
             advance()

@@ -136,6 +136,13 @@ def classify(
         help="With --explain: a copy of each video (MP4) with its attention under the picture.",
         rich_help_panel=_LOOK,
     ),
+    report: Path | None = typer.Option(
+        None,
+        "--report",
+        metavar="FILE.html",
+        help="One page with every video's frames, attention and labels, to sort and filter in a browser.",
+        rich_help_panel=_LOOK,
+    ),
     quiet: bool = typer.Option(
         False, "--quiet", help="No progress, no warnings and no summary.", rich_help_panel=_WHERE
     ),
@@ -156,7 +163,7 @@ def classify(
             Writing(
                 output, output_format, top_k, min_probability, resume, retry_errors, move_to, link_to, quiet, debug
             ),
-            Showing(explain, explain_video),
+            Showing(explain, explain_video, report),
         )
         if code := run(request):
             raise typer.Exit(code)

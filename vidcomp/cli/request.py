@@ -143,6 +143,7 @@ class Showing:
 
     explain: Path | None = None
     explain_video: bool = False
+    report: Path | None = None
 
     def __post_init__(self) -> None:
         if self.explain_video and self.explain is None:

@@ -1,4 +1,4 @@
-"""What `vidcomp classify` makes beside the labels: pictures of what the network looked at."""
+"""What `vidcomp classify` makes beside the labels: pictures of what the network looked at, and a report."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from contextlib import contextmanager
 
 from vidcomp.cli.errors import UsageError, warn
 from vidcomp.cli.request import Request
-from vidcomp.inference.batch import Job
+from vidcomp.inference.batch import Job, Sink
 from vidcomp.inference.engine import Classifier
 from vidcomp.inference.prediction import Prediction
 from vidcomp.output import plotting
+from vidcomp.output.codecs import Record
 from vidcomp.output.explanations import Explanations
+from vidcomp.output.labels_file import LabelsFile
+from vidcomp.output.record import record_of
+from vidcomp.output.report import HtmlReport
+from vidcomp.output.writers import encodable
 
 Show = Callable[[Job, Prediction], None]
 
@@ -57,6 +62,43 @@ def pictures(
                     warn(f"{job.name}: no picture: {error or type(error).__name__}")
 
         yield show
+
+
+@contextmanager
+def report(
+    request: Request, sink: Sink, known: Sequence[Job], unexpected: Callable[[Exception], None]
+) -> Iterator[Show]:
+    """Give a function that adds a video to the report, if one is asked for; a failure is a warning.
+
+    Videos that an earlier run has labelled are in it too, as far as the labels' file tells.
+
+    Raises:
+        UsageError, OutputError: it cannot be written.
+    """
+    path, writing = request.showing.report, request.writing
+    if path is None:
+        yield lambda job, prediction: None
+        return
+    if writing.output is not None and os.path.realpath(path) == os.path.realpath(writing.output):
+        raise UsageError(f"--report {path}: this is --output; name another file")
+    model = request.passing.model
+    with HtmlReport(path, f"vidcomp: {', '.join(request.finding.paths) or 'videos'} by {model}") as page:
+
+        def add(record: Record, video: str) -> None:
+            try:
+                page.add(record, video)
+            except Exception as error:  # a label is never lost for a row
+                unexpected(error)
+                if not writing.quiet:
+                    warn(f"{record['path']}: not in the report: {error or type(error).__name__}")
+
+        if isinstance(sink, LabelsFile) and known:
+            # A format may keep bytes of odd file names as escapes only.
+            videos = {encodable(job.name): job.path for job in known}
+            for record in sink.records():
+                if (video := videos.get(encodable(record["path"]))) is not None:
+                    add(record, video)
+        yield lambda job, prediction: add(record_of(prediction, writing.top_k), job.path)
 
 
 def _check(request: Request, classifier: Classifier) -> None:
