@@ -218,7 +218,6 @@ def measure(subject: Subject, videos: Sequence[LabelledVideo], labels: Sequence[
             for where, values in half_foreign(subject, features, foreign, true, named).items():
                 for key, value in values.items():
                     shares.setdefault(f"{kind}/{where}/{key}", []).append(value)
-                    shares.setdefault(f"{kind}/all/{key}", []).append(value)
         print(f"\r{number + 1} of {len(order)} clips", end="", flush=True)
     print()
     for fill in FILLS:

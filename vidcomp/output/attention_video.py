@@ -71,7 +71,8 @@ def _band(attention: AttentionMap, width: int, duration_s: float | None) -> NDAr
     heights = np.ceil(values / max(2.0, values.max()) * (_BAND - 2 * _MARGIN))
     rows = np.arange(_BAND - _MARGIN, -_MARGIN, -1)[:, None]
     filled = (rows >= 1) & (rows <= heights)
-    return np.asarray(np.where(filled[:, :, None], colours, np.array(_BACKGROUND)), np.uint8)
+    drawn: NDArray[np.uint8] = np.where(filled[:, :, None], colours, np.array(_BACKGROUND)).astype(np.uint8)
+    return drawn
 
 
 def _with_cursor(band: NDArray[np.uint8], place: float) -> NDArray[np.uint8]:
