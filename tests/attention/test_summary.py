@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
-from vidcomp.attention.summary import summarise
+from vidcomp.attention.summary import ATTENDED, AttendedSegment, summarise
 from vidcomp.inference.prediction import AttentionMap
 
 
@@ -15,17 +20,86 @@ def attention(rows: list[list[float]]) -> AttentionMap:
 
 
 def test_by_hand() -> None:
-    """Columns weigh 1, 0.5, 0.5 and 0 of 2: shares ½, ¼, ¼, 0; entropy 1.5 bits, so 2^1.5 frames."""
+    """Columns weigh 1, 0.5, 0.5 and 0 of 2: shares ½, ¼, ¼, 0; entropy 1.5 bits of 2, so 2^1.5 frames."""
     summary = summarise(attention([[1, 0, 0, 0], [0, 0.5, 0.5, 0]]))
     assert summary.importance == pytest.approx((2, 1, 1, 0))
     assert summary.effective_frames == pytest.approx(2**1.5)
+    assert summary.concentration == pytest.approx(0.25)
+    assert summary.negligible_frames == 1
+    assert summary.segments == (AttendedSegment(0, 0.5, 0.5, 0),)
     assert summary.as_dict()["frames"] == [0, 1, 2, 3]
+    assert summary.as_dict()["segments"] == [{"start_s": 0, "end_s": 0.5, "mass": 0.5, "peak_s": 0}]
 
 
-def test_even_attention_uses_every_frame_and_the_mean_importance_is_one() -> None:
+def test_segments_are_runs_of_attended_frames_and_do_not_outlast_the_video() -> None:
+    """Eight frames, shares in sixteenths: 3+5, then 1, 0, 0, then 3+4, then nothing; ATTENDED is 3 sixteenths."""
+    assert ATTENDED == 1.5
+    columns = np.array([[3, 5, 1, 0, 0, 0, 3, 4]], np.float32)
+    times = np.array([0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5])
+    summary = summarise(AttentionMap("sfc", columns, times), duration_s=3.6)
+    assert summary.segments == (AttendedSegment(0, 0.75, 0.5, 0.5), AttendedSegment(2.75, 3.6, 7 / 16, 3.5))
+
+
+def test_a_segment_does_not_reach_over_what_was_not_looked_at() -> None:
+    times = np.array([0, 1, 2, 100, 101, 102], np.float64)
+    summary = summarise(AttentionMap("sfc", np.array([[0, 0, 3, 3, 0, 0]], np.float32), times))
+    assert summary.segments == (AttendedSegment(1.5, 2.5, 0.5, 2), AttendedSegment(99.5, 100.5, 0.5, 100))
+
+
+def test_even_attention_uses_every_frame_and_no_moment_stands_out() -> None:
     summary = summarise(attention([[0.2] * 5] * 2))
     assert summary.effective_frames == pytest.approx(5)
+    assert summary.concentration == pytest.approx(0)
     assert np.mean(summary.importance) == pytest.approx(1)
+    assert (summary.segments, summary.negligible_frames) == ((), 0)
+
+
+def test_a_single_frame_has_everything_and_stands_out_from_nothing() -> None:
+    summary = summarise(attention([[1.0], [1.0]]), duration_s=2.0)
+    assert (summary.importance, summary.effective_frames, summary.concentration) == ((1.0,), 1.0, 0.0)
+    assert summary.segments == ()
+
+
+def test_one_frame_of_many_has_everything() -> None:
+    summary = summarise(attention([[0, 0, 1, 0]] * 3))
+    assert (summary.effective_frames, summary.concentration) == pytest.approx((1, 1))
+    assert summary.negligible_frames == 3
+    assert summary.segments == (AttendedSegment(1.5, 2.5, 1.0, 2.0),)
+
+
+@given(
+    arrays.arrays(
+        np.float32, arrays.array_shapes(min_dims=2, max_dims=2, max_side=40), elements=st.floats(0, 1, width=32)
+    )
+)
+def test_mass_is_conserved(weights: np.ndarray) -> None:
+    weights = weights + np.float32(1e-3)
+    summary = summarise(attention(weights.tolist()))
+    frames = weights.shape[1]
+    assert sum(summary.importance) == pytest.approx(frames)
+    attended = [value for value in summary.importance if value >= ATTENDED]
+    assert sum(part.mass for part in summary.segments) == pytest.approx(sum(attended) / frames)
+    assert all(part.start_s <= part.peak_s <= part.end_s for part in summary.segments)
+    assert 1 - 1e-6 <= summary.effective_frames <= frames + 1e-6
+    assert -1e-9 <= summary.concentration <= 1 + 1e-9
+
+
+def test_the_order_of_output_frames_does_not_matter() -> None:
+    """SGS gives its bins in the order of similarity, not of time."""
+    rows = np.random.default_rng(0).random((6, 9)).tolist()
+    forward, backward = summarise(attention(rows)), summarise(attention(rows[::-1]))
+    assert forward.importance == pytest.approx(backward.importance)
+    assert forward.segments == backward.segments
+
+
+def test_an_hour_of_frames() -> None:
+    weights = np.full((4, 27_000), 1e-6, np.float32)
+    weights[:, 9_000:9_010] = 1
+    times = np.arange(27_000) * (4 / 30)
+    summary = summarise(AttentionMap("sfc", weights, times))
+    (segment,) = summary.segments
+    assert (segment.start_s, segment.end_s) == pytest.approx((9_000 * 4 / 30 - 2 / 30, 9_009 * 4 / 30 + 2 / 30))
+    assert math.isclose(segment.mass, 10 / (10 + 26_990e-6), rel_tol=1e-5)
 
 
 @pytest.mark.parametrize("row", [[0.0, 0.0], [-1.0, 2.0], [float("nan"), 1.0]])
@@ -34,9 +108,11 @@ def test_what_is_no_distribution_is_refused(row: list[float]) -> None:
         summarise(attention([row]))
 
 
-def test_a_map_needs_a_time_for_each_frame() -> None:
+def test_a_map_needs_a_time_and_a_number_for_each_frame() -> None:
     with pytest.raises(ValueError, match="needs T timestamps"):
         AttentionMap("sfc", np.ones((2, 3), np.float32), np.zeros(2))
+    with pytest.raises(ValueError, match="as many numbers"):
+        AttentionMap("sfc", np.ones((2, 3), np.float32), np.zeros(3), np.zeros(2, np.int64))
 
 
 def test_a_compressor_that_groups_frames_names_them() -> None:
@@ -46,3 +122,5 @@ def test_a_compressor_that_groups_frames_names_them() -> None:
     assert (answer["active_bins"], answer["bins"]) == (2, [[0, 2], [1]])
     answer = summarise(AttentionMap("sfc", weights, seconds)).as_dict()
     assert (answer["active_bins"], answer["bins"]) == (None, None)
+    answer = summarise(AttentionMap("sgs+sfc", weights[:1], seconds, grouping=weights)).as_dict()
+    assert (answer["active_bins"], answer["bins"]) == (2, [[0, 2], [1]])

@@ -70,8 +70,9 @@ def test_the_table_of_one_video(folder: Path) -> None:
     lines = run.stdout.splitlines()
     assert lines[0].endswith("a/x.mp4")
     assert "30 frames" in lines[1]
-    assert len(lines) == 5
-    assert all("%" in line for line in lines[2:])
+    assert len(lines) == 6
+    assert all("%" in line for line in lines[2:5])
+    assert lines[5].startswith("attention ")
 
 
 def test_output_goes_to_a_file_in_the_format_of_its_extension(folder: Path, tmp_path: Path) -> None:

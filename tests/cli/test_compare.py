@@ -20,7 +20,7 @@ from vidcomp.cli import app
 from vidcomp.measure import contender, sample_video
 from vidcomp.nn.backbones import lite0_slow
 from vidcomp.nn.compressors import SFC
-from vidcomp.output import comparison_plot
+from vidcomp.output import plotting
 
 ROW_KEYS = {
     "strategy",
@@ -234,7 +234,7 @@ def test_wrong_usage_is_exit_code_2(arguments: list[str], message: str, short_sa
 
 
 def test_a_picture_without_matplotlib_is_refused_at_once_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparison_plot, "available", lambda: False)
+    monkeypatch.setattr(plotting, "available", lambda: False)
     run = compare("--plot", "picture.png")
     assert run.exit_code == 2
     assert "pip install 'vidcomp[plots]'" in run.stderr

@@ -15,7 +15,7 @@ import pytest
 from tests import clips
 from vidcomp.measure.comparison import Answer, Comparison, Row, VideoResult
 from vidcomp.measure.statistics import Ratio, Spread
-from vidcomp.output import comparison_plot
+from vidcomp.output import comparison_plot, plotting
 from vidcomp.output.comparison import ABSENT, NOISY, WRITERS
 from vidcomp.output.comparison_html import html_report
 
@@ -150,7 +150,7 @@ def test_the_report_stands_alone_and_shows_disagreements(tmp_path: Path) -> None
 
 
 def test_the_report_does_without_matplotlib_and_without_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparison_plot, "available", lambda: False)
+    monkeypatch.setattr(plotting, "available", lambda: False)
     html = html_report(comparison())
     assert "No picture: pictures need matplotlib: pip install &#x27;vidcomp[plots]&#x27;." in html
     assert "(no picture)" in html
@@ -158,11 +158,11 @@ def test_the_report_does_without_matplotlib_and_without_the_file(monkeypatch: py
 
 def test_the_picture_is_a_png_or_says_why_not() -> None:
     unscored = replace(comparison(), rows=tuple(replace(row, top1=None, agreement=None) for row in comparison().rows))
-    if not comparison_plot.available():
-        with pytest.raises(comparison_plot.PictureError, match=r"vidcomp\[plots\]"):
+    if not plotting.available():
+        with pytest.raises(plotting.PictureError, match=r"vidcomp\[plots\]"):
             comparison_plot.draw(comparison())
         pytest.skip("matplotlib is not here (extra [plots])")
     assert comparison_plot.draw(comparison())[:8] == b"\x89PNG\r\n\x1a\n"
     assert b"<svg" in comparison_plot.draw(comparison(), "svg")
-    with pytest.raises(comparison_plot.PictureError, match="name videos"):
+    with pytest.raises(plotting.PictureError, match="name videos"):
         comparison_plot.draw(unscored)

@@ -9,25 +9,45 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vidcomp.attention.intervals import frame_intervals
 from vidcomp.inference.prediction import AttentionMap
 
-# Kinds of compressors whose output frames are groups of input frames.
-GROUPING = ("sgs",)
+ATTENDED = 1.5
+"""Importance from which a frame counts as attended: half as much again as if all frames counted alike."""
+
+NEGLIGIBLE = 0.01
+"""Importance below which a frame contributed next to nothing: 1 % of what it would if all frames counted alike."""
+
+
+@dataclass(frozen=True)
+class AttendedSegment:
+    """A run of attended frames: the time they stand for, their share of the mass, and when the best of them is."""
+
+    start_s: float
+    end_s: float
+    mass: float
+    peak_s: float
 
 
 @dataclass(frozen=True)
 class AttentionSummary:
-    """Importance of each input frame of the compressor, with its time.
+    """What T input frames of a compressor contributed, with their times in seconds; docs/attention.md defines all.
 
-    ``importance`` is a frame's share of all weights, scaled so that the mean is 1; ``effective_frames`` is the
-    exponential of the shares' entropy: T when all count alike, 1 when one frame has everything. ``bins`` are, for a
-    compressor that groups frames (SGS), the indices of the input frames in each output frame; ``None`` for others.
+    ``importance`` is a frame's share of all weights, scaled so that the mean is 1. ``segments`` are the runs of
+    consecutive frames with an importance of at least :data:`ATTENDED`, in the order of time; none stand out where all
+    count alike. ``effective_frames`` is the exponential of the shares' entropy H: T when all count alike, 1 when one
+    frame has everything; ``concentration`` is 1 − H / ln T: 0 and 1 in these two cases. ``negligible_frames`` counts
+    the frames with an importance below :data:`NEGLIGIBLE`. ``bins`` are, for a compressor that groups frames (SGS),
+    the indices of the input frames in each of its output frames; ``None`` for others.
     """
 
     compressor: str
     seconds: tuple[float, ...]
     importance: tuple[float, ...]
+    segments: tuple[AttendedSegment, ...]
     effective_frames: float
+    concentration: float
+    negligible_frames: int
     bins: tuple[tuple[int, ...], ...] | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -36,34 +56,75 @@ class AttentionSummary:
             "compressor": self.compressor,
             "frames": list(self.seconds),
             "importance": list(self.importance),
+            "segments": [
+                {"start_s": part.start_s, "end_s": part.end_s, "mass": part.mass, "peak_s": part.peak_s}
+                for part in self.segments
+            ],
             "effective_frames": self.effective_frames,
+            "concentration": self.concentration,
+            "negligible_frames": self.negligible_frames,
             "active_bins": None if self.bins is None else len(self.bins),
             "bins": None if self.bins is None else [list(frames) for frames in self.bins],
         }
 
 
-def summarise(attention: AttentionMap) -> AttentionSummary:
-    """Reduce a map (T', T) to one number a frame: the mass of its column.
+def importance_of(weights: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Importance (T,), of mean 1, of the input frames of a map (T', T): their columns' shares of the mass, times T.
 
     Raises:
         ValueError: the weights are negative, not finite, or all zero.
     """
-    weights = attention.weights.astype(np.float64)
-    mass = weights.sum(axis=0)
+    mass = weights.sum(axis=0, dtype=np.float64)
     total = float(mass.sum())
     if not (math.isfinite(total) and total > 0 and weights.min() >= 0):
         raise ValueError("attention weights must be finite, not negative and not all zero")
-    share = mass / total
+    return np.asarray(mass * (len(mass) / total))
+
+
+def summarise(attention: AttentionMap, duration_s: float | None = None) -> AttentionSummary:
+    """Reduce a map (T', T) to what each frame contributed, and to the moments that stand out.
+
+    ``duration_s`` is the video's, beyond which no segment reaches.
+
+    Raises:
+        ValueError: the weights are negative, not finite, or all zero.
+    """
+    importance = importance_of(attention.weights)
+    share = importance / len(importance)
     positive = share[share > 0]
+    entropy = max(0.0, float(-(positive * np.log(positive)).sum()))
+    groups = attention.groups
     return AttentionSummary(
         attention.compressor,
         tuple(attention.seconds.tolist()),
-        tuple((share * len(share)).tolist()),
-        float(np.exp(-(positive * np.log(positive)).sum())),
-        _bins(weights) if attention.compressor in GROUPING else None,
+        tuple(importance.tolist()),
+        _segments(importance, attention.seconds, duration_s),
+        math.exp(entropy),
+        max(0.0, 1 - entropy / math.log(len(share))) if len(share) > 1 else 0.0,
+        int(np.count_nonzero(importance < NEGLIGIBLE)),
+        None if groups is None else _bins(groups),
     )
 
 
-def _bins(weights: NDArray[np.float64]) -> tuple[tuple[int, ...], ...]:
+def _segments(
+    importance: NDArray[np.float64], seconds: NDArray[np.float64], duration_s: float | None
+) -> tuple[AttendedSegment, ...]:
+    starts, ends = frame_intervals(seconds, duration_s)
+    attended = np.flatnonzero(importance >= ATTENDED)
+    # A run ends before a frame that is not attended, and before a stretch of the video that was not looked at.
+    follows = (np.diff(attended) == 1) & (starts[attended[1:]] <= ends[attended[:-1]])
+    runs = np.split(attended, np.flatnonzero(~follows) + 1) if len(attended) else []
+    return tuple(
+        AttendedSegment(
+            float(starts[run[0]]),
+            float(ends[run[-1]]),
+            float(importance[run].sum() / len(importance)),
+            float(seconds[run[importance[run].argmax()]]),
+        )
+        for run in runs
+    )
+
+
+def _bins(weights: NDArray[np.float32]) -> tuple[tuple[int, ...], ...]:
     """Frames with any weight, of each output frame; one on the edge of its bin has very little."""
     return tuple(tuple(np.flatnonzero(row).tolist()) for row in weights)

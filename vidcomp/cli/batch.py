@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -14,10 +14,12 @@ from vidcomp.cli.compiling import compile_model
 from vidcomp.cli.errors import OK, SOME_FAILED, UsageError, warn
 from vidcomp.cli.progress import batch_progress, download_progress
 from vidcomp.cli.request import Finding, OutputFormat, Request, Writing
+from vidcomp.cli.showing import Show, pictures, report
 from vidcomp.cli.signals import Stop, Stopped, stop_signals
 from vidcomp.inference.batch import Job, Sink, Stamp, Tally, label_all, pending
 from vidcomp.inference.engine import Classifier
 from vidcomp.inference.prediction import Prediction
+from vidcomp.output.explanations import is_explanation
 from vidcomp.output.labels_file import FORMATS, LabelsFile, run_of
 from vidcomp.output.sorting import Sorter
 from vidcomp.output.subtitles import SubtitleFiles
@@ -44,6 +46,11 @@ def run(request: Request) -> int:
         classifier = stack.enter_context(_load(request))
         sink = stack.enter_context(_sink(request, classifier, single=len(jobs) == 1))
         todo, known = pending(jobs, sink)
+        labelled, unexpected = [job for job, _ in known], _unexpected(writing)
+        shows = (
+            stack.enter_context(pictures(request, classifier, todo, labelled, unexpected)),
+            stack.enter_context(report(request, sink, labelled, unexpected)),
+        )
         tally = Tally(len(todo))
         sorter = _sorter(writing)
         for job, before in known:
@@ -51,7 +58,7 @@ def run(request: Request) -> int:
             if sorter and before.label:
                 sorter.place(job.path, before.label)
         try:
-            _label(classifier, todo, sink, tally, sorter, writing, stop)
+            _label(classifier, todo, sink, tally, shows, sorter, writing, stop)
         except Stopped as stopped:
             warn(_farewell(stopped, writing), prefix="error")
             raise
@@ -69,8 +76,12 @@ def _jobs(request: Request) -> list[Job]:
     for note in found.notes if not writing.quiet else ():
         warn(note)
     sorted_before = _inside(writing.move_to or writing.link_to)
+    explained_before = _inside(request.showing.explain)
     videos = [
-        video for video in found.videos if not sorted_before or not _absolute(video.path).startswith(sorted_before)
+        video
+        for video in found.videos
+        if not (sorted_before and _absolute(video.path).startswith(sorted_before))
+        and not (explained_before and _absolute(video.path).startswith(explained_before) and is_explanation(video.path))
     ]
     if not videos:
         raise UsageError(
@@ -154,6 +165,7 @@ def _label(
     jobs: list[Job],
     sink: Sink,
     tally: Tally,
+    shows: Iterable[Show],
     sorter: Sorter | None,
     writing: Writing,
     stop: Stop,
@@ -165,10 +177,12 @@ def _label(
             sink,
             tally,
             min_probability=writing.min_probability,
-            unexpected=_show_traceback if writing.debug else lambda error: None,
+            unexpected=_unexpected(writing),
         )
         for job, prediction in results:
             _tell(prediction, quiet=writing.quiet)
+            for show in shows:
+                show(job, prediction)
             if sorter and prediction.labels:
                 sorter.place(job.path, prediction.labels[0].label)
             advance()
@@ -203,8 +217,9 @@ def _farewell(stopped: Stopped, writing: Writing) -> str:
     return f"{'interrupted' if str(stopped) == 'SIGINT' else 'terminated'}: {where}"
 
 
-def _show_traceback(error: Exception) -> None:
-    traceback.print_exception(error, file=sys.stderr)
+def _unexpected(writing: Writing) -> Callable[[Exception], None]:
+    """What to do with an exception that ends nothing: with --debug, it is shown."""
+    return (lambda error: traceback.print_exception(error, file=sys.stderr)) if writing.debug else lambda error: None
 
 
 def _sorter(writing: Writing) -> Sorter | None:
@@ -214,7 +229,7 @@ def _sorter(writing: Writing) -> Sorter | None:
 
 
 def _inside(folder: Path | None) -> str | None:
-    """How paths within a folder begin: what was sorted there is not found again."""
+    """How paths within a folder begin: what was put there is not found again."""
     return None if folder is None else os.path.join(_absolute(str(folder)), "")  # noqa: PTH118
 
 

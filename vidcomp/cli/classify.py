@@ -8,10 +8,10 @@ from pathlib import Path
 import typer
 
 from vidcomp.cli.errors import reported
-from vidcomp.cli.request import Finding, OutputFormat, Passing, Request, Writing
+from vidcomp.cli.request import Finding, OutputFormat, Passing, Request, Showing, Writing
 
 _DEFAULT_MODEL = "ucf16-lite0"
-_WHICH, _HOW, _WHERE = "Which videos", "How they are passed", "Where labels go"
+_WHICH, _HOW, _WHERE, _LOOK = "Which videos", "How they are passed", "Where labels go", "What was looked at"
 
 
 class DeviceChoice(str, Enum):
@@ -148,6 +148,26 @@ def classify(
     link_to: Path | None = typer.Option(
         None, "--link-to", metavar="DIR", help="Link each labelled video in DIR/LABEL.", rich_help_panel=_WHERE
     ),
+    explain: Path | None = typer.Option(
+        None,
+        "--explain",
+        metavar="DIR",
+        help="Draw each video's attention over a film strip to DIR, as PNG, with its numbers (.npz). Needs matplotlib.",
+        rich_help_panel=_LOOK,
+    ),
+    explain_video: bool = typer.Option(
+        False,
+        "--explain-video",
+        help="With --explain: a copy of each video (MP4) with its attention under the picture.",
+        rich_help_panel=_LOOK,
+    ),
+    report: Path | None = typer.Option(
+        None,
+        "--report",
+        metavar="FILE.html",
+        help="One page with every video's frames, attention and labels, to sort and filter in a browser.",
+        rich_help_panel=_LOOK,
+    ),
     quiet: bool = typer.Option(
         False, "--quiet", help="No progress, no warnings and no summary.", rich_help_panel=_WHERE
     ),
@@ -181,6 +201,7 @@ def classify(
             Writing(
                 output, output_format, top_k, min_probability, resume, retry_errors, move_to, link_to, quiet, debug
             ),
+            Showing(explain, explain_video, report),
         )
         if code := run(request):
             raise typer.Exit(code)

@@ -145,7 +145,8 @@ def _render(comparison: Comparison, chosen: ComparisonFormat, save: Path | None,
 
         _write(save, html_report(comparison).encode("utf-8"))
     if plot is not None:
-        from vidcomp.output.comparison_plot import PictureError, draw
+        from vidcomp.output.comparison_plot import draw
+        from vidcomp.output.plotting import PictureError
 
         try:
             _write(plot, draw(comparison))
@@ -188,7 +189,7 @@ def _check_files(save: Path | None, plot: Path | None) -> None:
         if not path.parent.is_dir():
             raise UsageError(f"{option} {path}: there is no folder {path.parent}; choose another file")
     if plot is not None:
-        from vidcomp.output.comparison_plot import HINT, available
+        from vidcomp.output.plotting import HINT, available
 
         if not available():
             raise UsageError(f"--plot: {HINT}")

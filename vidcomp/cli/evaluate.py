@@ -146,15 +146,15 @@ def _check_files(files: list[Path]) -> None:
         if not path.parent.is_dir():
             raise UsageError(f"--confusion {path}: there is no folder {path.parent}; choose another file")
         if path.suffix.lower() == ".png":
-            from vidcomp.output.comparison_plot import HINT, available
+            from vidcomp.output.plotting import HINT, available
 
             if not available():
                 raise UsageError(f"--confusion {path}: {HINT}")
 
 
 def _write_confusion(path: Path, evaluation: Evaluation, title: str) -> None:
-    from vidcomp.output.comparison_plot import PictureError
     from vidcomp.output.confusion import confusion_csv, confusion_png
+    from vidcomp.output.plotting import PictureError
 
     try:
         if path.suffix.lower() == ".csv":

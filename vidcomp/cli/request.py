@@ -141,12 +141,26 @@ class Writing:
 
 
 @dataclass(frozen=True)
+class Showing:
+    """What is made for a person to look at, beside the answers."""
+
+    explain: Path | None = None
+    explain_video: bool = False
+    report: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.explain_video and self.explain is None:
+            raise UsageError("--explain-video: give --explain DIR too, where it goes")
+
+
+@dataclass(frozen=True)
 class Request:
     """All of it."""
 
     finding: Finding
     passing: Passing
     writing: Writing
+    showing: Showing = Showing()
 
 
 def _seconds(option: str, text: str | None) -> float | None:

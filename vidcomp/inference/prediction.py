@@ -53,19 +53,37 @@ class Failure:
     message: str
 
 
+# Kinds of compressors whose output frames are groups of input frames.
+GROUPING = ("sgs",)
+
+
 @dataclass(frozen=True)
 class AttentionMap:
-    """A compressor's weights (T', T) of output frames over input frames, and the input frames' timestamps (T,)."""
+    """Compressors' weights (T', T) of output frames over input frames, and when and which the input frames are.
+
+    ``seconds`` (T,) are the input frames' timestamps, ``indices`` (T,) their numbers in the video, ``None`` where
+    nobody noted them. ``compressor`` is a kind; of compressors in a row all kinds, joined by "+", and the weights are
+    then the product of their maps. ``grouping`` is, in such a row, the map (B', T) of a first one that groups frames.
+    """
 
     compressor: str
     weights: NDArray[np.float32]
     seconds: NDArray[np.float64]
+    indices: NDArray[np.int64] | None = None
+    grouping: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if self.weights.ndim != 2 or self.seconds.shape != self.weights.shape[1:]:
             raise ValueError(
                 f"an attention map (T', T) needs T timestamps: {self.weights.shape} and {self.seconds.shape} do not fit"
             )
+        if self.indices is not None and self.indices.shape != self.seconds.shape:
+            raise ValueError(f"{len(self.seconds)} input frames need as many numbers, got {self.indices.shape}")
+
+    @property
+    def groups(self) -> NDArray[np.float32] | None:
+        """The map (B', T) of the compressor that groups the input frames; ``None`` if none does."""
+        return self.weights if self.compressor in GROUPING else self.grouping
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vidcomp.inference.attention_map import attention_map
 from vidcomp.inference.prediction import AttentionMap, Passes
 from vidcomp.inference.runner import Runner
 from vidcomp.nn.backbones import BackboneSpec
-from vidcomp.nn.compressed_model import ModelOutput
 from vidcomp.video import Frames
 from vidcomp.video.sampling import Selection, View, dense_views, needed, rows_of, uniform_clips, whole
 from vidcomp.video.transforms import crop
@@ -77,7 +77,7 @@ class WholeVideo(Strategy):
         return Outcome(
             _numbers(output.logits.softmax(dim=1)[0]),
             passes=Passes(1, len(reading.seconds), *reading.size),
-            attention=_attention(runner, output, np.asarray(reading.seconds)),
+            attention=attention_map(runner.network, output, np.asarray(reading.seconds), np.asarray(reading.indices)),
             notes=repetition(reading.repeated),
         )
 
@@ -147,12 +147,13 @@ class UniformClips(Strategy):
 
 
 class _Reading:
-    """The frames of a video as the head takes them, with a note of their times and of how many were repeated."""
+    """The frames of a video as the head takes them, noting their times and numbers, and how many were repeated."""
 
     def __init__(self, chunks: Iterable[Frames], at_least: int) -> None:
         self.chunks = chunks
         self.at_least = at_least
         self.seconds: list[float] = []
+        self.indices: list[int] = []
         self.repeated = 0
         self.size = (0, 0)
 
@@ -160,6 +161,7 @@ class _Reading:
         last: NDArray[np.uint8] | None = None
         for chunk in self.chunks:
             self.seconds.extend(chunk.seconds.tolist())
+            self.indices.extend(chunk.indices.tolist())
             last = chunk.pixels[-1:].copy()
             self.size = (chunk.pixels.shape[1], chunk.pixels.shape[2])
             yield chunk.pixels
@@ -167,6 +169,7 @@ class _Reading:
         if last is not None and missing > 0:
             self.repeated = missing
             self.seconds.extend([self.seconds[-1]] * missing)
+            self.indices.extend([self.indices[-1]] * missing)
             yield last.repeat(missing, axis=0)
 
 
@@ -174,17 +177,6 @@ def _gather(chunks: Iterable[Frames]) -> tuple[NDArray[np.uint8], NDArray[np.int
     """Hold all selected frames (K, H, W, 3) with their indices (K,)."""
     held = [(chunk.pixels, chunk.indices) for chunk in chunks]
     return np.concatenate([pixels for pixels, _ in held]), np.concatenate([indices for _, indices in held])
-
-
-def _attention(runner: Runner, output: ModelOutput, seconds: NDArray[np.float64]) -> AttentionMap | None:
-    """The first compressor's map, with the time of each of its input frames."""
-    attention = output.attention[0]
-    if attention is None:
-        return None
-    weights = attention[0].float().cpu().numpy()
-    stride = runner.network.temporal_strides[0]
-    compressor = runner.network.compressors[0]
-    return AttentionMap(str(compressor.kind), weights, seconds[::stride][: weights.shape[1]])
 
 
 def _numbers(values: torch.Tensor) -> NDArray[np.float64]:

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vidcomp.attention.summary import GROUPING
 from vidcomp.inference.ahead import drawn_ahead
 from vidcomp.inference.engine import Classifier
 from vidcomp.inference.prediction import Passes, Prediction
@@ -190,8 +189,8 @@ def evaluate(
 
 def active_bins(prediction: Prediction) -> int | None:
     """Frames that a compressor which groups them (SGS) kept of the video; ``None`` where there is none."""
-    attention = prediction.attention
-    return len(attention.weights) if attention is not None and attention.compressor in GROUPING else None
+    groups = None if prediction.attention is None else prediction.attention.groups
+    return None if groups is None else len(groups)
 
 
 def calibration_error(probabilities: Sequence[float], right: Sequence[bool]) -> float:

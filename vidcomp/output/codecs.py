@@ -54,6 +54,10 @@ class Codec(Protocol):
         """
         ...
 
+    def record(self, piece: bytes) -> Record:
+        """A whole record again, as far as this format keeps it."""
+        ...
+
 
 class JsonLines:
     """One JSON object a line, in ASCII, so that every name survives."""
@@ -95,6 +99,11 @@ class JsonLines:
         except (AttributeError, IndexError, KeyError, TypeError) as error:
             raise ValueError("not a record") from error
 
+    def record(self, piece: bytes) -> Record:
+        """All of it."""
+        record: Record = json.loads(piece)
+        return record
+
 
 class Csv:
     """One row a video: the columns of `--format csv`, then the file's size and time of change, and the run."""
@@ -131,9 +140,31 @@ class Csv:
 
     def parse(self, piece: bytes) -> tuple[str, Entry]:
         """Read a row back."""
+        row = self._row(piece)
+        size, mtime_ns = (int(row[key]) if row[key] else None for key in ("size", "mtime_ns"))
+        return row["path"], Entry(size, mtime_ns, row["run"], row["label"] or None, row["error_kind"] or None)
+
+    def record(self, piece: bytes) -> Record:
+        """The best label alone, and neither attention nor notes: the others cannot be told apart for certain."""
+        row = self._row(piece)
+        best = [{"label": row["label"], "probability": float(row["probability"])}] if row["label"] else []
+        return {
+            "path": row["path"],
+            "status": row["status"],
+            "error": {"kind": row["error_kind"], "message": row["error_message"]} if row["error_kind"] else None,
+            "labels": best,
+            "model": row["model"],
+            "strategy": row["strategy"],
+            "frames": {
+                "decoded": int(row["frames_decoded"]),
+                "duration_s": float(row["duration_s"]) if row["duration_s"] else None,
+            },
+            "attention": None,
+            "notes": [],
+        }
+
+    def _row(self, piece: bytes) -> dict[str, str]:
         rows = list(csv.reader(io.StringIO(piece.decode(), newline=""))) if self.ended(piece) else []
         if len(rows) != 1 or len(rows[0]) != len(CSV_COLUMNS) + 3:
             raise ValueError("not a record")
-        row = dict(zip((*CSV_COLUMNS, "size", "mtime_ns", "run"), rows[0], strict=True))
-        size, mtime_ns = (int(row[key]) if row[key] else None for key in ("size", "mtime_ns"))
-        return row["path"], Entry(size, mtime_ns, row["run"], row["label"] or None, row["error_kind"] or None)
+        return dict(zip((*CSV_COLUMNS, "size", "mtime_ns", "run"), rows[0], strict=True))

@@ -10,6 +10,7 @@ from pathlib import Path
 from vidcomp.measure.comparison import Comparison, Row, VideoResult
 from vidcomp.output import comparison_plot
 from vidcomp.output.comparison import COLUMNS, machine_line, ratio_text, remarks, shown_columns
+from vidcomp.output.plotting import PictureError
 from vidcomp.output.thumbnails import thumbnail
 from vidcomp.video import DecodeWorker
 from vidcomp.video.source import printable
@@ -91,7 +92,7 @@ def _picture(comparison: Comparison) -> str:
     """The picture as a data URI, or the reason why there is none."""
     try:
         data = comparison_plot.draw(comparison, "svg")
-    except comparison_plot.PictureError as error:
+    except PictureError as error:
         return f'<p class="dim">No picture: {escape(str(error))}.</p>'
     source = f"data:image/svg+xml;base64,{base64.b64encode(data).decode()}"
     return f'<h2>Quality against cost</h2><img class="plot" alt="quality against GMACs and time" src="{source}">'

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-from importlib.util import find_spec
 
 from vidcomp.measure.comparison import Comparison, Row
+from vidcomp.output import plotting
+from vidcomp.output.plotting import PictureError
 
-HINT = "pictures need matplotlib: pip install 'vidcomp[plots]'"
 _INCHES = (9.0, 4.2)
 _DPI = 160
 _SCORES = {"top1": "top-1 accuracy, %", "agreement": "videos labelled as by the dense row, %"}
@@ -21,23 +21,13 @@ _FAMILIES = {
 }
 
 
-class PictureError(ValueError):
-    """The picture cannot be made: the message says why."""
-
-
-def available() -> bool:
-    """Whether matplotlib is there."""
-    return find_spec("matplotlib") is not None
-
-
 def draw(comparison: Comparison, kind: str = "png") -> bytes:
     """The picture as a ``png`` or ``svg`` file.
 
     Raises:
         PictureError: matplotlib is missing, or no row has a score.
     """
-    if not available():
-        raise PictureError(HINT)
+    plotting.require()
     score = comparison.score
     if score is None:
         raise PictureError("a picture needs accuracy or agreement: name videos, and use trained weights")

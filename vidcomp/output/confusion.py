@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcomp.output.comparison_plot import HINT, PictureError, available
+from vidcomp.output import plotting
+from vidcomp.output.plotting import PictureError
 
 _DPI = 160
 # Classes up to which every cell has its number, and every class its name.
@@ -34,8 +35,7 @@ def confusion_png(confusion: NDArray[np.int64], labels: Sequence[str], title: st
     Raises:
         PictureError: matplotlib is missing, or there is nothing to draw.
     """
-    if not available():
-        raise PictureError(HINT)
+    plotting.require()
     if not confusion.sum():
         raise PictureError("a confusion matrix needs at least one labelled video")
     # The object interface leaves the program's own matplotlib state alone, and needs no display.

@@ -6,13 +6,14 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from vidcomp.inference.batch import Job, Known, Stamp
 from vidcomp.inference.prediction import Prediction
+from vidcomp.output.codecs import Record
 from vidcomp.output.documents import APPENDED, DOCUMENTS, Document
 from vidcomp.output.errors import OutputError, kept_so_far
 from vidcomp.output.lock import Lock
@@ -74,6 +75,10 @@ class LabelsFile:
             return None
         same = (stamp.size, stamp.mtime_ns) if stamp else (None, None)
         return Known(entry.label, entry.error) if (entry.size, entry.mtime_ns) == same else None
+
+    def records(self) -> Iterator[Record]:
+        """The latest record of every video in the file, as far as the format keeps it."""
+        return (self._log.codec.record(piece) for piece in self._log.pieces())
 
     def write(self, job: Job, prediction: Prediction, stamp: Stamp | None) -> None:
         """Append a record, whole.

@@ -85,7 +85,14 @@ def _schema() -> Any:
                     "compressor": text,
                     "frames": pa.list_(number),
                     "importance": pa.list_(number),
+                    "segments": pa.list_(
+                        pa.struct({"start_s": number, "end_s": number, "mass": number, "peak_s": number})
+                    ),
                     "effective_frames": number,
+                    "concentration": number,
+                    "negligible_frames": whole,
+                    "active_bins": whole,
+                    "bins": pa.list_(pa.list_(whole)),
                 }
             ),
             "notes": pa.list_(text),

@@ -14,7 +14,7 @@ def record_of(prediction: Prediction, top_k: int) -> dict[str, Any]:
 
     ``segments`` is there only for a video that was labelled by windows.
     """
-    error = prediction.error
+    error, attention = prediction.error, prediction.attention
     record: dict[str, Any] = {
         "path": prediction.path,
         "status": "ok" if error is None else "error",
@@ -34,7 +34,7 @@ def record_of(prediction: Prediction, top_k: int) -> dict[str, Any]:
             "decoder_s": prediction.timing.decoder_s,
             "bottleneck": prediction.timing.bottleneck,
         },
-        "attention": None if prediction.attention is None else summarise(prediction.attention).as_dict(),
+        "attention": None if attention is None else summarise(attention, prediction.frames.duration_s).as_dict(),
         "notes": list(prediction.notes),
     }
     if prediction.segments:

@@ -9,7 +9,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from vidcomp.attention.summary import summarise
 from vidcomp.inference.prediction import Label, Prediction
+from vidcomp.output.sparkline import attention_line
 from vidcomp.output.writers import Writer
 
 _BAR_CELLS = 20
@@ -51,6 +53,11 @@ class TableWriter(Writer):
         for label in prediction.labels[: self.top_k]:
             table.add_row(escape(label.label), f"{label.probability:6.1%}", self._bar(label))
         self.console.print(table)
+        if prediction.attention is not None:
+            length = prediction.frames.duration_s
+            summary = summarise(prediction.attention, length)
+            line = attention_line(summary, length, self.console.width, unicode=self._unicode)
+            self.console.print(line, soft_wrap=True)
         if prediction.segments:
             self._show_segments(prediction)
 
@@ -91,9 +98,12 @@ class TableWriter(Writer):
         self.console.print(table)
         self._rows.clear()
 
+    @property
+    def _unicode(self) -> bool:
+        return self.console.encoding.lower().replace("-", "").startswith("utf")
+
     def _bar(self, label: Label) -> Text:
-        encoding = self.console.encoding.lower().replace("-", "")
-        if not encoding.startswith("utf"):
+        if not self._unicode:
             return Text("#" * round(label.probability * _BAR_CELLS))
         eighths = round(label.probability * _BAR_CELLS * 8)
         rest = _EIGHTHS[eighths % 8] if eighths % 8 else ""

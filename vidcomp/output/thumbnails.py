@@ -1,7 +1,8 @@
-"""A small picture of a video, as JPEG."""
+"""Small pictures of a video's frames, decoded in a process of their own, and as JPEG."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
 
 import numpy as np
@@ -9,7 +10,9 @@ from numpy.typing import NDArray
 
 from vidcomp.video import DecodeOptions, DecodeWorker, Selection, VideoError
 
-_SHORT_SIDE = 96
+SHORT_SIDE = 96
+"""Pixels of a thumbnail's shorter side."""
+
 # Bits a second at one picture a second: enough for a picture of this size to look clean, some 5 kB.
 _BIT_RATE = 40_000
 
@@ -18,17 +21,35 @@ def thumbnail(path: str, worker: DecodeWorker) -> bytes | None:
     """A JPEG of the video's middle frame, 96 pixels on its shorter side; ``None`` if it cannot be decoded."""
     try:
         middle = (worker.probe(path, count=False).expected_frames or 1) // 2
-        # The first frame is there even where the file promises more than it holds.
-        wanted = Selection(indices=tuple(sorted({0, middle})))
-        with worker.open(path, DecodeOptions(_SHORT_SIDE, wanted)) as reader:
-            pictures = [chunk.pixels[-1] for chunk in reader.chunks() if len(chunk)]
+        return jpeg(pictures_of(path, worker, [middle])[middle])
     except VideoError:
         return None
-    return _jpeg(pictures[-1]) if pictures else None
 
 
-def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
-    """Encode a picture (H, W, 3); a frame of Motion JPEG is a JPEG file."""
+def pictures_of(
+    path: str, worker: DecodeWorker, indices: Iterable[int], *, short_side: int = SHORT_SIDE
+) -> dict[int, NDArray[np.uint8]]:
+    """The frames of the numbers asked for, as pictures (H, W, 3).
+
+    A file may hold fewer frames than it promises: the last one before stands in for a frame that did not arrive.
+
+    Raises:
+        VideoError: nothing can be decoded.
+    """
+    wanted = sorted(set(indices))
+    # The first frame is there even where the file promises more than it holds.
+    selection = Selection(indices=tuple(sorted({0, *wanted})))
+    arrived: dict[int, NDArray[np.uint8]] = {}
+    with worker.open(path, DecodeOptions(short_side, selection)) as reader:
+        for chunk in reader.chunks():
+            arrived.update(zip(chunk.indices.tolist(), chunk.pixels, strict=True))
+    numbers = np.array(sorted(arrived))
+    places = np.clip(np.searchsorted(numbers, wanted, side="right") - 1, 0, None)
+    return {index: arrived[int(numbers[place])] for index, place in zip(wanted, places.tolist(), strict=True)}
+
+
+def jpeg(pixels: NDArray[np.uint8], bit_rate: int = _BIT_RATE) -> bytes:
+    """Encode a picture (H, W, 3); a frame of Motion JPEG is a JPEG file, of some ``bit_rate`` bits at most."""
     import av
 
     encoder = av.CodecContext.create("mjpeg", "w")
@@ -36,6 +57,6 @@ def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
     encoder.height, encoder.width = pixels.shape[:2]
     encoder.pix_fmt = "yuvj420p"
     encoder.time_base = Fraction(1)
-    encoder.bit_rate = _BIT_RATE
+    encoder.bit_rate = bit_rate
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
     return b"".join(bytes(packet) for picture in (frame, None) for packet in encoder.encode(picture))

@@ -37,7 +37,7 @@ def _web_address(url: str) -> str:
 
 
 class WeightsSource(_Section):
-    """Where weights lie: exactly one of ``file``, ``path``, ``url`` or ``torchvision``, and ``more`` files if parted."""
+    """Where weights lie: exactly one of ``file``, ``path``, ``url``, ``torchvision``; and ``more`` files if parted."""
 
     file: Annotated[
         str | None,

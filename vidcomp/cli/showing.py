@@ -1,0 +1,114 @@
+"""What `vidcomp classify` makes beside the labels: pictures of what the network looked at, and a report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from vidcomp.cli.errors import UsageError, warn
+from vidcomp.cli.request import Request
+from vidcomp.inference.batch import Job, Sink
+from vidcomp.inference.engine import Classifier
+from vidcomp.inference.prediction import Prediction
+from vidcomp.output import plotting
+from vidcomp.output.codecs import Record
+from vidcomp.output.explanations import Explanations
+from vidcomp.output.labels_file import LabelsFile
+from vidcomp.output.record import record_of
+from vidcomp.output.report import HtmlReport
+from vidcomp.output.writers import encodable
+
+Show = Callable[[Job, Prediction], None]
+
+
+@contextmanager
+def pictures(
+    request: Request,
+    classifier: Classifier,
+    todo: Sequence[Job],
+    known: Sequence[Job],
+    unexpected: Callable[[Exception], None],
+) -> Iterator[Show]:
+    """Give a function that makes a labelled video's pictures if they are asked for; a failure is a warning.
+
+    Raises:
+        UsageError: pictures cannot be made at all.
+    """
+    folder = request.showing.explain
+    if folder is None:
+        yield lambda job, prediction: None
+        return
+    _check(request, classifier)
+    paths = request.finding.paths
+    one_folder = paths[0] if len(paths) == 1 and not request.finding.lists and os.path.isdir(paths[0]) else None  # noqa: PTH112
+    every = [job.path for job in (*todo, *known)]
+    with Explanations(folder, every, root=one_folder, video=request.showing.explain_video) as explanations:
+        missing = sum(not explanations.beside(job.path, "png").exists() for job in known)
+        if missing and not request.writing.quiet:
+            warn(
+                f"{missing} of the videos labelled before have no picture in {folder}; "
+                "pictures are made of videos labelled now: --no-resume labels all again"
+            )
+
+        def show(job: Job, prediction: Prediction) -> None:
+            if not prediction.ok:
+                return
+            try:
+                explanations.write(job.path, prediction)
+            except Exception as error:  # a label is never lost for a picture
+                unexpected(error)
+                if not request.writing.quiet:
+                    warn(f"{job.name}: no picture: {error or type(error).__name__}")
+
+        yield show
+
+
+@contextmanager
+def report(
+    request: Request, sink: Sink, known: Sequence[Job], unexpected: Callable[[Exception], None]
+) -> Iterator[Show]:
+    """Give a function that adds a video to the report, if one is asked for; a failure is a warning.
+
+    Videos that an earlier run has labelled are in it too, as far as the labels' file tells.
+
+    Raises:
+        UsageError, OutputError: it cannot be written.
+    """
+    path, writing = request.showing.report, request.writing
+    if path is None:
+        yield lambda job, prediction: None
+        return
+    if writing.output is not None and os.path.realpath(path) == os.path.realpath(writing.output):
+        raise UsageError(f"--report {path}: this is --output; name another file")
+    model = request.passing.model
+    with HtmlReport(path, f"vidcomp: {', '.join(request.finding.paths) or 'videos'} by {model}") as page:
+
+        def add(record: Record, video: str) -> None:
+            try:
+                page.add(record, video)
+            except Exception as error:  # a label is never lost for a row
+                unexpected(error)
+                if not writing.quiet:
+                    warn(f"{record['path']}: not in the report: {error or type(error).__name__}")
+
+        if isinstance(sink, LabelsFile) and known:
+            # A format may keep bytes of odd file names as escapes only.
+            videos = {encodable(job.name): job.path for job in known}
+            for record in sink.records():
+                if (video := videos.get(encodable(record["path"]))) is not None:
+                    add(record, video)
+        yield lambda job, prediction: add(record_of(prediction, writing.top_k), job.path)
+
+
+def _check(request: Request, classifier: Classifier) -> None:
+    folder = request.showing.explain
+    if not plotting.available():
+        raise UsageError(f"--explain {folder}: {plotting.HINT}")
+    if request.passing.every is not None or request.writing.form.is_subtitles:
+        raise UsageError("--explain: windows (--every, subtitles) have no attention of the whole video; choose one")
+    if all(compressor.kind == "identity" for compressor in classifier.model.network.compressors):
+        raise UsageError("--explain: nothing is compressed here, so there is no attention to show; choose a compressor")
+    assert folder is not None
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--explain {folder}: this is a file; name a folder")
