@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -138,7 +141,9 @@ def test_a_video_without_a_probable_label(folder: Path, run: Run) -> None:
     ("arguments", "message"),
     [
         ([], "name a video"),
-        (["http://there/x.mp4"], "only local files"),
+        (["http://there/x.mp4"], "give --allow-urls"),
+        (["ftp://there/x.mp4", "--allow-urls"], "only local files"),
+        (["{folder}", "--allow-urls", "--move-to", "{folder}"], "--move-to and --allow-urls"),
         (["{folder}", "--include", "*.nothing"], "leave none"),
         (["{folder}", "--shard", "3/2"], "--shard"),
         (["{folder}", "--every", "often"], "--every often"),
@@ -235,3 +240,22 @@ def test_every_kind_of_error_is_documented() -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     for kind in (*ERRORS, "internal"):
         assert f"`{kind}`" in readme
+
+
+def test_addresses_are_labelled_where_allowed_and_named_by_themselves(folder: Path, run: Run, tmp_path: Path) -> None:
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        root = f"http://127.0.0.1:{server.server_port}"
+        names = [f"{root}/{name}" for name in ("a/x.mp4", "b/broken.mp4", "gone.mp4")]
+        output = tmp_path / "labels.jsonl"
+        first = run(*names, "--allow-urls", "--output", output)
+        again = run(*names, "--allow-urls", "--output", output)
+        server.shutdown()
+    assert first.exit_code == 1, first.stderr
+    found = {str(record["path"]): record for record in records(output)}
+    assert list(found) == names
+    kinds = [record["error"] and record["error"]["kind"] for record in found.values()]  # type: ignore[index]
+    assert kinds == [None, "not_video", "unreachable"]
+    assert f"{names[1]}: not a video" in first.stderr
+    assert "3 of them done before" in again.stderr

@@ -72,7 +72,13 @@ def _jobs(request: Request) -> list[Job]:
     choice = finding.choice()
     if not finding.paths and not finding.lists:
         raise UsageError("name a video, a folder, a pattern, - for a list on standard input, or --files-from FILE")
-    found = find_videos(finding.paths, stdin=sys.stdin.buffer, lists=finding.lists, all_files=finding.all_files)
+    found = find_videos(
+        finding.paths,
+        stdin=sys.stdin.buffer,
+        lists=finding.lists,
+        all_files=finding.all_files,
+        allow_urls=finding.allow_urls,
+    )
     for note in found.notes if not writing.quiet else ():
         warn(note)
     sorted_before = _inside(writing.move_to or writing.link_to)
@@ -114,6 +120,7 @@ def _load(request: Request) -> Classifier:
             decode_timeout_s=passing.decode_timeout_s,
             decode_workers=passing.decode_workers,
             precision=passing.precision,
+            allow_urls=request.finding.allow_urls,
         )
     except ValueError as error:
         raise UsageError(str(error)) from None

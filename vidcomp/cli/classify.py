@@ -53,6 +53,12 @@ def classify(
     limit: int | None = typer.Option(
         None, "--limit", min=1, help="Only the first so many videos.", rich_help_panel=_WHICH
     ),
+    allow_urls: bool = typer.Option(
+        False,
+        "--allow-urls",
+        help="Take http and https addresses for videos: each is fetched into a temporary file first.",
+        rich_help_panel=_WHICH,
+    ),
     model: str = typer.Option(
         _DEFAULT_MODEL, "--model", help="A model's name, or the path of a YAML manifest.", rich_help_panel=_HOW
     ),
@@ -183,7 +189,16 @@ def classify(
         from vidcomp.cli.batch import run
 
         request = Request(
-            Finding(tuple(paths or ()), tuple(files_from), all_files, tuple(include), tuple(exclude), shard, limit),
+            Finding(
+                tuple(paths or ()),
+                tuple(files_from),
+                all_files,
+                tuple(include),
+                tuple(exclude),
+                shard,
+                limit,
+                allow_urls,
+            ),
             Passing(
                 model,
                 compressor,

@@ -46,6 +46,7 @@ class Finding:
     exclude: tuple[str, ...] = ()
     shard: str | None = None
     limit: int | None = None
+    allow_urls: bool = False
 
     def choice(self) -> Choice:
         """The patterns, share and limit."""
@@ -161,6 +162,16 @@ class Request:
     passing: Passing
     writing: Writing
     showing: Showing = Showing()
+
+    def __post_init__(self) -> None:
+        kept = {
+            "--move-to": self.writing.move_to,
+            "--link-to": self.writing.link_to,
+            "--explain": self.showing.explain,
+        }
+        wants_file = next((option for option, value in kept.items() if value is not None), None)
+        if self.finding.allow_urls and wants_file:
+            raise UsageError(f"{wants_file} and --allow-urls: what is fetched is not kept; download the videos first")
 
 
 def _seconds(option: str, text: str | None) -> float | None:

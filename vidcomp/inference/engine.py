@@ -16,6 +16,7 @@ from vidcomp.inference.runner import Runner, choose_device
 from vidcomp.inference.strategies import Strategy, UniformClips, WholeVideo
 from vidcomp.nn.compressors import FeaturesError
 from vidcomp.video import DecodeOptions, DecodeWorker, Frames, VideoError
+from vidcomp.video.remote import Downloads, is_address
 from vidcomp.zoo.build import LoadedModel
 
 SEGMENT_LABELS = 20
@@ -41,6 +42,7 @@ class Classifier:
         decode_timeout_s: float | None = None,
         decode_workers: int | None = None,
         precision: str = "auto",
+        allow_urls: bool = False,
     ) -> None:
         """Put the model on its device.
 
@@ -51,6 +53,7 @@ class Classifier:
             decode_timeout_s: seconds that decoding one video may take; by default scaled to the file.
             decode_workers: processes that decode the next videos meanwhile; by default one for every two cores.
             precision: as :func:`~vidcomp.inference.precision.choose_precision` takes it.
+            allow_urls: fetch videos that are named by a web address; without it they are files that are missing.
 
         Raises:
             ValueError: the device or the precision is not to be had, or there would be no process to decode.
@@ -64,6 +67,7 @@ class Classifier:
         self.decode_workers = decode_workers or default_workers()
         self._worker = DecodeWorker()
         self._ahead = DecodeAhead(self._open, self.decode_workers)
+        self._downloads = Downloads() if allow_urls else None
         self._since_trim = 0
 
     def __enter__(self) -> Classifier:
@@ -75,18 +79,26 @@ class Classifier:
         self.close()
 
     def close(self) -> None:
-        """End the decoding processes."""
+        """End the decoding processes, and throw away what was fetched."""
         self._ahead.close()
         self._worker.close()
+        if self._downloads is not None:
+            self._downloads.close()
 
     def classify(self, path: str) -> Prediction:
         """Label one video; what is wrong with the video is told in :attr:`Prediction.error`, never raised."""
         started = time.perf_counter()
         try:
             return self._classify(path)
-        except (VideoError, FeaturesError) as error:
+        except VideoError as error:
+            # It may name the file that an address was fetched into.
+            told = type(error)(path, error.reason)
+            return self.failure(path, Failure(error.kind, str(told)), time.perf_counter() - started)
+        except FeaturesError as error:
             return self.failure(path, Failure(error.kind, str(error)), time.perf_counter() - started)
         finally:
+            if self._downloads is not None:
+                self._downloads.drop(path)
             self._since_trim += 1
             if self._since_trim >= _TRIM_EVERY:
                 give_back()
@@ -128,13 +140,14 @@ class Classifier:
             return self._pass(path, opened, began)
         except _MoreThanClaimed:
             began = time.perf_counter()
-            return self._pass(path, self._open_counted(self._worker, path), began)
+            return self._pass(path, self._open_counted(self._worker, self._local(path)), began)
         finally:
             if held is not None:
                 held.close()
 
     def _open(self, worker: DecodeWorker, path: str) -> Opened:
         """Open a video for the strategy asked for, or else whole, unless it claims too many frames for that."""
+        path = self._local(path)
         if self.strategy is not None:
             return self._open_for(worker, path, self.strategy)
         opened = self._open_for(worker, path, WholeVideo(), self.model.manifest.max_frames)
@@ -142,6 +155,10 @@ class Classifier:
             return opened
         opened.reader.close()
         return self._open_counted(worker, path)
+
+    def _local(self, path: str) -> str:
+        """The file to open: what was fetched from there, if it is an address."""
+        return self._downloads.local(path) if self._downloads is not None and is_address(path) else path
 
     def _open_counted(self, worker: DecodeWorker, path: str) -> Opened:
         """Open a video whose header may claim too much or too little: its frames are counted."""

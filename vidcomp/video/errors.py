@@ -70,8 +70,14 @@ class DecodeFailed(VideoError):
     kind = "decode_failed"
 
 
+class VideoUnreachable(VideoError):
+    """An address (``--allow-urls``) from which nothing, or not all, could be fetched."""
+
+    kind = "unreachable"
+
+
 class VideoTooLarge(VideoError):
-    """Its pictures have more pixels than the limit; refused before any memory is taken for them."""
+    """Its pictures have more pixels than the limit, or an address holds more bytes; refused before memory is taken."""
 
     kind = "too_large"
 
@@ -104,6 +110,7 @@ ERRORS: dict[str, type[VideoError]] = {
         NoVideoStream,
         VideoTruncated,
         DecodeFailed,
+        VideoUnreachable,
         VideoTooLarge,
         VideoOutOfMemory,
         VideoTimeout,

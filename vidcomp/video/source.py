@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from vidcomp.video.remote import is_address
+
 VIDEO_EXTENSIONS = frozenset(
     f".{name}"
     for names in (
@@ -68,6 +70,7 @@ def find_videos(
     stdin: IO[bytes] | None = None,
     lists: Iterable[str] = (),
     all_files: bool = False,
+    allow_urls: bool = False,
 ) -> Sources:
     """Resolve what the user named, in the order named, then what the files in `lists` name.
 
@@ -75,7 +78,8 @@ def find_videos(
     extension is that of a video (or `all_files`), leaving out hidden ones; links are followed, but no folder is entered
     twice. A pattern (`*`, `?`, `[…]`, `**`) stands for what it matches, unless a file has that very name. `-` stands
     for the list on `stdin`. A list names one path a line, or separates them by NUL where it holds one; what it names
-    and is not there is a video all the same, which fails when its turn comes: one gap must not stop ten thousand.
+    and is not there is a video all the same, which fails when its turn comes: one gap must not stop ten thousand. With
+    `allow_urls` a web address that is no file's name is a video, to be fetched when its turn comes.
 
     Raises:
         SourceError: something named does not exist or is an address, a pattern matches nothing, or a list cannot be
@@ -84,11 +88,14 @@ def find_videos(
     notes: list[str] = []
     videos: dict[str, VideoFile] = {}
     for name in named:
-        found = _of_list(_read(stdin), notes, all_files) if name == STDIN else _resolve(name, notes, all_files)
+        if name == STDIN:
+            found = _of_list(_read(stdin), notes, all_files, allow_urls)
+        else:
+            found = _resolve(name, notes, all_files, allow_urls)
         for video in found:
             videos.setdefault(video.path, video)
     for file in lists:
-        for video in _of_list(_read_file(file), notes, all_files):
+        for video in _of_list(_read_file(file), notes, all_files, allow_urls):
             videos.setdefault(video.path, video)
     return Sources(tuple(videos.values()), tuple(notes))
 
@@ -113,21 +120,27 @@ def _read_file(name: str) -> bytes:
         raise SourceError(name, f"this list cannot be read ({why}); name a file that holds one path a line") from None
 
 
-def _of_list(data: bytes, notes: list[str], all_files: bool) -> Iterator[VideoFile]:
+def _of_list(data: bytes, notes: list[str], all_files: bool, allow_urls: bool) -> Iterator[VideoFile]:
     for part in data.split(b"\0") if b"\0" in data else data.splitlines():
         name = os.fsdecode(part)
         try:
-            yield from _resolve(name, notes, all_files) if name else ()
+            yield from _resolve(name, notes, all_files, allow_urls) if name else ()
         except SourceError:
             yield VideoFile(name, name)
 
 
-def _resolve(name: str, notes: list[str], all_files: bool) -> Iterator[VideoFile]:
+def _resolve(name: str, notes: list[str], all_files: bool, allow_urls: bool) -> Iterator[VideoFile]:
     if _exists(name):
         yield from _named(name, notes, all_files)
         return
+    if allow_urls and is_address(name):
+        yield VideoFile(name, name)
+        return
     if _ADDRESS.match(name):
-        raise SourceError(name, "this is an address, and only local files are read; download it and name the file")
+        instead = (
+            "give --allow-urls to have it fetched" if is_address(name) else "name a local file, or an http address"
+        )
+        raise SourceError(name, f"this is an address, and only local files are read; {instead}")
     matches = sorted(glob.iglob(name, recursive=True)) if glob.has_magic(name) else []  # noqa: PTH207
     if not matches:
         what = "no file matches this pattern" if glob.has_magic(name) else "no such file or folder"
