@@ -1,4 +1,4 @@
-"""Videos named by an address: fetched whole into a file of our own first, so that no decoder ever speaks to a network."""
+"""Videos named by an address: fetched whole into a file first, so that no decoder ever speaks to a network."""
 
 from __future__ import annotations
 
