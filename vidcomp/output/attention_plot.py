@@ -144,6 +144,8 @@ def _draw_strip(
 
 
 def _draw_map(axes: Axes, bar: Axes, attention: AttentionMap) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     rows, frames = attention.weights.shape
     image = axes.imshow(
         attention.weights,
@@ -153,6 +155,7 @@ def _draw_map(axes: Axes, bar: Axes, attention: AttentionMap) -> None:
         vmin=0,
         interpolation="nearest" if max(rows, frames) < 500 else "antialiased",
     )
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("output frame (bin)" if attention.compressor == "sgs" else "output frame", fontsize=9)
     axes.tick_params(labelsize=8, labelbottom=False)
     axes.figure.colorbar(image, cax=bar)
