@@ -10,6 +10,9 @@ from vidcomp.output.plotting import PictureError
 
 _INCHES = (9.0, 4.2)
 _DPI = 160
+_DECADE = 10
+# Room for a point's name above 100 %.
+_TOP = 103.0
 _SCORES = {"top1": "top-1 accuracy, %", "agreement": "videos labelled as by the dense row, %"}
 # Colours that people who do not see red or green tell apart (Okabe and Ito), and a marker each for print.
 _FAMILIES = {
@@ -52,7 +55,7 @@ def draw(comparison: Comparison, kind: str = "png") -> bytes:
 
 def _scatter(axes, comparison: Comparison, score: str, cost, heading: str) -> None:  # type: ignore[no-untyped-def]
     """One panel: a point a row, rows of one family joined, names beside the points."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     points: dict[str, list[tuple[float, float, str]]] = {}
     for row in comparison.rows:
@@ -67,9 +70,12 @@ def _scatter(axes, comparison: Comparison, score: str, cost, heading: str) -> No
     _name_points(axes, [point for members in points.values() for point in members])
     axes.set_xscale("log")
     axes.margins(x=0.25, y=0.25)
+    axes.set_ylim(top=min(axes.get_ylim()[1], _TOP))
     axes.set_xlabel(heading)
     axes.grid(visible=True, which="major", linewidth=0.4, alpha=0.4)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    left, right = axes.get_xlim()
+    # Within a decade, round steps of a logarithm may be one number or none.
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if right > _DECADE * left else MaxNLocator(5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.tick_params(labelsize=9)
