@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from vidcomp.nn.backbones import Backbone
+from vidcomp.nn.backbones import CLASSIFIER, Backbone
 from vidcomp.nn.backbones.lite0_slow import inflate_imagenet, lite0_slow
 from vidcomp.nn.backbones.two_stream import APPEARANCE, MOTION, join
 from vidcomp.nn.folding import fold_batchnorm
@@ -34,8 +34,7 @@ from vidcomp.training.videos import TrainingVideos, find_labelled
 from vidcomp.zoo.manifest import Manifest, find_manifest
 
 DROPOUT = 0.3
-# What is seen: small clips first, left two thirds down the cosine; the full size for the last epochs. What moves: small
-# clips alone.
+# Small clips first, left before the end of the cosine; the full size for the last epochs.
 PHASES = {
     APPEARANCE: (
         BackboneRecipe(epochs=16, cosine_epochs=24, square=160, seed=1, new=(".mix.",), precision="bfloat16"),
@@ -50,8 +49,22 @@ PHASES = {
             precision="bfloat16",
         ),
     ),
-    MOTION: (BackboneRecipe(epochs=20, square=160, seed=1, new=(".mix.",), precision="bfloat16"),),
+    MOTION: (
+        BackboneRecipe(epochs=18, cosine_epochs=20, square=160, seed=1, new=(".mix.",), precision="bfloat16"),
+        BackboneRecipe(
+            epochs=2,
+            square=192,
+            seed=2,
+            learning_rate=1e-4,
+            smallest_area=0.5,
+            new=(".mix.",),
+            precision="bfloat16",
+        ),
+    ),
 }
+# The streams' logits are added. This brings those of the motion stream, which are flatter, to the spread of the others'
+# on the validation videos.
+MOTION_GAIN = 1.5
 SFC_RECIPE = CompressorRecipe(
     epochs=3, seed=1, schedule="cosine", gradient_norm=1.0, start_gain=1.0, teacher="whole", precision="bfloat16"
 )
@@ -109,6 +122,10 @@ def _fit_stream(name: str, data: Path, work: Path, wanted: TrainingVideos, decod
             fit_backbone(session, backbone, planned, wanted, {})
             save_file(_tensors(backbone), finished)
         backbone.load_state_dict(load_file(finished))
+    if name == MOTION:
+        with torch.no_grad():
+            for parameter in backbone.get_submodule(f"stages.{CLASSIFIER}.linear").parameters():
+                parameter.mul_(MOTION_GAIN)
     return backbone
 
 
