@@ -31,7 +31,7 @@ THETA_KERNELS: dict[str, tuple[int, int, int]] = {"3x1x1": (3, 1, 1), "1x1x1": (
 # Table 6c, in its order: what queries, keys and values are taken from.
 QKV_CHOICES = ("head", "abstracted", "abstracted-qk")
 
-_ABSTRACTED_AT_ONCE = 32  # frames
+_ABSTRACTED_AT_ONCE = 8  # frames, whose features stay in a CPU's cache
 
 
 class AbstractionBlock(nn.Module):
