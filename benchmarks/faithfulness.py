@@ -3,7 +3,8 @@
     python benchmarks/faithfulness.py FOLDER [--model ucf16-lite0] [--compressor sfc] [--tau 2]
 
 FOLDER holds a sub-folder a class. Frames are masked and clips are joined in the head's features, which for a head
-without temporal kernels is the same as doing so with pictures. docs/attention.md says what is measured and why so.
+without temporal kernels is the same as doing so with pictures; a motion stream does not see the jump at a joint.
+docs/attention.md says what is measured and why so.
 Results go to benchmarks/results/faithfulness-MODEL-COMPRESSOR.json.
 """
 
