@@ -57,7 +57,7 @@ def test_one_child_serves_many_videos(clip: Path, worker: DecodeWorker, tmp_path
 @linux
 def test_no_video_takes_more_memory_than_it_may(tmp_path: Path) -> None:
     huge = clips.make_clip(tmp_path / "8k.mp4", 1, size=(7680, 4320))
-    with DecodeWorker(memory_bytes=100 << 20) as capped, pytest.raises(VideoError):
+    with DecodeWorker(memory_bytes=32 << 20) as capped, pytest.raises(VideoError):
         capped.open(str(huge))
     with DecodeWorker() as worker, worker.open(str(huge), DecodeOptions(short_side=64)) as reader:
         assert sum(len(chunk) for chunk in reader.chunks()) == 1

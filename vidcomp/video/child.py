@@ -67,9 +67,8 @@ def options_from_json(message: Message) -> DecodeOptions:
 def main(memory_bytes: int) -> None:
     """Serve the parent until it closes our standard input, by which we also learn of its death.
 
-    No video may make this process take more than ``memory_bytes``.
+    No video may make this process take more than ``memory_bytes`` beyond what it has at the start.
     """
-    cap_memory(memory_bytes)
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     # What a library prints must not mix with the answers.
     os.dup2(2, 1)
@@ -77,6 +76,7 @@ def main(memory_bytes: int) -> None:
     resource_tracker.register = lambda *_: None
     with contextlib.suppress(ImportError, OSError):
         importlib.import_module("decord")
+    cap_memory(memory_bytes)
     commands: queue.Queue[Message] = queue.Queue()
     threading.Thread(target=_listen, args=(sys.stdin, commands), daemon=True).start()
     ring = _Ring()

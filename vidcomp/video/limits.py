@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from pathlib import Path
 
 from vidcomp.video.frames import VideoInfo
 
@@ -11,7 +12,7 @@ OPEN_TIMEOUT_S = 30.0
 """Seconds that opening a video may take."""
 
 MEMORY_LIMIT_BYTES = 8 << 30
-"""Bytes of its own that a decoding process may have: three times what 16 reference frames of 64 Mpixel video take."""
+"""Bytes that a decoding process may take for a video: three times what 16 reference frames of 64 Mpixel video need."""
 
 _SLOWEST_PIXELS_PER_S = 4_000_000
 _SLOWEST_BYTES_PER_S = 2_000_000
@@ -42,15 +43,16 @@ def watchdog(timeout_s: float) -> float:
     return timeout_s + 15.0
 
 
-def cap_memory(limit_bytes: int) -> None:
-    """Let this process have no more memory of its own than that; beyond it, the system refuses, and kills nothing.
+def cap_memory(more_bytes: int) -> None:
+    """Let this process have so much more memory of its own than now; beyond it, the system refuses, and kills nothing.
 
     Shared memory and the address space that threads merely reserve do not count. Only Linux enforces it.
     """
-    with contextlib.suppress(ImportError, OSError, ValueError):
+    with contextlib.suppress(ImportError, OSError, ValueError, StopIteration):
         import resource
 
+        lines = Path("/proc/self/status").read_text().splitlines()
+        own = next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmData:"))
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        if hard != resource.RLIM_INFINITY:
-            limit_bytes = min(limit_bytes, hard)
-        resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, hard))
+        limit = own + more_bytes
+        resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
