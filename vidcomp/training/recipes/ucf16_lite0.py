@@ -35,32 +35,13 @@ from vidcomp.zoo.manifest import Manifest, find_manifest
 
 DROPOUT = 0.3
 # Small clips first, left before the end of the cosine; the full size for the last epochs.
+_SMALL = BackboneRecipe(epochs=16, cosine_epochs=24, square=160, seed=1, new=(".mix.",), precision="bfloat16")
+_FULL_SIZE = BackboneRecipe(
+    epochs=2, square=192, seed=2, learning_rate=1e-4, smallest_area=0.5, new=(".mix.",), precision="bfloat16"
+)
 PHASES = {
-    APPEARANCE: (
-        BackboneRecipe(epochs=16, cosine_epochs=24, square=160, seed=1, new=(".mix.",), precision="bfloat16"),
-        BackboneRecipe(
-            epochs=3,
-            square=192,
-            seed=2,
-            learning_rate=1e-4,
-            warm_up_steps=10,
-            smallest_area=0.5,
-            new=(".mix.",),
-            precision="bfloat16",
-        ),
-    ),
-    MOTION: (
-        BackboneRecipe(epochs=18, cosine_epochs=20, square=160, seed=1, new=(".mix.",), precision="bfloat16"),
-        BackboneRecipe(
-            epochs=2,
-            square=192,
-            seed=2,
-            learning_rate=1e-4,
-            smallest_area=0.5,
-            new=(".mix.",),
-            precision="bfloat16",
-        ),
-    ),
+    APPEARANCE: (_SMALL, _FULL_SIZE.model_copy(update={"epochs": 3, "warm_up_steps": 10})),
+    MOTION: (_SMALL.model_copy(update={"epochs": 18, "cosine_epochs": 20}), _FULL_SIZE),
 }
 # SFC ships as training would begin with it: what was tried of training lowered the accuracy on the validation videos
 # (docs/models.md).
