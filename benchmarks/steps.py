@@ -1,6 +1,6 @@
 """What each step of the engine brings: the same work with the step and without it, in turns.
 
-    python -m benchmarks.steps [--steps ahead duplicates chunks views precision compile] [--rounds 5]
+    python -m benchmarks.steps [--steps ahead duplicates chunks views videos precision compile] [--rounds 5]
 
 Results go to benchmarks/results/steps.json; docs/engine.md quotes them.
 """
@@ -93,6 +93,18 @@ def views(model: str, stack: ExitStack) -> Ways:
     return {f"{n} at a time": partial(run, n) for n in (1, 2, 3, 6)}
 
 
+def videos(model: str, stack: ExitStack) -> Ways:
+    """Six videos of equal shape, so many at a time through compressor and tail."""
+    runner = new_runner(model)
+    features = [runner.encode([clip_for(runner)]) for _ in range(6)]
+
+    def run(at_once: int) -> None:
+        runner.videos_at_once = BatchSize(at_once)
+        runner.finish(features)
+
+    return {f"{n} at a time": partial(run, n) for n in (1, 2, 3, 6)}
+
+
 def precision(model: str, stack: ExitStack) -> Ways:
     """One video in float32 and in bfloat16, if this processor has it."""
     ways: Ways = {}
@@ -118,6 +130,7 @@ STEPS = {
     "duplicates": duplicates,
     "chunks": chunks,
     "views": views,
+    "videos": videos,
     "precision": precision,
     "compile": compiled,
 }

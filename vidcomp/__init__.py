@@ -26,6 +26,7 @@ def load(
     decode_timeout_s: float | None = None,
     decode_workers: int | None = None,
     precision: str = "auto",
+    batch: int | None = None,
 ) -> Classifier:
     """Load a model, ready to classify: ``vidcomp.load(name).classify(path) -> Prediction``.
 
@@ -37,6 +38,7 @@ def load(
         decode_timeout_s: seconds that decoding one video may take; by default scaled to the file.
         decode_workers: processes that decode ahead; by default one for every two cores.
         precision: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"``.
+        batch: videos that may go through compressor and tail together; by default 1 on a CPU, 16 on CUDA.
 
     Raises:
         vidcomp.zoo.errors.ZooError: the model or its weights are not to be had.
@@ -51,4 +53,5 @@ def load(
         decode_timeout_s=decode_timeout_s,
         decode_workers=decode_workers,
         precision=precision,
+        batch=batch,
     )

@@ -1,4 +1,4 @@
-"""`--precision`, `--compile` and `--decode-workers`, as a user gives them."""
+"""`--precision`, `--compile`, `--batch` and `--decode-workers`, as a user gives them."""
 
 from __future__ import annotations
 
@@ -51,6 +51,14 @@ def test_any_number_of_decoding_processes_gives_the_same_records(folder: Path, m
     timing = json.loads(three.stdout.splitlines()[0])["timing"]
     assert timing["decoder_s"] > 0
     assert timing["bottleneck"] in ("decode", "model")
+
+
+def test_batches_of_videos_give_the_same_records_in_the_same_order(folder: Path, model: Path) -> None:
+    clips.make_clip(folder / "2c.mp4", 20, size=(64, 48), first=9)  # as long as 0.mp4
+    alone, together = (classify(folder, model, "--format", "jsonl", "--quiet", "--batch", n) for n in ("1", "4"))
+    assert (alone.exit_code, together.exit_code) == (1, 1), alone.stderr + together.stderr
+    assert labels(alone) == labels(together)
+    assert len(labels(together)) == 6
 
 
 def test_a_precision_that_the_device_lacks_is_one_line(folder: Path, model: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,19 +28,28 @@ def crashed(path: str) -> Prediction:
 class Fake:
     """Answers with what a script says for each path, an exception or a prediction, one after the other."""
 
-    def __init__(self, script: dict[str, list[Exception | Callable[[str], Prediction]]]) -> None:
+    def __init__(self, script: dict[str, list[Exception | Callable[[str], Prediction]]], together: int = 1) -> None:
         self.script = script
         self.depth = 1
+        self.together = together
 
     def expect(self, path: str) -> None:
         pass
 
-    def classify(self, path: str) -> Prediction:
+    def begin(self, path: str) -> Prediction:
         steps = self.script.get(path)
         step = steps.pop(0) if steps else good
         if isinstance(step, Exception):
             raise step
         return step(path)
+
+    def wants_more(self, videos: Sequence[Prediction]) -> bool:
+        return len(videos) < self.together
+
+    def finish(self, videos: Sequence[Prediction]) -> list[Prediction]:
+        if any("finish" in video.path for video in videos):
+            raise ZeroDivisionError
+        return list(videos)
 
     def failure(self, path: str, failure: Failure, spent_s: float) -> Prediction:
         return Prediction(path, "m", "whole", (), FrameCounts(0, 0, 0, None), Timing(spent_s, 0), error=failure)
@@ -159,13 +168,27 @@ def test_videos_are_announced_before_their_turn() -> None:
         def expect(self, path: str) -> None:
             self.events.append(f"expect {path}")
 
-        def classify(self, path: str) -> Prediction:
-            self.events.append(f"classify {path}")
-            return super().classify(path)
+        def begin(self, path: str) -> Prediction:
+            self.events.append(f"begin {path}")
+            return super().begin(path)
 
     noting, jobs = Noting(), [Job(name, name) for name in "abc"]
     list(label_all(noting, jobs, Memory(), Tally(3)))  # type: ignore[arg-type]
-    assert noting.events == ["expect a", "expect b", "classify a", "expect c", "classify b", "classify c"]
+    assert noting.events == ["expect a", "expect b", "begin a", "expect c", "begin b", "begin c"]
+
+
+def test_those_held_together_are_all_kept_before_the_first_is_told() -> None:
+    jobs, sink = [Job(name, name) for name in "abcde"], Memory()
+    results = label_all(Fake({}, together=2), jobs, sink, Tally(5))  # type: ignore[arg-type]
+    seen = [(job.name, len(sink.written)) for job, _ in results]
+    assert seen == [("a", 2), ("b", 2), ("c", 4), ("d", 4), ("e", 5)]
+
+
+def test_of_those_held_together_only_the_one_at_fault_fails() -> None:
+    jobs, sink, seen = [Job(name, name) for name in ("a", "finish", "c")], Memory(), []
+    list(label_all(Fake({}, together=3), jobs, sink, Tally(3), unexpected=seen.append))  # type: ignore[arg-type]
+    assert [prediction.error and prediction.error.kind for prediction in sink.written] == [None, "internal", None]
+    assert [type(error) for error in seen] == [ZeroDivisionError]
 
 
 def test_the_side_that_costs_more_is_the_bottleneck() -> None:

@@ -68,6 +68,31 @@ def test_same_alone_after_others_and_on_any_chunking(classifier: Classifier, cli
         classifier.runner.chunk_frames = usual
 
 
+def test_videos_that_go_together_are_answered_as_alone(classifier: Classifier, clip: Path, tmp_path: Path) -> None:
+    """Two of one shape with a longer and a broken one between them."""
+    same = clips.make_clip(tmp_path / "same.mp4", 60, first=20)
+    longer = clips.make_clip(tmp_path / "longer.mp4", 90)
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    paths = [str(path) for path in (clip, longer, broken, same)]
+    alone = [classifier.classify(path) for path in paths]
+    batches: list[int] = []
+    with vidcomp.load(device="cpu", batch=4) as together:
+        tail = together.runner.network.segments[-1]
+        tail.register_forward_hook(lambda module, inputs, output: batches.append(len(output)))
+        answers = list(together.classify_all(paths))
+    assert batches == [2, 1]
+    assert [answer.path for answer in answers] == paths
+    for answer, other in zip(answers, alone, strict=True):
+        assert (answer.error and answer.error.kind) == (other.error and other.error.kind)
+        if answer.ok:
+            np.testing.assert_allclose(probabilities(answer), probabilities(other), atol=1e-5)
+            assert answer.attention is not None
+            assert other.attention is not None
+            np.testing.assert_allclose(answer.attention.weights, other.attention.weights, atol=1e-5)
+            np.testing.assert_array_equal(answer.attention.seconds, other.attention.seconds)
+
+
 def test_a_bad_file_is_an_answer_and_the_next_video_is_unharmed(
     classifier: Classifier, clip: Path, tmp_path: Path
 ) -> None:
@@ -85,13 +110,13 @@ def test_a_killed_decoder_costs_one_video(classifier: Classifier, clip: Path, mo
     assert classifier.classify(str(clip)).ok
     pid = classifier._worker.pid
     assert pid is not None
-    run = classifier.runner.whole
+    run = classifier.runner.encode
 
     def kill_first(chunks: Iterator[np.ndarray]) -> object:
         os.kill(pid, signal.SIGKILL)
         return run(chunks)
 
-    monkeypatch.setattr(classifier.runner, "whole", kill_first)
+    monkeypatch.setattr(classifier.runner, "encode", kill_first)
     crashed = classifier.classify(str(clip))
     monkeypatch.undo()
     assert crashed.error is None or crashed.error.kind == "crashed"

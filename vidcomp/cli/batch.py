@@ -120,6 +120,7 @@ def _load(request: Request) -> Classifier:
             decode_timeout_s=passing.decode_timeout_s,
             decode_workers=passing.decode_workers,
             precision=passing.precision,
+            batch=passing.batch,
             allow_urls=request.finding.allow_urls,
         )
     except ValueError as error:

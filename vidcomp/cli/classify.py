@@ -115,6 +115,13 @@ def classify(
         help="Processes that decode the next videos meanwhile; by default one for every two cores.",
         rich_help_panel=_HOW,
     ),
+    batch: int | None = typer.Option(
+        None,
+        "--batch",
+        min=1,
+        help="Videos of equal shape that go through compressor and tail together; by default 1 on a CPU, 16 on CUDA.",
+        rich_help_panel=_HOW,
+    ),
     decode_timeout: float | None = typer.Option(
         None,
         "--decode-timeout",
@@ -212,6 +219,7 @@ def classify(
                 decode_workers,
                 precision.value,
                 compile_model,
+                batch,
             ),
             Writing(
                 output, output_format, top_k, min_probability, resume, retry_errors, move_to, link_to, quiet, debug

@@ -64,6 +64,12 @@ def evaluate(
         min=1,
         help="Processes that decode the next videos meanwhile; by default one for every two cores.",
     ),
+    batch: int | None = typer.Option(
+        None,
+        "--batch",
+        min=1,
+        help="Videos of equal shape that go through compressor and tail together; by default 1 on a CPU, 16 on CUDA.",
+    ),
     output_format: EvaluationFormat = typer.Option(EvaluationFormat.TABLE, "--format", help="How to print."),
     quiet: bool = typer.Option(False, "--quiet", help="No progress and no warnings."),
     debug: bool = typer.Option(False, "--debug", help="Show tracebacks."),
@@ -99,6 +105,7 @@ def evaluate(
                     strategy=passing,
                     decode_workers=decode_workers,
                     precision=precision.value,
+                    batch=batch,
                 )
             except ValueError as error:
                 raise UsageError(str(error)) from None

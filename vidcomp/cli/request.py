@@ -75,6 +75,7 @@ class Passing:
     decode_workers: int | None = None
     precision: str = "auto"
     compile: bool = False
+    batch: int | None = None
 
     def strategy(self, *, subtitles: bool) -> Strategy | None:
         """Windows, uniform clips, or None for the whole video; subtitles need windows."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from vidcomp.inference.ahead import drawn_ahead
 from vidcomp.inference.allocator import give_back, is_out_of_memory
-from vidcomp.inference.engine import Classifier
+from vidcomp.inference.engine import Begun, Classifier
 from vidcomp.inference.prediction import Failure, Prediction, Timing
 from vidcomp.video import DecoderUnavailable
 from vidcomp.video.source import printable
@@ -156,15 +156,28 @@ def label_all(
         DecoderUnavailable: the system starts no decoding process, even after a while.
         Exception: whatever `sink` raises where a result cannot be kept.
     """
+    held: list[tuple[Job, Stamp | None, Begun | Prediction]] = []
+
+    def finished() -> list[tuple[Job, Prediction]]:
+        """Keep what is held, all of it before any is yielded: whoever stops at a result has lost none."""
+        kept = []
+        predictions = _finish(classifier, [begun for _, _, begun in held], unexpected)
+        for (job, stamp, _), prediction in zip(held, predictions, strict=True):
+            if not job.certain and prediction.error is not None and prediction.error.kind in _NO_VIDEO:
+                tally.passed_over += 1
+                continue
+            prediction = replace(prediction, path=job.name).at_least(min_probability)
+            sink.write(job, prediction, stamp)
+            tally.add(prediction)
+            kept.append((job, prediction))
+        held.clear()
+        return kept
+
     for job, stamp in drawn_ahead(_expected(classifier, jobs), classifier.depth):
-        prediction = _label(classifier, job.path, unexpected)
-        if not job.certain and prediction.error is not None and prediction.error.kind in _NO_VIDEO:
-            tally.passed_over += 1
-            continue
-        prediction = replace(prediction, path=job.name).at_least(min_probability)
-        sink.write(job, prediction, stamp)
-        tally.add(prediction)
-        yield job, prediction
+        held.append((job, stamp, _begin(classifier, job.path, unexpected)))
+        if not classifier.wants_more([begun for _, _, begun in held]):
+            yield from finished()
+    yield from finished()
 
 
 def _expected(classifier: Classifier, jobs: Iterable[Job]) -> Iterator[tuple[Job, Stamp | None]]:
@@ -175,15 +188,15 @@ def _expected(classifier: Classifier, jobs: Iterable[Job]) -> Iterator[tuple[Job
         yield job, stamp
 
 
-def _label(classifier: Classifier, path: str, unexpected: Callable[[Exception], None]) -> Prediction:
-    prediction = _try(classifier, path, unexpected)
-    if prediction.error is None or prediction.error.kind != "crashed":
-        return prediction
+def _begin(classifier: Classifier, path: str, unexpected: Callable[[Exception], None]) -> Begun | Prediction:
+    begun = _try(classifier, path, unexpected)
+    if isinstance(begun, Begun) or begun.error is None or begun.error.kind != "crashed":
+        return begun
     again = _try(classifier, path, unexpected)
     return replace(again, notes=("the decoder died on the first try; this is the second", *again.notes))
 
 
-def _try(classifier: Classifier, path: str, unexpected: Callable[[Exception], None]) -> Prediction:
+def _try(classifier: Classifier, path: str, unexpected: Callable[[Exception], None]) -> Begun | Prediction:
     started = time.perf_counter()
     try:
         return _patiently(classifier, path)
@@ -194,13 +207,28 @@ def _try(classifier: Classifier, path: str, unexpected: Callable[[Exception], No
         return classifier.failure(path, _explain(path, error), time.perf_counter() - started)
 
 
-def _patiently(classifier: Classifier, path: str) -> Prediction:
+def _patiently(classifier: Classifier, path: str) -> Begun | Prediction:
     for pause_s in _PAUSES_S:
         try:
-            return classifier.classify(path)
+            return classifier.begin(path)
         except DecoderUnavailable:
             time.sleep(pause_s)
-    return classifier.classify(path)
+    return classifier.begin(path)
+
+
+def _finish(
+    classifier: Classifier, videos: Sequence[Begun | Prediction], unexpected: Callable[[Exception], None]
+) -> list[Prediction]:
+    started = time.perf_counter()
+    try:
+        return classifier.finish(videos)
+    except Exception as error:
+        if len(videos) > 1:
+            # It is one video's fault: which one's shows when each is alone.
+            return [prediction for video in videos for prediction in _finish(classifier, [video], unexpected)]
+        unexpected(error)
+        path = videos[0].path
+        return [classifier.failure(path, _explain(path, error), time.perf_counter() - started)]
 
 
 def _explain(path: str, error: Exception) -> Failure:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from types import TracebackType
 
 import numpy as np
@@ -13,9 +14,9 @@ from vidcomp.inference.ahead import DecodeAhead, Opened, default_workers, drawn_
 from vidcomp.inference.allocator import give_back
 from vidcomp.inference.prediction import Failure, FrameCounts, Label, Prediction, Segment, Timing
 from vidcomp.inference.runner import Runner, choose_device
-from vidcomp.inference.strategies import Strategy, UniformClips, WholeVideo
+from vidcomp.inference.strategies import Encoded, OnePass, Outcome, Strategy, UniformClips, WholeVideo, finish
 from vidcomp.nn.compressors import FeaturesError
-from vidcomp.video import DecodeOptions, DecodeWorker, Frames, VideoError
+from vidcomp.video import DecodeOptions, DecodeReport, DecodeWorker, Frames, VideoError
 from vidcomp.video.remote import Downloads, is_address
 from vidcomp.zoo.build import LoadedModel
 
@@ -42,6 +43,7 @@ class Classifier:
         decode_timeout_s: float | None = None,
         decode_workers: int | None = None,
         precision: str = "auto",
+        batch: int | None = None,
         allow_urls: bool = False,
     ) -> None:
         """Put the model on its device.
@@ -53,6 +55,7 @@ class Classifier:
             decode_timeout_s: seconds that decoding one video may take; by default scaled to the file.
             decode_workers: processes that decode the next videos meanwhile; by default one for every two cores.
             precision: as :func:`~vidcomp.inference.precision.choose_precision` takes it.
+            batch: videos that may go through compressor and tail together; by default 1 on a CPU, 16 on CUDA.
             allow_urls: fetch videos that are named by a web address; without it they are files that are missing.
 
         Raises:
@@ -61,7 +64,7 @@ class Classifier:
         if decode_workers is not None and decode_workers < 1:
             raise ValueError(f"decode_workers must be at least 1, not {decode_workers}")
         self.model = model
-        self.runner = Runner(model.network, choose_device(device), precision=precision)
+        self.runner = Runner(model.network, choose_device(device), precision=precision, videos_at_once=batch)
         self.strategy = strategy
         self.decode_timeout_s = decode_timeout_s
         self.decode_workers = decode_workers or default_workers()
@@ -87,9 +90,14 @@ class Classifier:
 
     def classify(self, path: str) -> Prediction:
         """Label one video; what is wrong with the video is told in :attr:`Prediction.error`, never raised."""
+        (prediction,) = self.finish([self.begin(path)])
+        return prediction
+
+    def begin(self, path: str) -> Begun | Prediction:
+        """Read a video and run its head, for :meth:`finish`; or its answer, if that is all there is to do."""
         started = time.perf_counter()
         try:
-            return self._classify(path)
+            return self._begin(path)
         except VideoError as error:
             # It may name the file that an address was fetched into.
             told = type(error)(path, error.reason)
@@ -103,6 +111,17 @@ class Classifier:
             if self._since_trim >= _TRIM_EVERY:
                 give_back()
                 self._since_trim = 0
+
+    def finish(self, videos: Sequence[Begun | Prediction]) -> list[Prediction]:
+        """Label videos that were begun, those of equal shape together; what is a prediction already stays so."""
+        begun = [video for video in videos if isinstance(video, Begun)]
+        finished = iter(self._finish(begun) if begun else [])
+        return [next(finished) if isinstance(video, Begun) else video for video in videos]
+
+    def wants_more(self, videos: Sequence[Begun | Prediction]) -> bool:
+        """Whether it pays, and memory allows, to begin another video before these are finished."""
+        begun = [video.encoded.features for video in videos if isinstance(video, Begun)]
+        return len(videos) < self.runner.videos_at_once.most and self.runner.has_room_beside(begun)
 
     def failure(self, path: str, failure: Failure, spent_s: float) -> Prediction:
         """The answer for a video that got no labels, after so many seconds."""
@@ -124,15 +143,20 @@ class Classifier:
 
     def classify_all(self, paths: Iterable[str]) -> Iterator[Prediction]:
         """Label videos in order, the next ones being decoded meanwhile; nothing is kept of those that are done."""
+        begun: list[Begun | Prediction] = []
         for path in drawn_ahead(self._expecting(paths), self.depth):
-            yield self.classify(path)
+            begun.append(self.begin(path))
+            if not self.wants_more(begun):
+                yield from self.finish(begun)
+                begun.clear()
+        yield from self.finish(begun)
 
     def _expecting(self, paths: Iterable[str]) -> Iterator[str]:
         for path in paths:
             self.expect(path)
             yield path
 
-    def _classify(self, path: str) -> Prediction:
+    def _begin(self, path: str) -> Begun | Prediction:
         began = time.perf_counter()
         held = self._ahead.take(path)
         try:
@@ -174,27 +198,50 @@ class Classifier:
     def _counted(self, worker: DecodeWorker, path: str) -> int:
         return max(1, worker.probe(path, timeout_s=self.decode_timeout_s).frame_count or 0)
 
-    def _pass(self, path: str, opened: Opened, began: float) -> Prediction:
-        """Label an open video; ``began`` is when its turn came, since when it was waited for."""
+    def _pass(self, path: str, opened: Opened, began: float) -> Begun | Prediction:
+        """Pass an open video as far as it goes alone; ``began`` is when its turn came, since when it was waited for."""
         strategy = opened.strategy
         with opened.reader as reader:
             waiting = _Clock(reader.chunks(), opened.limit, time.perf_counter() - began)
-            outcome = strategy.run(self.runner, waiting, opened.count)
-            self.runner.synchronise()
+            result: Encoded | Outcome
+            if isinstance(strategy, OnePass):
+                result = strategy.encode(self.runner, waiting)
+            else:
+                result = strategy.run(self.runner, waiting, opened.count)
+                self.runner.synchronise()
             report = reader.report
         spent = time.perf_counter() - began
+        timing = Timing(waiting.seconds, spent - waiting.seconds, reader.decode_s / self.decode_workers)
+        facts = (path, strategy.name, report, timing, tuple(report.notes))
+        return Begun(*facts, result) if isinstance(result, Encoded) else self._prediction(_Read(*facts), result)
+
+    def _finish(self, videos: Sequence[Begun]) -> list[Prediction]:
+        started = time.perf_counter()
+        try:
+            outcomes = finish(self.runner, [video.encoded for video in videos])
+            self.runner.synchronise()
+        except FeaturesError as error:
+            if len(videos) > 1:
+                # It is one video's fault: which one's shows when each is alone.
+                return [prediction for video in videos for prediction in self._finish([video])]
+            spent = videos[0].timing.decode_s + videos[0].timing.model_s + time.perf_counter() - started
+            return [self.failure(videos[0].path, Failure(error.kind, str(error)), spent)]
+        share = (time.perf_counter() - started) / len(videos)
+        return [self._prediction(video, outcome, share) for video, outcome in zip(videos, outcomes, strict=True)]
+
+    def _prediction(self, video: _Read, outcome: Outcome, share_s: float = 0.0) -> Prediction:
+        """The answer for a video; ``share_s`` is its part of what was done for several together."""
+        report, passes = video.report, outcome.passes
         return Prediction(
-            path,
+            video.path,
             self.model.manifest.name,
-            strategy.name,
+            video.strategy,
             self._labels(outcome.probabilities),
-            FrameCounts(
-                report.decoded, outcome.passes.count * outcome.passes.frames, report.repaired, report.duration_s
-            ),
-            Timing(waiting.seconds, spent - waiting.seconds, reader.decode_s / self.decode_workers),
-            outcome.passes,
+            FrameCounts(report.decoded, passes.count * passes.frames, report.repaired, report.duration_s),
+            replace(video.timing, model_s=video.timing.model_s + share_s),
+            passes,
             outcome.attention,
-            (*report.notes, *outcome.notes),
+            (*video.notes, *outcome.notes),
             segments=tuple(
                 Segment(part.start_s, part.end_s, self._labels(part.probabilities)[:SEGMENT_LABELS])
                 for part in outcome.windows
@@ -205,6 +252,24 @@ class Classifier:
         """All labels, most probable first; equals stay in the classifier's order."""
         order = np.argsort(-probabilities, kind="stable")
         return tuple(Label(self.model.labels[i], int(i), float(probabilities[i])) for i in order)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A video whose frames have been read: how, how that went, and what is to be said of it."""
+
+    path: str
+    strategy: str
+    report: DecodeReport
+    timing: Timing
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Begun(_Read):
+    """A video whose frames have passed the head; :meth:`Classifier.finish` does the rest."""
+
+    encoded: Encoded
 
 
 class _MoreThanClaimed(Exception):  # noqa: N818 - a turn, not an error

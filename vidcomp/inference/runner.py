@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from vidcomp.inference.compilation import Compilation, compile_segments
 from vidcomp.inference.duplicates import DistinctFrames
 from vidcomp.inference.precision import choose_precision
 from vidcomp.nn.compressed_model import CompressedModel, ModelOutput
-from vidcomp.nn.compressors.base import Features
+from vidcomp.nn.compressors.base import Features, Ragged
 from vidcomp.nn.folding import fold_batchnorm
 from vidcomp.video.transforms import to_input
 
@@ -23,6 +23,11 @@ from vidcomp.video.transforms import to_input
 _CHUNK_FRAMES = {"cpu": 4, "cuda": 64}
 # Clips of equal shape that go through the network together.
 _CLIPS_AT_ONCE = {"cpu": 1, "cuda": 32}
+# Videos whose features are held until they go through compressor and tail together.
+_VIDEOS_AT_ONCE = {"cpu": 1, "cuda": 16}
+# Bytes that their features may take on a CPU, and the share of its free memory on a GPU.
+_HELD_BYTES = 512 * 2**20
+_HELD_SHARE = 0.25
 
 
 def choose_device(name: str) -> torch.device:
@@ -46,12 +51,23 @@ def noise(frames: int, height: int, width: int) -> NDArray[np.uint8]:
 class Runner:
     """Runs a compressed model on batches of frames, with BatchNorm folded and memory laid out for the device."""
 
-    def __init__(self, network: CompressedModel, device: torch.device, *, precision: str = "auto") -> None:
+    def __init__(
+        self,
+        network: CompressedModel,
+        device: torch.device,
+        *,
+        precision: str = "auto",
+        videos_at_once: int | None = None,
+    ) -> None:
         """Put the network on the device, to be computed in a precision that `choose_precision` knows.
 
+        ``videos_at_once`` may go through compressor and tail together; by default 1 on a CPU and 16 on CUDA.
+
         Raises:
-            ValueError: the device does not compute in that precision.
+            ValueError: the device does not compute in that precision, or it would be less than one video.
         """
+        if videos_at_once is not None and videos_at_once < 1:
+            raise ValueError(f"videos_at_once must be at least 1, not {videos_at_once}")
         self.precision = choose_precision(precision, device)
         fold_batchnorm(network.eval())
         self.network = network.to(device).to(memory_format=torch.channels_last_3d)
@@ -59,6 +75,10 @@ class Runner:
         self.device = device
         self.chunk_frames = _CHUNK_FRAMES.get(device.type, 32)
         self.clips_at_once = BatchSize(_CLIPS_AT_ONCE.get(device.type, 1))
+        self.videos_at_once = BatchSize(videos_at_once or _VIDEOS_AT_ONCE.get(device.type, 1))
+        self._room = _HELD_BYTES
+        if device.type == "cuda":
+            self._room = int(_HELD_SHARE * torch.cuda.mem_get_info(device)[0])
 
     def compile(self) -> Compilation:
         """Compile the network, which takes from seconds to a minute; worth it where hundreds of videos follow.
@@ -86,10 +106,27 @@ class Runner:
 
     def whole(self, chunks: Iterable[NDArray[np.uint8]]) -> ModelOutput:
         """Classify one video from its consecutive chunks of frames (t, H, W, 3), with its attention."""
+        (output,) = self.finish([self.encode(chunks)])
+        return output
+
+    def encode(self, chunks: Iterable[NDArray[np.uint8]]) -> Features:
+        """The head's features of one video, a batch of one, from its consecutive chunks of frames (t, H, W, 3)."""
         parts = (part for chunk in chunks for part in self._split(chunk))
         with torch.inference_mode(), self._cast():
-            output = self.network.finish(self._encoded(parts), need_attention=True)
-        return replace(output, logits=output.logits.float())
+            return self._encoded(parts)
+
+    def finish(self, videos: Sequence[Features]) -> list[ModelOutput]:
+        """Classify videos from their features, each with its attention; those of equal shape go together.
+
+        Nothing is padded: attention, pooling and temporal kernels would see it. Where memory does not suffice for so
+        many, fewer go together from then on.
+        """
+        return [output for group in self.videos_at_once.run(videos, self._finished) for output in group]
+
+    def has_room_beside(self, videos: Sequence[Features]) -> bool:
+        """Whether features of another video may be held beside these before :meth:`finish`."""
+        held = sum(part.nbytes for video in videos for part in ((video,) if isinstance(video, Tensor) else video))
+        return len(videos) < self.videos_at_once.most and held < self._room
 
     def probabilities(self, clips: Tensor) -> Tensor:
         """Probabilities (N, classes) of clips (N, 3, T, H, W) passed through the network whole."""
@@ -102,6 +139,12 @@ class Runner:
         """Wait for the device, so that clocks read true."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+    def _finished(self, videos: Sequence[Features]) -> list[ModelOutput]:
+        with torch.inference_mode(), self._cast():
+            output = self.network.finish(Ragged(tuple(videos)), need_attention=True)
+        output = replace(output, logits=output.logits.float())
+        return [output.of_video(number) for number in range(len(videos))]
 
     def _encoded(self, parts: Iterable[NDArray[np.uint8]]) -> Features:
         """The head's features of a video; frames that are the same pass it once where it looks at single frames."""

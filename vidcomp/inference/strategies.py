@@ -18,6 +18,7 @@ from vidcomp.inference.attention_map import attention_map
 from vidcomp.inference.prediction import AttentionMap, Passes
 from vidcomp.inference.runner import Runner
 from vidcomp.nn.backbones import BackboneSpec
+from vidcomp.nn.compressors import Features
 from vidcomp.video import Frames
 from vidcomp.video.sampling import Selection, View, dense_views, needed, rows_of, uniform_clips, whole
 from vidcomp.video.transforms import crop
@@ -60,7 +61,49 @@ class Strategy(ABC):
 
 
 @dataclass(frozen=True)
-class WholeVideo(Strategy):
+class Encoded:
+    """A video that has passed the head: its features, a batch of one, and what is known of the frames they are of."""
+
+    features: Features
+    seconds: NDArray[np.float64]
+    indices: NDArray[np.int64]
+    size: tuple[int, int]
+    repeated: int
+
+
+class OnePass(Strategy):
+    """A video passed once, so that several may pass what comes after the head together."""
+
+    def encode(self, runner: Runner, chunks: Iterable[Frames]) -> Encoded:
+        """Pass the head; a video with fewer frames than a clip has its last frame repeated."""
+        reading = _Reading(chunks, runner.spec.clip_frames)
+        features = runner.encode(reading.pixels())
+        return Encoded(
+            features, np.asarray(reading.seconds), np.asarray(reading.indices), reading.size, reading.repeated
+        )
+
+    def run(self, runner: Runner, chunks: Iterable[Frames], frame_count: int) -> Outcome:
+        """Pass the video once."""
+        (outcome,) = finish(runner, [self.encode(runner, chunks)])
+        return outcome
+
+
+def finish(runner: Runner, videos: Sequence[Encoded]) -> list[Outcome]:
+    """Take videos from the head's features to their probabilities; those of equal shape go together."""
+    outputs = runner.finish([video.features for video in videos])
+    return [
+        Outcome(
+            _numbers(output.logits.softmax(dim=1)[0]),
+            passes=Passes(1, len(video.seconds), *video.size),
+            attention=attention_map(runner.network, output, video.seconds, video.indices),
+            notes=repetition(video.repeated),
+        )
+        for video, output in zip(videos, outputs, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class WholeVideo(OnePass):
     """Every stride-th frame of the video, at full width, in one pass through head, compressor and tail."""
 
     name = "whole"
@@ -69,17 +112,6 @@ class WholeVideo(Strategy):
     def select(self, spec: BackboneSpec, frame_count: int) -> Selection:
         """Frames 0, s, 2s, … for the backbone's stride s."""
         return whole(spec.stride)
-
-    def run(self, runner: Runner, chunks: Iterable[Frames], frame_count: int) -> Outcome:
-        """Pass the video once; a video with fewer frames than a clip has its last frame repeated."""
-        reading = _Reading(chunks, runner.spec.clip_frames)
-        output = runner.whole(reading.pixels())
-        return Outcome(
-            _numbers(output.logits.softmax(dim=1)[0]),
-            passes=Passes(1, len(reading.seconds), *reading.size),
-            attention=attention_map(runner.network, output, np.asarray(reading.seconds), np.asarray(reading.indices)),
-            notes=repetition(reading.repeated),
-        )
 
 
 @dataclass(frozen=True)
@@ -124,7 +156,7 @@ class DenseViews(Strategy):
 
 
 @dataclass(frozen=True)
-class UniformClips(Strategy):
+class UniformClips(OnePass):
     """For untrimmed videos: n clips of m consecutive source frames, joined and passed once (SFC paper, section 6)."""
 
     clips: int = 8
@@ -140,10 +172,6 @@ class UniformClips(Strategy):
     def select(self, spec: BackboneSpec, frame_count: int) -> Selection:
         """Every stride-th frame of each clip."""
         return needed(uniform_clips(frame_count, self.clips, max(1, self.clip_frames // spec.stride), spec.stride))
-
-    def run(self, runner: Runner, chunks: Iterable[Frames], frame_count: int) -> Outcome:
-        """Pass the joined clips once."""
-        return WholeVideo().run(runner, chunks, frame_count)
 
 
 class _Reading:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vidcomp.inference.ahead import drawn_ahead
 from vidcomp.inference.engine import Classifier
 from vidcomp.inference.prediction import Passes, Prediction
 from vidcomp.inference.strategies import WholeVideo
@@ -130,12 +130,23 @@ class Evaluator:
         self._resolutions: list[tuple[str, int]] = []
         self._strategy = (classifier.strategy or WholeVideo()).name
 
-    def add(self, path: str, wanted: int) -> Prediction:
-        """Label a video whose class has the index ``wanted``, and count it."""
-        prediction = self._classifier.classify(path)
+    def add_all(self, videos: Iterable[tuple[str, int]]) -> Iterator[Prediction]:
+        """Label and count videos of (path, class index) in order, the next ones being decoded meanwhile."""
+        drawn: deque[tuple[str, int]] = deque()
+
+        def paths() -> Iterator[str]:
+            for video in videos:
+                drawn.append(video)
+                yield video[0]
+
+        for prediction in self._classifier.classify_all(paths()):
+            self._count(prediction, *drawn.popleft())
+            yield prediction
+
+    def _count(self, prediction: Prediction, path: str, wanted: int) -> None:
         if prediction.passes is None:
             self._failed.append(prediction)
-            return prediction
+            return
         reference = self._other.classify(path) if self._other is not None else None
         best = prediction.labels[0]
         self._strategy = prediction.strategy
@@ -149,17 +160,6 @@ class Evaluator:
         self._spent += self._cost(prediction.passes, kept)
         if reference is not None and reference.labels:
             self._agreed.append(reference.labels[0].index == best.index)
-        return prediction
-
-    def add_all(self, videos: Iterable[tuple[str, int]]) -> Iterator[Prediction]:
-        """Label and count videos of (path, class index) in order, the next ones being decoded meanwhile."""
-        for path, wanted in drawn_ahead(self._expecting(videos), self._classifier.depth):
-            yield self.add(path, wanted)
-
-    def _expecting(self, videos: Iterable[tuple[str, int]]) -> Iterator[tuple[str, int]]:
-        for path, wanted in videos:
-            self._classifier.expect(path)
-            yield path, wanted
 
     def result(self) -> Evaluation:
         """What there is so far."""

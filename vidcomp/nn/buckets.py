@@ -30,10 +30,12 @@ class CompressedBucket:
     result: Compressed
 
 
-def whole_batch(features: Features) -> Bucket:
-    """The features of a batch in which no length differs yet, as one bucket."""
+def buckets_of(features: Features | Ragged) -> list[Bucket]:
+    """The features of a batch as one bucket, or those of videos that differ as one for each shape."""
+    if isinstance(features, Ragged):
+        return regroup([CompressedBucket(tuple(range(len(features.videos))), Compressed(features))])
     first = features if isinstance(features, Tensor) else features[0]
-    return Bucket(tuple(range(len(first))), features)
+    return [Bucket(tuple(range(len(first))), features)]
 
 
 def regroup(compressed: Sequence[CompressedBucket]) -> list[Bucket]:
@@ -51,9 +53,14 @@ def regroup(compressed: Sequence[CompressedBucket]) -> list[Bucket]:
             pathways = (video,) if isinstance(video, Tensor) else video
             ragged.setdefault(tuple(p.shape for p in pathways), []).append((index, pathways))
     for members in ragged.values():
-        joined = tuple(torch.cat(parts) for parts in zip(*(pathways for _, pathways in members), strict=True))
+        joined = tuple(_cat(parts) for parts in zip(*(pathways for _, pathways in members), strict=True))
         buckets.append(Bucket(tuple(index for index, _ in members), joined[0] if single_pathway else joined))
     return buckets
+
+
+def _cat(videos: Sequence[Tensor]) -> Tensor:
+    """A batch of one is not copied."""
+    return torch.cat(list(videos)) if len(videos) > 1 else videos[0]
 
 
 def join_logits(buckets: Sequence[Bucket]) -> Tensor:

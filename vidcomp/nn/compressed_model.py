@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from vidcomp.nn.backbones.base import Backbone
-from vidcomp.nn.buckets import Bucket, CompressedBucket, join_attention, join_logits, regroup, whole_batch
-from vidcomp.nn.compressors.base import Attention, Compressor, Features
+from vidcomp.nn.buckets import Bucket, CompressedBucket, buckets_of, join_attention, join_logits, regroup
+from vidcomp.nn.compressors.base import Attention, Compressor, Features, Ragged
 from vidcomp.nn.temporal_field import TemporalField, run_in_chunks, temporal_field
 
 
@@ -33,6 +33,11 @@ class ModelOutput:
 
     logits: Tensor
     attention: tuple[Attention | None, ...]
+
+    def of_video(self, number: int) -> ModelOutput:
+        """What concerns one video of the batch, as the output of a batch of one."""
+        only = slice(number, number + 1)
+        return ModelOutput(self.logits[only], tuple(None if maps is None else maps[only] for maps in self.attention))
 
 
 class CompressedModel(nn.Module):
@@ -96,10 +101,13 @@ class CompressedModel(nn.Module):
         features: Features = self.head(joined)
         return features
 
-    def finish(self, features: Features, *, need_attention: bool = False) -> ModelOutput:
-        """Run everything after the head on its features (N, C, T, H, W), or on one such tensor a pathway."""
+    def finish(self, features: Features | Ragged, *, need_attention: bool = False) -> ModelOutput:
+        """Run everything after the head on its features (N, C, T, H, W), or on one such tensor a pathway.
+
+        Of videos that differ in shape (:class:`Ragged`), those of the same shape run together.
+        """
         attention: list[Attention | None] = []
-        buckets = [whole_batch(features)]
+        buckets = buckets_of(features)
         for compressor, segment in zip(self.compressors, list(self.segments)[1:], strict=True):
             compressed = [
                 CompressedBucket(bucket.videos, compressor(bucket.features, need_attention=need_attention))
