@@ -52,3 +52,64 @@ def test_all_frames_of_a_clip_are_changed_alike() -> None:
     clip = augment(still, BackboneRecipe(square=16), np.random.default_rng(5))
     assert tuple(clip.shape) == (3, 4, 16, 16)
     assert torch.equal(clip[:, 0], clip[:, 3])
+
+
+PLAIN = BackboneRecipe(square=16, recolour=False, flip=False, smallest_area=1.0)
+
+
+def variants(recipe: Recipe, frames: np.ndarray, count: int = 40) -> list[torch.Tensor]:
+    return [
+        augment(frames, recipe, np.random.default_rng(seed), lambda: np.zeros((9, 7, 3), np.uint8))
+        for seed in range(count)
+    ]
+
+
+def test_half_of_the_views_are_played_backwards() -> None:
+    found = variants(PLAIN.model_copy(update={"reverse": True}), numbered(4))
+    orders = [clip[0, :, 0, 0].round().int().tolist() for clip in found]
+    assert {tuple(order) for order in orders} == {(0, 1, 2, 3), (3, 2, 1, 0)}
+
+
+def test_a_wandering_crop_moves_evenly_through_a_still_picture() -> None:
+    """A ramp from left to right: where the crop is, is what its middle shows."""
+    ramp = np.broadcast_to(np.arange(0, 160, 5, dtype=np.uint8)[None, None, :, None], (5, 24, 32, 3))
+    recipe = PLAIN.model_copy(update={"drift": 0.1, "smallest_area": 0.3})
+    moving = [clip for clip in variants(recipe, ramp) if not torch.equal(clip[:, 0], clip[:, 4])]
+    assert 10 < len(moving) < 30
+    steps = torch.stack([clip[0, :, 8, 8].diff() for clip in moving])
+    # Where the picture's edge is passed it is mirrored, and the ramp turns.
+    even = (steps - steps.mean(dim=1, keepdim=True)).abs().amax(dim=1) < 1.0
+    assert even.float().mean() > 0.8
+    assert steps.abs().amax() > 1
+
+
+def test_a_backdrop_is_laid_over_every_second_view() -> None:
+    """Over white, a black backdrop of a weight below a half: never darker than grey, the same all over."""
+    white = np.full((2, 24, 32, 3), 255, np.uint8)
+    shades = variants(PLAIN.model_copy(update={"backdrop": 0.5}), white)
+    assert all(float(clip.max() - clip.min()) < 1e-3 for clip in shades)
+    darkened = [float(clip.mean()) for clip in shades if float(clip.mean()) < 254.9]
+    assert 10 < len(darkened) < 30
+    assert 127.5 <= min(darkened) < 180
+
+
+def test_a_covered_view_has_a_grey_rectangle_for_all_of_its_length() -> None:
+    white = np.full((3, 24, 32, 3), 255, np.uint8)
+    for clip in variants(PLAIN.model_copy(update={"cover": 1.0}), white, 10):
+        grey = (clip == 127).all(dim=0)
+        assert torch.equal(grey[0], grey[2])
+        rows, columns = grey[0].any(dim=1).sum(), grey[0].any(dim=0).sum()
+        assert grey[0].sum() == rows * columns
+        assert 3 <= rows <= 8
+        assert 3 <= columns <= 8
+
+
+def test_what_a_recipe_cannot_mean_is_said() -> None:
+    for content, about in (
+        ({"drift": 0.1}, "square"),
+        ({"backdrop": 0.5, "views_cached": 2}, "views_cached"),
+        ({"thinning": [2], "views_cached": 2}, "views_cached"),
+        ({"thinning": [0]}, "at least 1"),
+    ):
+        with pytest.raises(ValueError, match=about):
+            BackboneRecipe.model_validate(content)

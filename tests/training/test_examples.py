@@ -13,7 +13,7 @@ from vidcomp.training.cache import TensorCache
 from vidcomp.training.compressor import new_compressors
 from vidcomp.training.decoding import Decoders
 from vidcomp.training.examples import Examples
-from vidcomp.training.recipe import CompressorRecipe
+from vidcomp.training.recipe import BackboneRecipe, CompressorRecipe, Recipe
 from vidcomp.training.videos import TrainingVideo, find_labelled
 from vidcomp.video import VideoError
 from vidcomp.zoo.build import load_backbone
@@ -29,7 +29,13 @@ def network(tiny: Path) -> CompressedModel:
 
 
 def examples(
-    network: CompressedModel, decoders: Decoders, root: Path, limit: float, recipe: CompressorRecipe = RECIPE
+    network: CompressedModel,
+    decoders: Decoders,
+    root: Path,
+    limit: float,
+    recipe: Recipe = RECIPE,
+    *,
+    clips: bool = False,
 ) -> Examples:
     return Examples(
         network,
@@ -37,7 +43,7 @@ def examples(
         decoders,
         lambda digest: TensorCache(digest, limit, root),
         torch.device("cpu"),
-        clips=False,
+        clips=clips,
         head_trained=False,
         max_frames=4096,
     )
@@ -110,3 +116,19 @@ def test_unreadable_videos_are_told_and_long_ones_are_cut(
     assert found[0][1] is None
     assert isinstance(view, torch.Tensor)
     assert view.shape[2] == 3
+
+
+def test_thinned_views_are_every_nth_frame_of_the_heads(network: CompressedModel, folder: Path, tmp_path: Path) -> None:
+    """A view of n = 2 is two clips long before it is thinned; at n = 4 it is no longer, and gives half a clip."""
+    recipe = BackboneRecipe(views_cached=0, crop=1.0, scale=(1.0, 1.0), flip=False, recolour=False, backdrop=0.5)
+    video = find_labelled(folder).videos[0]
+    with Decoders(0) as decoders:
+        made = examples(network, decoders, tmp_path, 1e9, recipe, clips=True)
+        list(made.prepare([video]))
+        views = {n: made.view(video, np.random.default_rng(1), n) for n in (1, 2, 4)}
+    lengths = {n: view.shape[2] for n, view in views.items() if isinstance(view, torch.Tensor)}
+    clip = network.spec.clip_frames
+    assert lengths == {1: clip, 2: clip, 4: -(-2 * clip // 4)}
+    assert isinstance(views[2], torch.Tensor)
+    assert isinstance(views[4], torch.Tensor)
+    torch.testing.assert_close(views[4], views[2][:, :, ::2])

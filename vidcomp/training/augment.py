@@ -1,8 +1,9 @@
-"""Random changes of a clip that keep its action: place, size, mirror image, colour."""
+"""Random changes of a clip that keep its action: place, size, mirror image, colour, backdrop, direction of time."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -20,27 +21,49 @@ def take_clip(frames: NDArray[np.uint8], length: int, random: np.random.Generato
     return frames[np.minimum(np.arange(start, start + length), len(frames) - 1)]
 
 
-def augment(frames: NDArray[np.uint8], recipe: Recipe, random: np.random.Generator) -> Tensor:
-    """One random crop, and where the recipe says so mirroring and change of colour, for a whole clip.
+def augment(
+    frames: NDArray[np.uint8],
+    recipe: Recipe,
+    random: np.random.Generator,
+    still: Callable[[], NDArray[np.uint8]] | None = None,
+) -> Tensor:
+    """Change a whole clip as the recipe says: one random crop, mirroring, colour and the like.
 
     Args:
         frames: (T, H, W, 3).
         recipe: what may change, and by how much.
         random: where chance comes from.
+        still: gives a picture (H, W, 3) of another video, where the recipe has a ``backdrop``.
 
     Returns:
         Float pixels (3, T, H', W') from 0 to 255; H' and W' follow from the recipe and from H and W alone.
     """
-    clip = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float()
-    if recipe.square is not None:
-        clip = _resized_crop(clip, recipe.square, recipe.square, recipe.smallest_area, random)
-    else:
+    if recipe.reverse and random.random() < 0.5:
+        frames = frames[::-1]
+    clip = _as_clip(frames)
+    if recipe.square is None:
         clip = _scaled_crop(clip, recipe.crop, recipe.scale, random)
+    elif recipe.drift and random.random() < 0.5:
+        clip = _wandering_crop(clip, recipe.square, recipe.smallest_area, recipe.drift, random)
+    else:
+        clip = _resized_crop(clip, recipe.square, recipe.square, recipe.smallest_area, random)
     if recipe.flip and random.random() < 0.5:
         clip = clip.flip(3)
+    if recipe.backdrop and still is not None and random.random() < 0.5:
+        clip = clip.lerp(_resized(_as_clip(still()[None]), clip), random.uniform(0, recipe.backdrop))
     if recipe.recolour:
         clip = _recolour(clip, random).clamp(0, 255)
+    if recipe.cover and random.random() < recipe.cover:
+        clip = _cover(clip, random)
     return clip.transpose(0, 1)
+
+
+def _as_clip(frames: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float()
+
+
+def _resized(picture: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(picture, size=(like.shape[2], like.shape[3]), mode="bilinear", antialias=True)
 
 
 def _scaled_crop(clip: Tensor, share: float, scale: tuple[float, float], random: np.random.Generator) -> Tensor:
@@ -60,14 +83,49 @@ def _scaled_crop(clip: Tensor, share: float, scale: tuple[float, float], random:
 
 def _resized_crop(clip: Tensor, height: int, width: int, smallest: float, random: np.random.Generator) -> Tensor:
     full_height, full_width = clip.shape[2:]
-    area = random.uniform(smallest, 1.0) * full_height * full_width
-    shape = width / height * math.exp(random.uniform(math.log(0.75), math.log(4 / 3)))
-    crop_height = min(full_height, max(1, round(math.sqrt(area / shape))))
-    crop_width = min(full_width, max(1, round(math.sqrt(area * shape))))
+    tall, broad = _random_box(full_height, full_width, width / height, smallest, random)
+    crop_height, crop_width = max(1, round(tall)), max(1, round(broad))
     top = int(random.integers(0, full_height - crop_height + 1))
     left = int(random.integers(0, full_width - crop_width + 1))
     clip = clip[:, :, top : top + crop_height, left : left + crop_width]
     return F.interpolate(clip, size=(height, width), mode="bilinear", antialias=crop_height > 1.3 * height)
+
+
+def _random_box(
+    full_height: int, full_width: int, shape: float, smallest: float, random: np.random.Generator
+) -> tuple[float, float]:
+    """Height and width of a box of random area and of about the ``shape``, width over height, within the picture."""
+    area = random.uniform(smallest, 1.0) * full_height * full_width
+    shape *= math.exp(random.uniform(math.log(0.75), math.log(4 / 3)))
+    return min(full_height, math.sqrt(area / shape)), min(full_width, math.sqrt(area * shape))
+
+
+def _wandering_crop(clip: Tensor, side: int, smallest: float, drift: float, random: np.random.Generator) -> Tensor:
+    """A square crop that moves and zooms evenly through the clip, as a camera does; beyond the picture it mirrors it.
+
+    Networks that see motion else learn which places were filmed from the hand.
+    """
+    count, _, full_height, full_width = clip.shape
+    tall, broad = _random_box(full_height, full_width, 1.0, smallest, random)
+    height, width = tall / full_height, broad / full_width
+    moves_down, moves_right, zooms = random.normal(0, (drift, drift, 1.6 * drift))
+    middle_y, middle_x = random.uniform(height / 2, 1 - height / 2), random.uniform(width / 2, 1 - width / 2)
+    time = torch.linspace(-0.5, 0.5, count)
+    boxes = torch.zeros(count, 2, 3)
+    boxes[:, 0, 0], boxes[:, 0, 2] = width * (1 + zooms * time), 2 * (middle_x + moves_right * time) - 1
+    boxes[:, 1, 1], boxes[:, 1, 2] = height * (1 + zooms * time), 2 * (middle_y + moves_down * time) - 1
+    places = F.affine_grid(boxes, [count, 3, side, side], align_corners=False)
+    return F.grid_sample(clip, places, padding_mode="reflection", align_corners=False)
+
+
+def _cover(clip: Tensor, random: np.random.Generator) -> Tensor:
+    """The same rectangle of every frame grey."""
+    (height, width), shares = clip.shape[2:], random.uniform(0.2, 0.5, 2)
+    tall, broad = max(1, round(height * shares[0])), max(1, round(width * shares[1]))
+    top, left = int(random.integers(0, height - tall + 1)), int(random.integers(0, width - broad + 1))
+    clip = clip.clone()
+    clip[:, :, top : top + tall, left : left + broad] = 127.0
+    return clip
 
 
 def _recolour(clip: Tensor, random: np.random.Generator) -> Tensor:

@@ -25,7 +25,7 @@ from vidcomp.nn.folding import fold_batchnorm
 from vidcomp.training.augment import augment, take_clip
 from vidcomp.training.cache import TensorCache, digest_of, file_key
 from vidcomp.training.decoding import Decoders
-from vidcomp.training.learner import compute
+from vidcomp.training.learner import compute, map_parts
 from vidcomp.training.recipe import Recipe
 from vidcomp.training.videos import TrainingVideo
 from vidcomp.video import Selection, VideoError, whole
@@ -37,7 +37,12 @@ _DECODED_WHOLE = 512
 # Frames that pass through the head together.
 _CHUNK = 8
 # What of a recipe changes the views.
-_VIEW_KEYS = {"seed", "crop", "scale", "square", "smallest_area", "recolour", "flip", "longest", "precision"}
+_VIEW_KEYS = {
+    *("seed", "crop", "scale", "square", "smallest_area", "recolour", "flip"),
+    *("reverse", "drift", "cover", "longest", "precision"),
+}
+# Clips that a view may last where only every n-th of its frames is kept.
+_MOST_CLIPS = 2
 
 
 class Examples:
@@ -74,6 +79,7 @@ class Examples:
         self._clips = clips
         self._max_frames = max_frames
         self._lock = threading.Lock()
+        self._readable: list[TrainingVideo] = []
         self._encoder: CompressedModel | None = None
         settings = {"spec": repr(network.spec), "clips": clips, "format": 1}
         self._frames = cache(digest_of({"what": "frames", "spec": settings["spec"]}))
@@ -91,17 +97,23 @@ class Examples:
 
     def prepare(self, videos: Sequence[TrainingVideo]) -> Iterator[tuple[TrainingVideo, VideoError | None]]:
         """Read every video once, keep what there is room for, and tell which cannot be read."""
-        return self._decoders.ahead(self._prepare, videos)
+        for video, error in self._decoders.ahead(self._prepare, videos):
+            if error is None:
+                self._readable.append(video)
+            yield video, error
 
-    def view(self, video: TrainingVideo, random: np.random.Generator) -> Features:
+    def view(self, video: TrainingVideo, random: np.random.Generator, thinning: int = 1) -> Features:
         """One augmented view of a video as a batch of one: features, or a normalised clip (1, 3, T, H, W).
+
+        Of a view that is not kept in the cache only every ``thinning``-th frame is given out.
 
         Raises:
             VideoError: it can no longer be read.
         """
         if self._encoder is None or not self._recipe.views_cached:
-            clip = self._clip(video, random)
-            return clip if self._encoder is None else self._encode(iter([clip]))
+            clip = self._clip(video, random, thinning=thinning)
+            features = clip if self._encoder is None else self._encode(iter([clip]))
+            return map_parts(features, lambda part: part[:, :, ::thinning]) if thinning > 1 else features
         number = int(random.integers(0, self._recipe.views_cached))
         return self._kept_view(video, number)
 
@@ -147,22 +159,35 @@ class Examples:
         return _unpack(self._features.get(f"{_key(video.path)}-{number}", make), self._device)
 
     def _clip(
-        self, video: TrainingVideo, random: np.random.Generator, decoded: list[NDArray[np.uint8]] | None = None
+        self,
+        video: TrainingVideo,
+        random: np.random.Generator,
+        decoded: list[NDArray[np.uint8]] | None = None,
+        thinning: int = 1,
     ) -> Tensor:
-        pixels = augment(self._pixels(video, random, decoded), self._recipe, random).round().to(torch.uint8)
-        return self._input(pixels.permute(1, 2, 3, 0))
+        def still() -> NDArray[np.uint8]:
+            other = self._readable[int(random.integers(len(self._readable)))]
+            return self._pixels(other, random, clips=1)[0]
+
+        pixels = self._pixels(video, random, decoded, clips=min(thinning, _MOST_CLIPS))
+        changed = augment(pixels, self._recipe, random, still).round().to(torch.uint8)
+        return self._input(changed.permute(1, 2, 3, 0))
 
     def _input(self, pixels: Tensor | NDArray[np.uint8]) -> Tensor:
         clip = to_input(pixels, self._spec.mean, self._spec.std, device=self._device).unsqueeze(0)
         return clip.contiguous(memory_format=torch.channels_last_3d)
 
     def _pixels(
-        self, video: TrainingVideo, random: np.random.Generator, decoded: list[NDArray[np.uint8]] | None = None
+        self,
+        video: TrainingVideo,
+        random: np.random.Generator,
+        decoded: list[NDArray[np.uint8]] | None = None,
+        clips: int = 1,
     ) -> NDArray[np.uint8]:
         """Consecutive frames (T, H, W, 3) from a random start; ``decoded`` hands all frames from view to view."""
         stride, side = self._spec.stride, self._spec.short_side
         if decoded:
-            return take_clip(decoded[0], self._length(len(decoded[0])), random)
+            return take_clip(decoded[0], self._length(len(decoded[0]), clips), random)
         count = -(-self._decoders.count(video.path) // stride)
         if count <= _DECODED_WHOLE:
             if self._encoder is None or not self._recipe.views_cached:
@@ -171,8 +196,8 @@ class Examples:
                 frames = self._decoders.frames(video.path, side, whole(stride))
             if decoded is not None:
                 decoded.append(frames)
-            return take_clip(frames, self._length(len(frames)), random)
-        length = self._length(count)
+            return take_clip(frames, self._length(len(frames), clips), random)
+        length = self._length(count, clips)
         start = int(random.integers(0, count - length + 1)) * stride
         indices = tuple(range(start, start + length * stride, stride))
         return take_clip(self._decoders.frames(video.path, side, Selection(indices=indices)), length, random)
@@ -182,9 +207,9 @@ class Examples:
             "frames": torch.from_numpy(self._decoders.frames(path, self._spec.short_side, whole(self._spec.stride)))
         }
 
-    def _length(self, frames: int) -> int:
-        """Frames of a view of so many: a clip, or the video within what is allowed; never less than a clip."""
-        at_least = self._spec.clip_frames
+    def _length(self, frames: int, clips: int) -> int:
+        """Frames of a view of so many: ``clips``, or the video within what is allowed; never less than a clip."""
+        at_least = self._spec.clip_frames * clips
         return at_least if self._clips else max(at_least, min(frames, self._recipe.longest))
 
     def _all_frames(self, path: str) -> Iterator[Tensor]:

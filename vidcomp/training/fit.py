@@ -22,11 +22,11 @@ from vidcomp.training.examples import Examples
 from vidcomp.training.learner import Example, Learner, compute, set_tau
 from vidcomp.training.log import Log
 from vidcomp.training.optimiser import Optimiser
-from vidcomp.training.recipe import CompressorRecipe, Recipe
+from vidcomp.training.recipe import BackboneRecipe, CompressorRecipe, Recipe
 from vidcomp.training.videos import TrainingVideo
 from vidcomp.video import VideoError
 
-_ORDER, _VIEW, _MIX = range(3)  # what chance is for
+_ORDER, _VIEW, _MIX, _THINNING = range(4)  # what chance is for
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,8 @@ class Fit:
         at = self.position
         began = time.monotonic() - at.seconds
         order = self._chance(_ORDER, epoch).permutation(len(self._videos))
-        chosen = [(epoch, int(index)) for index in order[at.step * self._recipe.batch :]]
+        chosen = [(epoch, place // self._recipe.batch, int(index)) for place, index in enumerate(order)]
+        chosen = chosen[at.step * self._recipe.batch :]
         rate = 0.0
         self._learner.train()
         batch: list[Example] = []
@@ -180,13 +181,17 @@ class Fit:
         )
         return rate
 
-    def _load(self, chosen: tuple[int, int]) -> Example:
-        epoch, index = chosen
+    def _load(self, chosen: tuple[int, int, int]) -> Example:
+        epoch, step, index = chosen
         video = self._videos[index]
         random = self._chance(_VIEW, epoch, index)
         tau = float(random.choice(self._recipe.taus)) if isinstance(self._recipe, CompressorRecipe) else None
+        thinning = 1
+        if isinstance(self._recipe, BackboneRecipe):
+            # One for all of a step, so that they run together.
+            thinning = int(self._chance(_THINNING, epoch, step).choice(self._recipe.thinning))
         try:
-            features = self._examples.view(video, random)
+            features = self._examples.view(video, random, thinning)
         except VideoError as error:
             raise TrainingError(f"{error}; put it back, and go on with --resume") from None
         return Example(video.path, features, video.label, self._taught.get(video.path), tau)

@@ -162,7 +162,7 @@ class Learner:
         with compute(self._recipe.precision, self.device):
             targets = self._targets(members, features)
             if share < 1:
-                features = _map(features, lambda part: share * part + (1 - share) * part.flip(0))
+                features = map_parts(features, lambda part: share * part + (1 - share) * part.flip(0))
                 mixed = share * targets + (1 - share) * targets.flip(0)
             else:
                 mixed = targets
@@ -291,6 +291,7 @@ def _join(members: Sequence[Features]) -> Features:
     return joined if isinstance(members[0], tuple) else joined[0]
 
 
-def _map(features: Features, function: Callable[[Tensor], Tensor]) -> Features:
+def map_parts(features: Features, function: Callable[[Tensor], Tensor]) -> Features:
+    """The features with each pathway changed by the function."""
     mapped = tuple(function(part) for part in _parts(features))
     return mapped if isinstance(features, tuple) else mapped[0]

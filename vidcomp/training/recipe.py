@@ -45,6 +45,14 @@ class Recipe(BaseModel):
     smallest_area: float = Field(0.35, gt=0, le=1, description="square: least share of the picture that a crop keeps")
     recolour: bool = Field(False, description="whether brightness, contrast and saturation change at random")
     flip: bool = Field(True, description="whether half of the views are mirrored")
+    reverse: bool = Field(False, description="whether half of the views are played backwards")
+    drift: float = Field(
+        0.0, ge=0, le=0.5, description="square: how far the crop of every second view wanders, as a share of the sides"
+    )
+    backdrop: float = Field(
+        0.0, ge=0, lt=1, description="greatest weight of a still picture of another video, laid over every second view"
+    )
+    cover: float = Field(0.0, ge=0, le=1, description="share of views of which a rectangle is covered with grey")
     longest: int = Field(64, ge=1, description="most frames (at the model's stride) of a training video")
     views_cached: int = Field(
         4, ge=0, description="augmented views of each video kept as features of the frozen head; 0: a new one each time"
@@ -57,6 +65,10 @@ class Recipe(BaseModel):
             raise ValueError("scale must be two numbers of at least 1, the smaller one first: it enlarges")
         if list(self.milestones) != sorted(set(self.milestones)) or min(self.milestones, default=1) < 1:
             raise ValueError("milestones must be ascending epochs, counted from 1")
+        if self.drift and self.square is None:
+            raise ValueError("drift is of square crops; give square too")
+        if self.backdrop and self.views_cached:
+            raise ValueError("backdrop takes from other videos, which kept views must not depend on: views_cached: 0")
         return self
 
 
@@ -104,10 +116,24 @@ class BackboneRecipe(Recipe):
     frozen_up_to: str | None = Field(
         None, description="the last stage that stays as it is; by default the stage where the model is cut"
     )
+    thinning: tuple[int, ...] = Field(
+        (1,),
+        min_length=1,
+        description="for each step one n of these is drawn, and the tail is shown every n-th of the head's frames: "
+        "what it will get from a compressor (all trained: every n-th frame, to the head)",
+    )
     new_factor: float = Field(4.0, gt=0, description="how much faster learns what starts from nothing")
     new: tuple[str, ...] = Field(
         (), description="what does, beside the classifier's last layer: parts of names of parameters"
     )
+
+    @model_validator(mode="after")
+    def _thins(self) -> BackboneRecipe:
+        if min(self.thinning) < 1:
+            raise ValueError("thinning must be numbers of at least 1")
+        if max(self.thinning) > 1 and self.views_cached:
+            raise ValueError("thinning is of views made anew for each step; give views_cached: 0")
+        return self
 
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
