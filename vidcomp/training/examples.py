@@ -167,7 +167,8 @@ class Examples:
     ) -> Tensor:
         def still() -> NDArray[np.uint8]:
             other = self._readable[int(random.integers(len(self._readable)))]
-            return self._pixels(other, random, clips=1)[0]
+            picture: NDArray[np.uint8] = self._pixels(other, random)[0]
+            return picture
 
         pixels = self._pixels(video, random, decoded, clips=min(thinning, _MOST_CLIPS))
         changed = augment(pixels, self._recipe, random, still).round().to(torch.uint8)
