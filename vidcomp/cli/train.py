@@ -99,7 +99,7 @@ _VIEWS = typer.Option(
 _PRECISION = typer.Option(
     None,
     "--precision",
-    help="float32; bfloat16 (GPU, or a CPU with AVX-512-BF16); float16 (GPU).",
+    help="float32; bfloat16 (GPU, or a CPU that has it); float16 (GPU).",
     rich_help_panel=_HOW,
 )
 _CACHE_GB = typer.Option(

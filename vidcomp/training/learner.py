@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidcomp.inference.precision import cpu_has_bf16
 from vidcomp.nn.compressed_model import CompressedModel, ModelOutput
 from vidcomp.nn.compressors import SFC, Features, FeaturesError
 from vidcomp.training.errors import RequestError, TrainingError
@@ -36,9 +37,9 @@ def check_precision(precision: Precision, device: torch.device) -> None:
     """
     if precision == "float16" and device.type == "cpu":
         raise RequestError("--precision float16 is for GPUs; use float32, or bfloat16 where the processor has it")
-    if precision == "bfloat16" and device.type == "cpu" and not torch.cpu._is_avx512_bf16_supported():
+    if precision == "bfloat16" and device.type == "cpu" and not cpu_has_bf16():
         raise RequestError(
-            "--precision bfloat16: this processor has no AVX-512-BF16, without which it is far slower; use float32"
+            "--precision bfloat16: this processor would have to emulate it, many times slower; use float32"
         )
 
 

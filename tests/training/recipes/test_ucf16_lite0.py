@@ -10,7 +10,7 @@ from vidcomp.nn.backbones.lite0_slow import lite0_slow
 from vidcomp.nn.backbones.two_stream import lite0_two_stream
 from vidcomp.nn.folding import fold_batchnorm
 from vidcomp.training.backbone import class_layers
-from vidcomp.training.recipes.ucf16_lite0 import PHASES, as_stream, plan_stream, unfold
+from vidcomp.training.recipes.ucf16_lite0 import RECIPES, as_stream, plan_stream, unfold
 from vidcomp.zoo.build import build_backbone
 
 
@@ -29,7 +29,7 @@ def test_unfolded_weights_give_the_folded_networks_logits() -> None:
         torch.testing.assert_close(shipped.eval()(clip), trained(clip), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", PHASES)
+@pytest.mark.parametrize("name", RECIPES)
 def test_what_the_recipe_calls_new_is_in_the_folded_network(name: str) -> None:
     planned = plan_stream(name, ("a", "b", "c"))
     backbone = build_backbone(planned)
@@ -38,11 +38,10 @@ def test_what_the_recipe_calls_new_is_in_the_folded_network(name: str) -> None:
     layers = class_layers(planned)
     assert layers == {f"stages.{CLASSIFIER}.linear.weight", f"stages.{CLASSIFIER}.linear.bias"}
     assert layers < set(names)
-    for recipe in PHASES[name]:
-        assert all(any(part in name for name in names) for part in recipe.new)
+    assert all(any(part in name for name in names) for part in RECIPES[name].new)
 
 
 def test_streams_that_ship_apart_fit_together() -> None:
     both = lite0_two_stream(classes=3)
-    parts = [as_stream(lite0_slow(classes=3).state_dict(), name) for name in PHASES]
+    parts = [as_stream(lite0_slow(classes=3).state_dict(), name) for name in RECIPES]
     both.load_state_dict({**parts[0], **parts[1]})
