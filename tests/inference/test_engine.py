@@ -160,6 +160,8 @@ def test_videos_longer_than_the_model_takes_are_passed_as_uniform_clips(clip: Pa
     assert prediction.passes is not None
     assert prediction.passes.count == 1
     assert prediction.passes.frames == 16
+    # The second clip's last frame, at stride 4, is not the video's last one.
+    assert prediction.frames.duration_s == pytest.approx(60 / 25)
 
 
 def test_without_compression_there_is_no_attention(clip: Path) -> None:
