@@ -124,9 +124,9 @@ class Runner:
         return [output for group in self.videos_at_once.run(videos, self._finished) for output in group]
 
     def has_room_beside(self, videos: Sequence[Features]) -> bool:
-        """Whether features of another video may be held beside these before :meth:`finish`."""
+        """Whether memory allows to hold the features of another video beside these before :meth:`finish`."""
         held = sum(part.nbytes for video in videos for part in ((video,) if isinstance(video, Tensor) else video))
-        return len(videos) < self.videos_at_once.most and held < self._room
+        return held < self._room
 
     def probabilities(self, clips: Tensor) -> Tensor:
         """Probabilities (N, classes) of clips (N, 3, T, H, W) passed through the network whole."""
