@@ -22,7 +22,6 @@ from typer.testing import CliRunner
 
 from tests import clips
 from tests.output.test_writers import GOOD
-from tests.tiny_model import make_tiny_model
 from vidcomp.cli import app
 from vidcomp.cli.progress import _Lines
 from vidcomp.inference.batch import Job, Tally
@@ -31,11 +30,6 @@ from vidcomp.output.labels_file import LabelsFile
 from vidcomp.video import ERRORS
 
 Run = Callable[..., Result]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture

@@ -10,16 +10,10 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from tests import clips
-from tests.tiny_model import make_tiny_model
 from vidcomp.cli import app
 from vidcomp.inference.compilation import Compilation
 from vidcomp.inference.precision import cpu_has_bf16
 from vidcomp.inference.runner import Runner
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

@@ -11,16 +11,10 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from tests import clips
-from tests.tiny_model import make_tiny_model
 from vidcomp.cli import app
 from vidcomp.inference.engine import Classifier
 
 KEYS = {"strategy", "videos", "failed", "top1", "top5", "per_class", "confusion", "calibration_error", "gmacs_mean"}
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
