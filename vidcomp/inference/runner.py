@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vidcomp.inference.allocator import keep_freed
 from vidcomp.inference.batching import BatchSize
 from vidcomp.inference.compilation import Compilation, compile_segments
 from vidcomp.inference.duplicates import DistinctFrames
@@ -69,6 +70,7 @@ class Runner:
         if videos_at_once is not None and videos_at_once < 1:
             raise ValueError(f"videos_at_once must be at least 1, not {videos_at_once}")
         self.precision = choose_precision(precision, device)
+        keep_freed()
         fold_batchnorm(network.eval())
         self.network = network.to(device).to(memory_format=torch.channels_last_3d)
         self.spec = network.spec

@@ -1,9 +1,14 @@
-"""Convolutions that look at one frame at a time, computed as the 2-D convolutions they are."""
+"""Layers that look at one frame at a time, computed as the 2-D ones they are, and on few frames at once."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+_FEW = 4
 
 
 class FramewiseConv3d(nn.Conv3d):
@@ -26,3 +31,15 @@ class FramewiseConv3d(nn.Conv3d):
         )
         unfolded: Tensor = frames.unflatten(0, (n, t)).transpose(1, 2)
         return unfolded
+
+
+def few_at_a_time(layers: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:
+    """Apply layers that look at single frames to features (N, C, T, H, W), on a CPU to a few frames at a time.
+
+    The result is the same. What the layers make in between stays in the processor's cache, and takes no more memory for
+    a long video than for a short one. Where gradients are wanted all of it is kept anyway, and nothing is cut up.
+    """
+    whole = features.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling()
+    if whole or features.shape[2] <= _FEW:
+        return layers(features)
+    return torch.cat([layers(part) for part in features.split(_FEW, dim=2)], dim=2)

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec
+from vidcomp.nn.framewise import few_at_a_time
 
 # (expansion, kernel, stride, channels out, repeats) of each of Lite0's seven groups, and the stage that holds it.
 _GROUPS = {
@@ -116,8 +117,12 @@ class InvertedResidual(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, C, T, H, W) to (N, C', T, H/stride, W/stride)."""
-        out: Tensor = self.project(self.depthwise(self.expand(self.mix(features))))
+        out = few_at_a_time(self._of_frames, self.mix(features))
         return out + features if self.residual else out
+
+    def _of_frames(self, features: Tensor) -> Tensor:
+        out: Tensor = self.project(self.depthwise(self.expand(features)))
+        return out
 
 
 class Classifier(nn.Module):
@@ -131,9 +136,12 @@ class Classifier(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, C, T, H, W) to logits (N, classes)."""
-        pooled = self.features(features).mean(dim=(2, 3, 4))
+        pooled = few_at_a_time(self._of_frames, features).mean(dim=(2, 3, 4))
         logits: Tensor = self.linear(self.dropout(pooled))
         return logits
+
+    def _of_frames(self, features: Tensor) -> Tensor:
+        return self.features(features).mean(dim=(3, 4), keepdim=True)  # type: ignore[no-any-return]
 
 
 def difference(clip: Tensor) -> Tensor:

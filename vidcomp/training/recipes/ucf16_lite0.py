@@ -52,8 +52,8 @@ RECIPES = {
     APPEARANCE: _STREAM.model_copy(update={"epochs": 10, "cosine_epochs": 12, "backdrop": 0.5}),
     MOTION: _STREAM,
 }
-# The motion stream is right more often, and has the greater say. Chosen on the validation videos, from 0.5 to 3; from 1 to
-# 2 their accuracy is the same within chance.
+# The motion stream is right more often, and has the greater say. Chosen on the validation videos, from 0.5 to 3; from 1
+# to 2 their accuracy is the same within chance.
 MOTION_WEIGHT = 1.5
 # SFC ships as training would begin with it: what was tried of training lowered the accuracy on the validation videos
 # (docs/models.md).
