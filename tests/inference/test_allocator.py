@@ -1,0 +1,40 @@
+"""What the C library is told about freed memory."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from vidcomp.inference import allocator
+
+
+class Library:
+    """Stands for the C library and notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: dict[int, int] = {}
+
+    def mallopt(self, parameter: int, size: int) -> int:
+        self.told[parameter] = size
+        return 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc is Linux's")
+def test_freed_blocks_are_kept_unless_the_user_has_settings_of_his_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = Library()
+    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: library)
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
+    allocator.keep_freed()
+    assert not library.told
+    monkeypatch.delenv("MALLOC_ARENA_MAX")
+    allocator.keep_freed()
+    threshold, kept = library.told[-3], library.told[-1]
+    assert 0 < threshold < kept
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody is told anything")
+def test_a_library_without_such_settings_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: object())
+    allocator.keep_freed()
+    allocator.give_back()
