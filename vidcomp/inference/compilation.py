@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from vidcomp.nn.compressed_model import CompressedModel
+from vidcomp.nn.compressors.base import Features
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,28 @@ class Compilation:
     problem: str | None = None
 
 
+class AnyLength(nn.Module):
+    """A segment compiled for any number of frames, and anew for each size of picture.
+
+    Were the size left open too, the arithmetic of all strided layers would be done in symbols, which for ``lite0``
+    takes many minutes.
+    """
+
+    def __init__(self, segment: nn.Module) -> None:
+        super().__init__()
+        compiled: Any = torch.compile(segment, dynamic=False)
+        self.segment = compiled
+
+    def forward(self, features: Features) -> Features:
+        """Run the segment on (N, C, T, H, W), or on one such tensor a pathway."""
+        for part in (features,) if isinstance(features, Tensor) else features:
+            torch._dynamo.maybe_mark_dynamic(part, 2)
+        result: Features = self.segment(features)
+        return result
+
+
 def compile_segments(network: CompressedModel, warm_up: Callable[[], object]) -> Compilation:
-    """Compile the head and the tail, in place, for any number of frames and any size of picture.
+    """Compile the head and the tail, in place, for any number of frames.
 
     ``warm_up`` must run the network: compiling happens when it is first used. Compressors, whose work may depend on
     the video's content, are left as they are.
@@ -33,8 +55,7 @@ def compile_segments(network: CompressedModel, warm_up: Callable[[], object]) ->
     problem = None
     try:
         for place, segment in enumerate(plain):
-            compiled: Any = torch.compile(segment, dynamic=True)
-            network.segments[place] = compiled
+            network.segments[place] = AnyLength(segment)
         warm_up()
     except Exception as error:
         # A missing compiler, a full disk, an operator that is not supported: each has an exception of its own.
