@@ -82,8 +82,8 @@ def test_failed_ones_are_taken_again_only_if_asked(
     folder: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
-    real = Classifier.classify
-    monkeypatch.setattr(Classifier, "classify", lambda self, path: seen.append(path) or real(self, path))
+    real = Classifier.begin
+    monkeypatch.setattr(Classifier, "begin", lambda self, path: seen.append(path) or real(self, path))
     for options in ([], [], ["--retry-errors"]):
         run(folder, "--output", tmp_path / "labels.csv", *options)
     assert [Path(path).name for path in seen] == ["x.mp4", "broken.mp4", "x.mp4", "broken.mp4"]
@@ -174,7 +174,7 @@ def test_the_unforeseen_is_one_videos_error(folder: Path, run: Run, monkeypatch:
 def test_signals_end_the_run_in_good_order(
     number: int, code: int, folder: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Classifier.classify
+    real = Classifier.begin
 
     def interrupted(self: Classifier, path: str) -> object:
         if path.endswith("broken.mp4"):
@@ -182,7 +182,7 @@ def test_signals_end_the_run_in_good_order(
             time.sleep(1)
         return real(self, path)
 
-    monkeypatch.setattr(Classifier, "classify", interrupted)
+    monkeypatch.setattr(Classifier, "begin", interrupted)
     # A test run in the background may have been told to ignore interrupts, which vidcomp then rightly does too.
     inherited = signal.signal(number, signal.default_int_handler)
     try:

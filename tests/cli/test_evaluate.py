@@ -77,14 +77,14 @@ def test_a_picture_of_the_confusion(folder: Path, model: Path, tmp_path: Path) -
 
 
 def test_an_interrupt_leaves_what_was_measured(folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Classifier.classify
+    real = Classifier.begin
 
     def interrupted(self: Classifier, path: str) -> object:
         if path.endswith("c.mp4"):
             raise KeyboardInterrupt
         return real(self, path)
 
-    monkeypatch.setattr(Classifier, "classify", interrupted)
+    monkeypatch.setattr(Classifier, "begin", interrupted)
     told = evaluate(folder, model, "--strategy", "whole", "--format", "json")
     assert told.exit_code == 130
     assert "interrupted: what follows is of 2 of 3 videos" in told.stderr
