@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vidcomp.nn.compressed_model import CompressedModel
-from vidcomp.nn.compressors.base import Features
+from vidcomp.nn.compressors.base import Features, pathways_of
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class AnyLength(nn.Module):
 
     def forward(self, features: Features) -> Features:
         """Run the segment on (N, C, T, H, W), or on one such tensor a pathway."""
-        for part in (features,) if isinstance(features, Tensor) else features:
+        for part in pathways_of(features):
             torch._dynamo.maybe_mark_dynamic(part, 2)
         result: Features = self.segment(features)
         return result

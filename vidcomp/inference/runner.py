@@ -16,7 +16,7 @@ from vidcomp.inference.compilation import Compilation, compile_segments
 from vidcomp.inference.duplicates import DistinctFrames
 from vidcomp.inference.precision import choose_precision
 from vidcomp.nn.compressed_model import CompressedModel, ModelOutput
-from vidcomp.nn.compressors.base import Features, Ragged
+from vidcomp.nn.compressors.base import Features, Ragged, pathways_of
 from vidcomp.nn.folding import fold_batchnorm
 from vidcomp.video.transforms import to_input
 
@@ -127,7 +127,7 @@ class Runner:
 
     def has_room_beside(self, videos: Sequence[Features]) -> bool:
         """Whether memory allows to hold the features of another video beside these before :meth:`finish`."""
-        held = sum(part.nbytes for video in videos for part in ((video,) if isinstance(video, Tensor) else video))
+        held = sum(part.nbytes for video in videos for part in pathways_of(video))
         return held < self._room
 
     def probabilities(self, clips: Tensor) -> Tensor:

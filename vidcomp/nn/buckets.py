@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vidcomp.nn.compressors.base import Attention, Compressed, Features, Ragged
+from vidcomp.nn.compressors.base import Attention, Compressed, Features, Ragged, join_features, pathways_of
 
 
 @dataclass(frozen=True)
@@ -34,33 +34,23 @@ def buckets_of(features: Features | Ragged) -> list[Bucket]:
     """The features of a batch as one bucket, or those of videos that differ as one for each shape."""
     if isinstance(features, Ragged):
         return regroup([CompressedBucket(tuple(range(len(features.videos))), Compressed(features))])
-    first = features if isinstance(features, Tensor) else features[0]
-    return [Bucket(tuple(range(len(first))), features)]
+    return [Bucket(tuple(range(len(pathways_of(features)[0]))), features)]
 
 
 def regroup(compressed: Sequence[CompressedBucket]) -> list[Bucket]:
     """Form the next segment's buckets: videos of equal shape together, in the order of their first video."""
     buckets: list[Bucket] = []
-    ragged: dict[tuple[torch.Size, ...], list[tuple[int, tuple[Tensor, ...]]]] = {}
-    single_pathway = True
+    ragged: dict[tuple[torch.Size, ...], list[tuple[int, Features]]] = {}
     for bucket in compressed:
         features = bucket.result.features
         if not isinstance(features, Ragged):
             buckets.append(Bucket(bucket.videos, features))
             continue
         for index, video in zip(bucket.videos, features.videos, strict=True):
-            single_pathway = isinstance(video, Tensor)
-            pathways = (video,) if isinstance(video, Tensor) else video
-            ragged.setdefault(tuple(p.shape for p in pathways), []).append((index, pathways))
+            ragged.setdefault(tuple(part.shape for part in pathways_of(video)), []).append((index, video))
     for members in ragged.values():
-        joined = tuple(_cat(parts) for parts in zip(*(pathways for _, pathways in members), strict=True))
-        buckets.append(Bucket(tuple(index for index, _ in members), joined[0] if single_pathway else joined))
+        buckets.append(Bucket(tuple(index for index, _ in members), join_features([video for _, video in members])))
     return buckets
-
-
-def _cat(videos: Sequence[Tensor]) -> Tensor:
-    """A batch of one is not copied."""
-    return torch.cat(list(videos)) if len(videos) > 1 else videos[0]
 
 
 def join_logits(buckets: Sequence[Bucket]) -> Tensor:

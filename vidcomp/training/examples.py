@@ -21,11 +21,12 @@ from torch import Tensor
 from vidcomp.inference.strategies import UniformClips
 from vidcomp.nn.compressed_model import CompressedModel
 from vidcomp.nn.compressors import Features
+from vidcomp.nn.compressors.base import map_pathways, pathways_of
 from vidcomp.nn.folding import fold_batchnorm
 from vidcomp.training.augment import augment, take_clip
 from vidcomp.training.cache import TensorCache, digest_of, file_key
 from vidcomp.training.decoding import Decoders
-from vidcomp.training.learner import compute, map_parts
+from vidcomp.training.learner import compute
 from vidcomp.training.recipe import Recipe
 from vidcomp.training.videos import TrainingVideo
 from vidcomp.video import Selection, VideoError, whole
@@ -113,7 +114,7 @@ class Examples:
         if self._encoder is None or not self._recipe.views_cached:
             clip = self._clip(video, random, thinning=thinning)
             features = clip if self._encoder is None else self._encode(iter([clip]))
-            return map_parts(features, lambda part: part[:, :, ::thinning]) if thinning > 1 else features
+            return map_pathways(features, lambda part: part[:, :, ::thinning]) if thinning > 1 else features
         number = int(random.integers(0, self._recipe.views_cached))
         return self._kept_view(video, number)
 
@@ -252,8 +253,7 @@ def _hash_of(network: CompressedModel) -> str:
 
 def _pack(features: Features) -> dict[str, Tensor]:
     """Features, or one of each pathway, as half precision where that holds them."""
-    parts = (features,) if isinstance(features, Tensor) else features
-    return {str(number): _halve(part.float().cpu()) for number, part in enumerate(parts)}
+    return {str(number): _halve(part.float().cpu()) for number, part in enumerate(pathways_of(features))}
 
 
 def _halve(values: Tensor) -> Tensor:

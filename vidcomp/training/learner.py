@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from vidcomp.inference.precision import cpu_has_bf16
 from vidcomp.nn.compressed_model import CompressedModel, ModelOutput
 from vidcomp.nn.compressors import SFC, Features, FeaturesError
+from vidcomp.nn.compressors.base import join_features, map_pathways, pathways_of
 from vidcomp.training.errors import RequestError, TrainingError
 from vidcomp.training.recipe import Precision, Recipe
 
@@ -140,7 +141,9 @@ class Learner:
         """
         groups: dict[tuple[object, ...], list[Example]] = {}
         for example in examples:
-            groups.setdefault((example.tau, *(part.shape for part in _parts(example.features))), []).append(example)
+            groups.setdefault((example.tau, *(part.shape for part in pathways_of(example.features))), []).append(
+                example
+            )
         mix = self._objective.mixup > 0 and random.random() < 0.5
         losses, right = 0.0, 0
         for members in groups.values():
@@ -158,12 +161,12 @@ class Learner:
 
     def _loss(self, members: Sequence[Example], share: float) -> tuple[Tensor, int]:
         """Summed cross-entropy of videos of one shape with their targets, each mixed with another."""
-        features = _join([member.features for member in members])
+        features = join_features([member.features for member in members])
         set_tau(self.network, members[0].tau)
         with compute(self._recipe.precision, self.device):
             targets = self._targets(members, features)
             if share < 1:
-                features = map_parts(features, lambda part: share * part + (1 - share) * part.flip(0))
+                features = map_pathways(features, lambda part: share * part + (1 - share) * part.flip(0))
                 mixed = share * targets + (1 - share) * targets.flip(0)
             else:
                 mixed = targets
@@ -281,18 +284,3 @@ def set_tau(network: CompressedModel, tau: float | None) -> None:
         for compressor in network.compressors:
             if isinstance(compressor, SFC):
                 compressor.tau = tau
-
-
-def _parts(features: Features) -> tuple[Tensor, ...]:
-    return (features,) if isinstance(features, Tensor) else features
-
-
-def _join(members: Sequence[Features]) -> Features:
-    joined = tuple(torch.cat(parts) for parts in zip(*(_parts(member) for member in members), strict=True))
-    return joined if isinstance(members[0], tuple) else joined[0]
-
-
-def map_parts(features: Features, function: Callable[[Tensor], Tensor]) -> Features:
-    """The features with each pathway changed by the function."""
-    mapped = tuple(function(part) for part in _parts(features))
-    return mapped if isinstance(features, tuple) else mapped[0]

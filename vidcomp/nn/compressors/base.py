@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import torch
 from torch import Tensor, nn
 
 # A batch of features (N, C, T, H, W); in a network of several pathways, one such tensor a pathway.
@@ -13,6 +15,25 @@ Features: TypeAlias = Tensor | tuple[Tensor, ...]
 
 # For every output frame, its weights over the input frames: (N, T', T), or N maps (T', T) whose T' differ.
 Attention: TypeAlias = Tensor | tuple[Tensor, ...]
+
+
+def pathways_of(features: Features) -> tuple[Tensor, ...]:
+    """The features of each pathway; of one, where there is no more."""
+    return (features,) if isinstance(features, Tensor) else features
+
+
+def map_pathways(features: Features, function: Callable[[Tensor], Tensor]) -> Features:
+    """The features with each pathway changed by the function."""
+    mapped = tuple(function(part) for part in pathways_of(features))
+    return mapped[0] if isinstance(features, Tensor) else mapped
+
+
+def join_features(videos: Sequence[Features]) -> Features:
+    """Videos of one shape as a batch; a single one is not copied."""
+    if len(videos) == 1:
+        return videos[0]
+    joined = tuple(torch.cat(parts) for parts in zip(*map(pathways_of, videos), strict=True))
+    return joined[0] if isinstance(videos[0], Tensor) else joined
 
 
 class FeaturesError(ValueError):
