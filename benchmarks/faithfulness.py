@@ -122,10 +122,15 @@ class Subject:
 
     def features(self, path: str) -> Tensor:
         """The head's features (1, C, T, H, W) of a video."""
-        spec = self.runner.spec
-        options = DecodeOptions(spec.short_side, whole(spec.stride), chunk_frames=self.runner.chunk_frames)
-        with self._worker.open(path, options) as reader, torch.inference_mode():
-            return self._head(chunk.pixels for chunk in reader.chunks())
+        with torch.inference_mode():
+            return self._head(self._pixels(path))
+
+    def frozen(self, path: str, frames: int) -> Tensor:
+        """The head's features (1, C, T, H, W) of a video that shows the middle frame of another all the time."""
+        pixels = np.concatenate(list(self._pixels(path)))
+        middle = len(pixels) // 2
+        with torch.inference_mode():
+            return _repeated(self._head([pixels[middle : middle + 1].repeat(_MADE_FRAMES, axis=0)]), frames)
 
     def generated(self, like: Tensor, picture: Callable[[tuple[int, ...]], NDArray[np.uint8]]) -> Tensor:
         """Features of made pictures, as many and as large as ``like``: ``picture`` makes them of a shape (T, H, W, 3).
@@ -139,8 +144,7 @@ class Subject:
             size = (side, round(side * width / height)) if width >= height else (round(side * height / width), side)
             with torch.inference_mode():
                 self._made[key] = self._head([picture((_MADE_FRAMES, *size, 3))])
-        made = self._made[key]
-        return made[:, :, torch.arange(like.shape[2]) % made.shape[2]]
+        return _repeated(self._made[key], like.shape[2])
 
     def answer(self, features: Tensor) -> Answer:
         """Run compressor and tail."""
@@ -151,10 +155,22 @@ class Subject:
         assert found is not None
         return Answer(output.logits.softmax(dim=1)[0].double().cpu().numpy(), importance_of(found.weights))
 
+    def _pixels(self, path: str) -> Iterator[NDArray[np.uint8]]:
+        spec = self.runner.spec
+        options = DecodeOptions(spec.short_side, whole(spec.stride), chunk_frames=self.runner.chunk_frames)
+        with self._worker.open(path, options) as reader:
+            for chunk in reader.chunks():
+                yield chunk.pixels
+
     def _head(self, chunks: Iterator[NDArray[np.uint8]] | list[NDArray[np.uint8]]) -> Tensor:
         features = self.runner.network.encode(self.runner.tensor(chunk) for chunk in chunks)
         assert isinstance(features, Tensor)
         return features
+
+
+def _repeated(features: Tensor, frames: int) -> Tensor:
+    """So many frames of (1, C, t, H, W), from the first again where there are fewer."""
+    return features[:, :, torch.arange(frames) % features.shape[2]]
 
 
 def grey(shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -214,6 +230,7 @@ def measure(subject: Subject, videos: Sequence[LabelledVideo], labels: Sequence[
         footage = {name: subject.generated(features, picture) for name, picture in GENERATED.items()}
         if other != true and following.shape[3:] == features.shape[3:]:
             footage["another class"] = following
+            footage["frozen picture of another class"] = subject.frozen(successor.path, features.shape[2])
         for kind, foreign in footage.items():
             named = other if kind == "another class" else None
             for where, values in half_foreign(subject, features, foreign, true, named).items():

@@ -50,7 +50,7 @@ def examples(
 
 
 def views(made: Examples, videos: tuple[TrainingVideo, ...]) -> list[torch.Tensor]:
-    found = [made.view(video, np.random.default_rng(seed)) for video in videos for seed in range(4)]
+    found = [made.view(video, np.random.default_rng(seed)).features for video in videos for seed in range(4)]
     return [view for view in found if isinstance(view, torch.Tensor)]
 
 
@@ -111,7 +111,7 @@ def test_unreadable_videos_are_told_and_long_ones_are_cut(
     with Decoders(1) as decoders:
         made = examples(network, decoders, tmp_path, 1e9, short)
         found = list(made.prepare([good, TrainingVideo(str(broken), 0)]))
-        view = made.view(good, np.random.default_rng(0))
+        view = made.view(good, np.random.default_rng(0)).features
     assert isinstance(found[1][1], VideoError)
     assert found[0][1] is None
     assert isinstance(view, torch.Tensor)
@@ -125,10 +125,49 @@ def test_thinned_views_are_every_nth_frame_of_the_heads(network: CompressedModel
     with Decoders(0) as decoders:
         made = examples(network, decoders, tmp_path, 1e9, recipe, clips=True)
         list(made.prepare([video]))
-        views = {n: made.view(video, np.random.default_rng(1), n) for n in (1, 2, 4)}
+        views = {n: made.view(video, np.random.default_rng(1), n).features for n in (1, 2, 4)}
     lengths = {n: view.shape[2] for n, view in views.items() if isinstance(view, torch.Tensor)}
     clip = network.spec.clip_frames
     assert lengths == {1: clip, 2: clip, 4: -(-2 * clip // 4)}
     assert isinstance(views[2], torch.Tensor)
     assert isinstance(views[4], torch.Tensor)
     torch.testing.assert_close(views[4], views[2][:, :, ::2])
+
+
+def test_foreign_footage_is_marked_and_kept_with_its_view(
+    network: CompressedModel, folder: Path, tmp_path: Path
+) -> None:
+    video = find_labelled(folder).videos[0]
+    recipe = CompressorRecipe(views_cached=1, foreign=1.0)
+    with Decoders(0) as decoders:
+        plain = examples(network, decoders, tmp_path, 1e9, CompressorRecipe(views_cached=1))
+        untouched = plain.view(video, np.random.default_rng(0))
+        made = examples(network, decoders, tmp_path, 1e9, recipe)
+        kept = [made.view(video, np.random.default_rng(seed)) for seed in range(5)]
+        made = examples(network, decoders, tmp_path / "none", 0, recipe)
+        anew = [made.view(video, np.random.default_rng(seed)) for seed in range(5)]
+    assert untouched.own is None
+    assert isinstance(untouched.features, torch.Tensor)
+    for view, again in zip(kept, anew, strict=True):
+        assert view.own is not None
+        assert again.own is not None
+        assert isinstance(view.features, torch.Tensor)
+        assert isinstance(again.features, torch.Tensor)
+        assert 1 <= int(view.own.sum()) < len(view.own)
+        assert torch.equal(view.own, again.own)
+        assert torch.equal(view.features, again.features)
+        assert torch.equal(view.features[:, :, view.own], untouched.features[:, :, view.own])
+        assert not torch.equal(view.features[:, :, ~view.own], untouched.features[:, :, ~view.own])
+    assert len({tuple(view.own.tolist()) for view in kept if view.own is not None}) > 1
+
+
+def test_trainings_of_several_seeds_share_views_where_asked(
+    network: CompressedModel, folder: Path, tmp_path: Path
+) -> None:
+    videos = find_labelled(folder).videos[:1]
+    recipes = [CompressorRecipe(seed=1), CompressorRecipe(seed=2, view_seed=1), CompressorRecipe(seed=2)]
+    with Decoders(0) as decoders:
+        found = [views(examples(network, decoders, tmp_path, 1e9, recipe), videos) for recipe in recipes]
+    assert torch.equal(found[0][0], found[1][0])
+    assert not torch.equal(found[0][0], found[2][0])
+    assert len({file.parent for file in tmp_path.rglob("*.safetensors")}) == 2

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from vidcomp.nn.backbones.lite0_slow import lite0_slow
-from vidcomp.nn.compressed_model import CompressedModel, Insertion
+from vidcomp.nn.compressed_model import CompressedModel, Insertion, ModelOutput
 from vidcomp.nn.compressors import SFC, SGS
 from vidcomp.training.errors import TrainingError
 from vidcomp.training.learner import Example, Learner, Objective
@@ -149,3 +149,55 @@ def test_a_step_on_a_gpu(precision: str) -> None:
     scaler = torch.amp.GradScaler("cuda", enabled=precision == "float16")
     one = Example("a.mp4", features(4).cuda(), 1, None, 2.0)
     assert math.isfinite(fitted.learn([one], np.random.default_rng(0), scaler).loss)
+
+
+def test_attention_on_foreign_frames_is_weighed_by_hand() -> None:
+    fitted = learner(CompressorRecipe(), Objective(foreign_weight=2.0))
+    own = torch.tensor([True, True, False, False])
+    maps = torch.tensor([[[0.5, 0.1, 0.4, 0.0], [0.2, 0.0, 0.3, 0.5]]])
+    share = 0.8 / 2.0
+    output = ModelOutput(torch.zeros(1, 2), (maps,))
+    assert fitted._astray(output, 0, own).item() == pytest.approx(-math.log(share))
+
+
+def test_foreign_frames_add_their_share_to_the_loss() -> None:
+    plain, marked = learner(CompressorRecipe(), Objective()), learner(CompressorRecipe(), Objective(foreign_weight=0.5))
+    for fitted in (plain, marked):
+        fitted.parts.eval()
+    own = torch.tensor([True, False, True, True])
+    without = plain.learn([example(4)], np.random.default_rng(0), SCALER).loss
+    together = marked.learn([example(4, own=own)], np.random.default_rng(0), SCALER).loss
+    with torch.no_grad():
+        astray = marked._astray(marked.network.finish(features(4), need_attention=True), 0, own).item()
+    assert together == pytest.approx(without + 0.5 * astray, rel=1e-4)
+    assert astray > 0
+
+
+def test_attention_learns_to_leave_foreign_frames_out() -> None:
+    recipe = CompressorRecipe(learning_rate=0.1)
+    fitted = learner(recipe, Objective(foreign_weight=1.0))
+    optimiser = Optimiser(fitted.parameters(), recipe, 1)
+    random = np.random.default_rng(0)
+    video = features(6) * 2
+    video[:, :, 3:5] = 0.3
+    own = torch.tensor([True, True, True, False, False, True])
+
+    @torch.no_grad()
+    def share() -> float:
+        return math.exp(-fitted._astray(fitted.network.finish(video, need_attention=True), 0, own).item())
+
+    assert 0.5 < share() < 0.75
+    for _ in range(3):
+        fitted.train()
+        optimiser.begin(1, 0)
+        fitted.learn([Example("a.mp4", video, 1, None, 2.0, own)], random, SCALER)
+        optimiser.finish(SCALER)
+    assert share() > 0.9
+
+
+def test_the_teacher_is_not_shown_foreign_frames() -> None:
+    fitted = learner(CompressorRecipe(), Objective(teacher_weight=1.0, ask_whole=True))
+    own = torch.tensor([True, False, False, True])
+    with torch.no_grad():
+        expected = fitted.network.segments[1](features(4)[:, :, own]).softmax(dim=1)
+    torch.testing.assert_close(fitted._targets([example(4, own=own)], features(4)), expected)

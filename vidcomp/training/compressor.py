@@ -107,6 +107,7 @@ def fit_compressors(
             mixup=recipe.mixup,
             teacher_weight=0.0 if recipe.teacher == "none" else recipe.teacher_weight,
             ask_whole=recipe.teacher == "whole",
+            foreign_weight=recipe.foreign_weight,
         ),
         session.device,
         from_clips=unfreeze,

@@ -11,6 +11,7 @@ import hashlib
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import PurePath
 
 import numpy as np
@@ -26,8 +27,10 @@ from vidcomp.nn.folding import fold_batchnorm
 from vidcomp.training.augment import augment, take_clip
 from vidcomp.training.cache import TensorCache, digest_of, file_key
 from vidcomp.training.decoding import Decoders
+from vidcomp.training.errors import RequestError
+from vidcomp.training.foreign import insert_footage, make_footage
 from vidcomp.training.learner import compute
-from vidcomp.training.recipe import Recipe
+from vidcomp.training.recipe import CompressorRecipe, Recipe
 from vidcomp.training.videos import TrainingVideo
 from vidcomp.video import Selection, VideoError, whole
 from vidcomp.video.transforms import to_input
@@ -39,11 +42,24 @@ _DECODED_WHOLE = 512
 _CHUNK = 8
 # What of a recipe changes the views.
 _VIEW_KEYS = {
-    *("seed", "crop", "scale", "square", "smallest_area", "recolour", "flip"),
+    *("crop", "scale", "square", "smallest_area", "recolour", "flip"),
     *("reverse", "drift", "cover", "longest", "precision"),
 }
 # Clips that a view may last where only every n-th of its frames is kept.
 _MOST_CLIPS = 2
+# Before the names of the tensors of foreign footage that is kept beside a view.
+_FOOTAGE = "footage"
+
+
+@dataclass(frozen=True)
+class View:
+    """A batch of one: features, or a normalised clip (1, 3, T, H, W) where the head learns too.
+
+    ``own`` (T,) tells the video's frames from foreign footage; ``None`` where there is none.
+    """
+
+    features: Features
+    own: Tensor | None = None
 
 
 class Examples:
@@ -80,14 +96,19 @@ class Examples:
         self._clips = clips
         self._max_frames = max_frames
         self._lock = threading.Lock()
+        self._view_seed = recipe.seed if recipe.view_seed is None else recipe.view_seed
         self._readable: list[TrainingVideo] = []
+        self._foreign = recipe.foreign if isinstance(recipe, CompressorRecipe) else 0.0
         self._encoder: CompressedModel | None = None
         settings = {"spec": repr(network.spec), "clips": clips, "format": 1}
         self._frames = cache(digest_of({"what": "frames", "spec": settings["spec"]}))
         if head_trained:
             return
         self._encoder = copy.deepcopy(network).to(device).to(memory_format=torch.channels_last_3d).eval()
-        settings |= {"head": _hash_of(network), "recipe": recipe.model_dump(include=_VIEW_KEYS)}
+        views = recipe.model_dump(include=_VIEW_KEYS) | {"seed": self._view_seed}
+        settings |= {"head": _hash_of(network), "recipe": views}
+        if self._foreign:
+            settings["footage"] = True
         self._features = cache(digest_of(settings))
         fold_batchnorm(self._encoder)
 
@@ -103,20 +124,26 @@ class Examples:
                 self._readable.append(video)
             yield video, error
 
-    def view(self, video: TrainingVideo, random: np.random.Generator, thinning: int = 1) -> Features:
-        """One augmented view of a video as a batch of one: features, or a normalised clip (1, 3, T, H, W).
+    def view(self, video: TrainingVideo, random: np.random.Generator, thinning: int = 1) -> View:
+        """One augmented view of a video; with foreign footage in it as often as the recipe says.
 
         Of a view that is not kept in the cache only every ``thinning``-th frame is given out.
 
         Raises:
             VideoError: it can no longer be read.
+            RequestError: there is to be foreign footage, and the network has several pathways.
         """
         if self._encoder is None or not self._recipe.views_cached:
-            clip = self._clip(video, random, thinning=thinning)
-            features = clip if self._encoder is None else self._encode(iter([clip]))
-            return map_pathways(features, lambda part: part[:, :, ::thinning]) if thinning > 1 else features
-        number = int(random.integers(0, self._recipe.views_cached))
-        return self._kept_view(video, number)
+            features, footage = self._made_view(video, random, thinning=thinning)
+        else:
+            features, footage = self._kept_view(video, int(random.integers(0, self._recipe.views_cached)))
+        if thinning > 1:
+            features = map_pathways(features, lambda part: part[:, :, ::thinning])
+        if footage is None or random.random() >= self._foreign:
+            return View(features)
+        if isinstance(features, tuple) or isinstance(footage, tuple):
+            raise RequestError("foreign: footage can only be put into networks of one pathway; leave it out")
+        return View(*insert_footage(features, footage, random))
 
     def whole(self, video: TrainingVideo, network: CompressedModel) -> Features:
         """Features of the head of ``network`` for the video as it is passed where nothing is trained.
@@ -151,29 +178,52 @@ class Examples:
             if self._features.turned_away > before:
                 return
 
-    def _kept_view(self, video: TrainingVideo, number: int, decoded: list[NDArray[np.uint8]] | None = None) -> Features:
-        random = np.random.default_rng([self._recipe.seed, zlib.crc32(PurePath(video.path).name.encode()), number])
+    def _kept_view(
+        self, video: TrainingVideo, number: int, decoded: list[NDArray[np.uint8]] | None = None
+    ) -> tuple[Features, Features | None]:
+        random = np.random.default_rng([self._view_seed, zlib.crc32(PurePath(video.path).name.encode()), number])
 
         def make() -> dict[str, Tensor]:
-            return _pack(self._encode(iter([self._clip(video, random, decoded)])))
+            features, footage = self._made_view(video, random, decoded)
+            return _pack(features) | ({} if footage is None else _pack(footage, _FOOTAGE))
 
-        return _unpack(self._features.get(f"{_key(video.path)}-{number}", make), self._device)
+        kept = self._features.get(f"{_key(video.path)}-{number}", make)
+        return _unpack(kept, self._device), _unpack(kept, self._device, _FOOTAGE) if self._foreign else None
 
-    def _clip(
+    def _made_view(
         self,
         video: TrainingVideo,
         random: np.random.Generator,
         decoded: list[NDArray[np.uint8]] | None = None,
         thinning: int = 1,
+    ) -> tuple[Features, Features | None]:
+        """A view and, where the recipe wants foreign footage, such footage as large as it; pixels or features."""
+        pixels = self._augmented(video, random, decoded, thinning)
+        clips = [pixels]
+        if self._foreign:
+            picture = pixels[:, int(random.integers(pixels.shape[1]))].float().numpy()
+            clips.append(make_footage(picture, random).round().to(torch.uint8))
+        made: list[Features] = [self._input(clip.permute(1, 2, 3, 0)) for clip in clips]
+        if self._encoder is not None:
+            made = [self._encode(iter([clip])) for clip in made if isinstance(clip, Tensor)]
+        return made[0], made[1] if self._foreign else None
+
+    def _augmented(
+        self,
+        video: TrainingVideo,
+        random: np.random.Generator,
+        decoded: list[NDArray[np.uint8]] | None,
+        thinning: int,
     ) -> Tensor:
+        """Pixels (3, T, H, W) of a view, as bytes."""
+
         def still() -> NDArray[np.uint8]:
             other = self._readable[int(random.integers(len(self._readable)))]
             picture: NDArray[np.uint8] = self._pixels(other, random)[0]
             return picture
 
         pixels = self._pixels(video, random, decoded, clips=min(thinning, _MOST_CLIPS))
-        changed = augment(pixels, self._recipe, random, still).round().to(torch.uint8)
-        return self._input(changed.permute(1, 2, 3, 0))
+        return augment(pixels, self._recipe, random, still).round().to(torch.uint8)
 
     def _input(self, pixels: Tensor | NDArray[np.uint8]) -> Tensor:
         clip = to_input(pixels, self._spec.mean, self._spec.std, device=self._device).unsqueeze(0)
@@ -251,9 +301,9 @@ def _hash_of(network: CompressedModel) -> str:
     return digest.hexdigest()
 
 
-def _pack(features: Features) -> dict[str, Tensor]:
-    """Features, or one of each pathway, as half precision where that holds them."""
-    return {str(number): _halve(part.float().cpu()) for number, part in enumerate(pathways_of(features))}
+def _pack(features: Features, what: str = "") -> dict[str, Tensor]:
+    """Features, or one of each pathway, as half precision where that holds them; ``what`` goes before their names."""
+    return {f"{what}{number}": _halve(part.float().cpu()) for number, part in enumerate(pathways_of(features))}
 
 
 def _halve(values: Tensor) -> Tensor:
@@ -261,9 +311,7 @@ def _halve(values: Tensor) -> Tensor:
     return half if bool(torch.isfinite(half).all()) else values
 
 
-def _unpack(kept: dict[str, Tensor], device: torch.device) -> Features:
-    parts = tuple(
-        kept[str(number)].to(device).float().contiguous(memory_format=torch.channels_last_3d)
-        for number in range(len(kept))
-    )
+def _unpack(kept: dict[str, Tensor], device: torch.device, what: str = "") -> Features:
+    names = [f"{what}{number}" for number in range(len(kept)) if f"{what}{number}" in kept]
+    parts = tuple(kept[name].to(device).float().contiguous(memory_format=torch.channels_last_3d) for name in names)
     return parts[0] if len(parts) == 1 else parts

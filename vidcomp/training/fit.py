@@ -191,10 +191,10 @@ class Fit:
             # One for all of a step, so that they run together.
             thinning = int(self._chance(_THINNING, epoch, step).choice(self._recipe.thinning))
         try:
-            features = self._examples.view(video, random, thinning)
+            view = self._examples.view(video, random, thinning)
         except VideoError as error:
             raise TrainingError(f"{error}; put it back, and go on with --resume") from None
-        return Example(video.path, features, video.label, self._taught.get(video.path), tau)
+        return Example(video.path, view.features, video.label, self._taught.get(video.path), tau, view.own)
 
     @torch.no_grad()
     def _judge(self) -> dict[str, float]:

@@ -16,10 +16,13 @@ from vidcomp.inference.precision import cpu_has_bf16
 from vidcomp.nn.compressed_model import CompressedModel, ModelOutput
 from vidcomp.nn.compressors import SFC, Features, FeaturesError
 from vidcomp.nn.compressors.base import join_features, map_pathways, pathways_of
+from vidcomp.nn.rollout import rollout
 from vidcomp.training.errors import RequestError, TrainingError
 from vidcomp.training.recipe import Precision, Recipe
 
 _NORM_MOMENTUM = 0.1
+# Attention that is all but gone would give a loss, and with it gradients, without bounds.
+_LEAST_SHARE = 1e-4
 _DTYPES: dict[Precision, torch.dtype] = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -46,13 +49,17 @@ def check_precision(precision: Precision, device: torch.device) -> None:
 
 @dataclass(frozen=True)
 class Example:
-    """One view: its features or clip (a batch of one), class, the teacher's probabilities (classes,), SFC's τ."""
+    """One view: its features or clip (a batch of one), class, the teacher's probabilities (classes,), SFC's τ.
+
+    ``own`` (T,) tells the video's frames from foreign footage; ``None`` where there is none.
+    """
 
     path: str
     features: Features
     label: int | None
     taught: Tensor | None
     tau: float | None
+    own: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -69,13 +76,14 @@ class Objective:
     """What the network is to say.
 
     ``teacher_weight`` is the teacher's against the label (1 where there is no label); ``ask_whole`` makes the
-    uncompressed network the teacher of the same view.
+    uncompressed network the teacher of the same view. ``foreign_weight`` is that of the attention to foreign footage.
     """
 
     label_smoothing: float = 0.0
     mixup: float = 0.0
     teacher_weight: float = 0.0
     ask_whole: bool = False
+    foreign_weight: float = 0.0
 
 
 class Learner:
@@ -172,10 +180,14 @@ class Learner:
                 mixed = targets
             self._weigh_statistics()
             try:
-                logits = self.logits(features).float()
+                output = self.output(features, need_attention=any(member.own is not None for member in members))
             except FeaturesError as error:
                 raise TrainingError(f"{', '.join(member.path for member in members)}: {error}") from None
+        logits = output.logits.float()
         loss = -(mixed * F.log_softmax(logits, dim=1)).sum()
+        for number, member in enumerate(members):
+            if member.own is not None:
+                loss = loss + self._objective.foreign_weight * self._astray(output, number, member.own)
         return loss, int((logits.argmax(dim=1) == targets.argmax(dim=1)).sum())
 
     def _weigh_statistics(self) -> None:
@@ -188,18 +200,25 @@ class Learner:
                 assert module.num_batches_tracked is not None
                 module.momentum = max(_NORM_MOMENTUM, 1 / (int(module.num_batches_tracked) + 1))
 
-    def logits(self, features: Features) -> Tensor:
-        """Logits (N, classes) of the head's features, or of clips where the head learns too."""
+    def output(self, features: Features, *, need_attention: bool = False) -> ModelOutput:
+        """What the network makes of the head's features, or of clips where the head learns too."""
         if self._from_clips:
             assert isinstance(features, Tensor)
             features = self.network.head(features)
-        output: ModelOutput = self.network.finish(features)
-        return output.logits
+        return self.network.finish(features, need_attention=need_attention)
+
+    def _astray(self, output: ModelOutput, number: int, own: Tensor) -> Tensor:
+        """−log of the share of a video's attention that its own frames have."""
+        weights = rollout(self.network, output, number)
+        assert weights is not None
+        stride = self.network.temporal_strides[0] if self._from_clips else 1
+        mass = weights.sum(dim=0)
+        return -((mass * own[::stride][: len(mass)]).sum() / mass.sum()).clamp(min=_LEAST_SHARE).log()
 
     @torch.no_grad()
     def _targets(self, members: Sequence[Example], features: Features) -> Tensor:
         """What is to be said of each video, as probabilities (N, classes)."""
-        asked = self._uncompressed(features) if self._objective.ask_whole else None
+        asked = self._uncompressed(members, features) if self._objective.ask_whole else None
         rows = []
         for number, member in enumerate(members):
             taught = asked[number] if asked is not None else member.taught
@@ -220,7 +239,13 @@ class Learner:
         row[label] += 1 - smoothing
         return row
 
-    def _uncompressed(self, features: Features) -> Tensor:
+    def _uncompressed(self, members: Sequence[Example], features: Features) -> Tensor:
+        """Probabilities (N, classes) without compression, and without what is foreign in a video."""
+        if all(member.own is None for member in members):
+            return self._pass_whole(features)
+        return torch.cat([self._pass_whole(_own_frames(member)) for member in members])
+
+    def _pass_whole(self, features: Features) -> Tensor:
         if self._from_clips:
             assert isinstance(features, Tensor)
             features = self.network.head(features)
@@ -276,6 +301,12 @@ class Learner:
         self.parts.load_state_dict(state["parts"])
         if self._averaged is not None:
             self._averaged.load_state_dict(state["averaged"])
+
+
+def _own_frames(member: Example) -> Features:
+    """What is the video's own of a view."""
+    own = member.own
+    return member.features if own is None else map_pathways(member.features, lambda part: part[:, :, own])
 
 
 def set_tau(network: CompressedModel, tau: float | None) -> None:

@@ -57,6 +57,9 @@ class Recipe(BaseModel):
     views_cached: int = Field(
         4, ge=0, description="augmented views of each video kept as features of the frozen head; 0: a new one each time"
     )
+    view_seed: int | None = Field(
+        None, ge=0, description="what chance in cached views follows from, for trainings that share them; null: seed"
+    )
     precision: Precision = Field("float32", description="of the arithmetic: float32, bfloat16, or float16 (GPU only)")
 
     @model_validator(mode="after")
@@ -86,11 +89,19 @@ class CompressorRecipe(Recipe):
         "none", description="who else says what is right: the uncompressed network, by the whole video or 30 views"
     )
     teacher_weight: float = Field(0.5, ge=0, le=1, description="of the teacher against the label; 1 without labels")
+    foreign: float = Field(
+        0.0, ge=0, le=1, description="share of views in which footage without any action stands for some of the frames"
+    )
+    foreign_weight: float = Field(
+        0.5, ge=0, description="foreign: of attention that falls on such footage, against the label"
+    )
 
     @model_validator(mode="after")
     def _ratios(self) -> CompressorRecipe:
         if min(self.taus) < 1:
             raise ValueError("taus must be at least 1")
+        if self.foreign and self.mixup:
+            raise ValueError("foreign footage and mixup do not go together: whose frames would be foreign?")
         return self
 
 
