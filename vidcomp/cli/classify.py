@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 
 import typer
 
+from vidcomp.cli.computing import BATCH, COMPILE, DECODE_WORKERS, DEVICE, HOW, PRECISION, DeviceChoice, PrecisionChoice
 from vidcomp.cli.errors import reported
 from vidcomp.cli.request import Finding, OutputFormat, Passing, Request, Showing, Writing
 
 _DEFAULT_MODEL = "ucf16-lite0"
-_WHICH, _HOW, _WHERE, _LOOK = "Which videos", "How they are passed", "Where labels go", "What was looked at"
-
-
-class DeviceChoice(str, Enum):
-    """What may be asked for with --device."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
-class PrecisionChoice(str, Enum):
-    """What may be asked for with --precision."""
-
-    AUTO = "auto"
-    FP32 = "fp32"
-    BF16 = "bf16"
-    FP16 = "fp16"
+_WHICH, _WHERE, _LOOK = "Which videos", "Where labels go", "What was looked at"
 
 
 def classify(
@@ -60,74 +43,51 @@ def classify(
         rich_help_panel=_WHICH,
     ),
     model: str = typer.Option(
-        _DEFAULT_MODEL, "--model", help="A model's name, or the path of a YAML manifest.", rich_help_panel=_HOW
+        _DEFAULT_MODEL, "--model", help="A model's name, or the path of a YAML manifest.", rich_help_panel=HOW
     ),
     compressor: str | None = typer.Option(
         None,
         "--compressor",
         metavar="sfc|sgs|none",
         help="The model's compressor (its default), or none to pass the whole video through the tail.",
-        rich_help_panel=_HOW,
+        rich_help_panel=HOW,
     ),
-    tau: float | None = typer.Option(
-        None, "--tau", help="Compression ratio of SFC (at least 1).", rich_help_panel=_HOW
-    ),
+    tau: float | None = typer.Option(None, "--tau", help="Compression ratio of SFC (at least 1).", rich_help_panel=HOW),
     clips: int | None = typer.Option(
         None,
         "--clips",
         min=1,
         help="Pass this many clips spread over the video instead of all of it.",
-        rich_help_panel=_HOW,
+        rich_help_panel=HOW,
     ),
     clip_frames: int = typer.Option(
-        128, "--clip-frames", min=1, help="Source frames of each clip with --clips.", rich_help_panel=_HOW
+        128, "--clip-frames", min=1, help="Source frames of each clip with --clips.", rich_help_panel=HOW
     ),
     every: str | None = typer.Option(
         None,
         "--every",
         metavar="TIME",
         help="Label consecutive windows of each video, so far apart: 10s.",
-        rich_help_panel=_HOW,
+        rich_help_panel=HOW,
     ),
     window: str | None = typer.Option(
         None,
         "--window",
         metavar="TIME",
         help="Length of a window, if longer than --every: they overlap.",
-        rich_help_panel=_HOW,
+        rich_help_panel=HOW,
     ),
-    device: DeviceChoice = typer.Option(
-        DeviceChoice.AUTO, "--device", help="Where the model runs.", rich_help_panel=_HOW
-    ),
-    precision: PrecisionChoice = typer.Option(
-        PrecisionChoice.AUTO,
-        "--precision",
-        help="What the model computes in; auto is fp32 on a CPU, bf16 or fp16 on CUDA.",
-        rich_help_panel=_HOW,
-    ),
-    compile_model: bool = typer.Option(
-        False, "--compile", help="Compile the model first: pays for hundreds of videos.", rich_help_panel=_HOW
-    ),
-    decode_workers: int | None = typer.Option(
-        None,
-        "--decode-workers",
-        min=1,
-        help="Processes that decode the next videos meanwhile; by default one for every two cores.",
-        rich_help_panel=_HOW,
-    ),
-    batch: int | None = typer.Option(
-        None,
-        "--batch",
-        min=1,
-        help="Videos of equal shape that go through compressor and tail together; by default 1 on a CPU, 16 on CUDA.",
-        rich_help_panel=_HOW,
-    ),
+    device: DeviceChoice = DEVICE,
+    precision: PrecisionChoice = PRECISION,
+    compile_model: bool = COMPILE,
+    decode_workers: int | None = DECODE_WORKERS,
+    batch: int | None = BATCH,
     decode_timeout: float | None = typer.Option(
         None,
         "--decode-timeout",
         min=0.1,
         help="Seconds that decoding one video may take; by default scaled to it.",
-        rich_help_panel=_HOW,
+        rich_help_panel=HOW,
     ),
     output: Path | None = typer.Option(
         None,

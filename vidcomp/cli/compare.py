@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from vidcomp.cli.classify import DeviceChoice
+from vidcomp.cli.computing import DeviceChoice
 from vidcomp.cli.errors import INTERRUPTED, SOME_FAILED, UsageError, reported, warn
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from vidcomp.cli.classify import DeviceChoice, PrecisionChoice
 from vidcomp.cli.compiling import compile_model
+from vidcomp.cli.computing import BATCH, COMPILE, DECODE_WORKERS, DEVICE, PRECISION, DeviceChoice, PrecisionChoice
 from vidcomp.cli.errors import INTERRUPTED, SOME_FAILED, UsageError, reported, warn
 
 if TYPE_CHECKING:
@@ -51,25 +51,11 @@ def evaluate(
         help="Write which class is taken for which, to a .csv file or as a picture to a .png file (needs the extra "
         "'plots'); may be repeated.",
     ),
-    device: DeviceChoice = typer.Option(DeviceChoice.AUTO, "--device", help="Where the model runs."),
-    precision: PrecisionChoice = typer.Option(
-        PrecisionChoice.AUTO,
-        "--precision",
-        help="What the model computes in; auto is fp32 on a CPU, bf16 or fp16 on CUDA.",
-    ),
-    compiled: bool = typer.Option(False, "--compile", help="Compile the model first: pays for hundreds of videos."),
-    decode_workers: int | None = typer.Option(
-        None,
-        "--decode-workers",
-        min=1,
-        help="Processes that decode the next videos meanwhile; by default one for every two cores.",
-    ),
-    batch: int | None = typer.Option(
-        None,
-        "--batch",
-        min=1,
-        help="Videos of equal shape that go through compressor and tail together; by default 1 on a CPU, 16 on CUDA.",
-    ),
+    device: DeviceChoice = DEVICE,
+    precision: PrecisionChoice = PRECISION,
+    compiled: bool = COMPILE,
+    decode_workers: int | None = DECODE_WORKERS,
+    batch: int | None = BATCH,
     output_format: EvaluationFormat = typer.Option(EvaluationFormat.TABLE, "--format", help="How to print."),
     quiet: bool = typer.Option(False, "--quiet", help="No progress and no warnings."),
     debug: bool = typer.Option(False, "--debug", help="Show tracebacks."),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperGroup
 
-from vidcomp.cli.classify import DeviceChoice
+from vidcomp.cli.computing import DeviceChoice
 from vidcomp.cli.errors import SOME_FAILED, UsageError, fail, reported
 
 if TYPE_CHECKING:

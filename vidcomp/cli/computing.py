@@ -1,0 +1,52 @@
+"""Options that say where and in what the network is computed, for every command that labels videos."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import typer
+
+HOW = "How they are passed"
+
+
+class DeviceChoice(str, Enum):
+    """What may be asked for with --device."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class PrecisionChoice(str, Enum):
+    """What may be asked for with --precision."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
+DEVICE = typer.Option(DeviceChoice.AUTO, "--device", help="Where the model runs.", rich_help_panel=HOW)
+PRECISION = typer.Option(
+    PrecisionChoice.AUTO,
+    "--precision",
+    help="What the model computes in; auto is fp32 on a CPU, bf16 or fp16 on CUDA.",
+    rich_help_panel=HOW,
+)
+COMPILE = typer.Option(
+    False, "--compile", help="Compile the model first: pays for hundreds of videos.", rich_help_panel=HOW
+)
+DECODE_WORKERS = typer.Option(
+    None,
+    "--decode-workers",
+    min=1,
+    help="Processes that decode the next videos meanwhile; by default one for every two cores.",
+    rich_help_panel=HOW,
+)
+BATCH = typer.Option(
+    None,
+    "--batch",
+    min=1,
+    help="Videos of equal shape that go through compressor and tail together; by default 1 on a CPU, 16 on CUDA.",
+    rich_help_panel=HOW,
+)
