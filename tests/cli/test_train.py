@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from click.testing import Result
 from safetensors.torch import load_file
 from typer.testing import CliRunner
@@ -153,12 +154,25 @@ def test_a_teacher_needs_no_labels(folder: Path, fitted: Path, tmp_path: Path) -
     assert set(labels(folder, tmp_path / "a.yaml").values()) <= {"bright", "dark"}
 
 
+def test_a_trained_compressor_can_be_gone_on_with(folder: Path, fitted: Path, tmp_path: Path) -> None:  # noqa: F811
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    assert train(folder, fitted, first, "--compressor", "sfc", "--epochs", 1).exit_code == 0
+    refused = train(folder, fitted, second, "--compressor", "sgs", "--from-trained")
+    assert refused.exit_code == 2
+    assert "has weights of none of these compressors" in refused.stderr
+    rest = ("--compressor", "sfc", "--epochs", 1, "--learning-rate", 1e-9)
+    assert train(folder, first, second, *rest, "--from-trained").exit_code == 0
+    before, after = load_file(first.with_suffix(".safetensors")), load_file(second.with_suffix(".safetensors"))
+    torch.testing.assert_close(after["theta_q.weight"], before["theta_q.weight"], rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("options", "files"),
     [
         (("--compressor", "sgs"), {"my.safetensors"}),
         (("--compressor", "sgs+sfc", "--cut", "res2+res3"), {"my.sgs.safetensors", "my.sfc.safetensors"}),
         (("--compressor", "sfc", "--unfreeze"), {"my.safetensors", "my.backbone.safetensors"}),
+        (("--compressor", "sgs", "--unfreeze-tail"), {"my.safetensors", "my.backbone.safetensors"}),
         (("--standalone", "--teacher", "whole", "--compressor", "sfc"), {"my.safetensors", "my.backbone.safetensors"}),
     ],
 )

@@ -48,8 +48,8 @@ def classify(
     compressor: str | None = typer.Option(
         None,
         "--compressor",
-        metavar="sfc|sgs|none",
-        help="The model's compressor (its default), or none to pass the whole video through the tail.",
+        metavar="sfc|sgs|sgs+sfc|none",
+        help="The model's compressor or that of a sibling it names; none passes the whole video through the tail.",
         rich_help_panel=HOW,
     ),
     tau: float | None = typer.Option(None, "--tau", help="Compression ratio of SFC (at least 1).", rich_help_panel=HOW),

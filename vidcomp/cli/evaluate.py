@@ -36,9 +36,9 @@ def evaluate(
     strategy: str | None = typer.Option(
         None,
         "--strategy",
-        help="whole (no compression), the kind of the model's compressor (such as sfc), dense30 (clips x 3 crops of "
-        "the uncompressed network), or uniform8 (clips of an untrimmed video). By default the whole video through the "
-        "model as it is.",
+        help="whole (no compression), the kind of the model's or a sibling's compressor (such as sfc or sgs+sfc), "
+        "dense30 (clips x 3 crops of the uncompressed network), or uniform8 (clips of an untrimmed video). By default "
+        "the whole video through the model as it is.",
     ),
     tau: float | None = typer.Option(None, "--tau", help="Compression ratio of SFC (at least 1)."),
     agreement: bool = typer.Option(

@@ -157,6 +157,12 @@ def train_compressor(
     unfreeze: bool = typer.Option(
         False, "--unfreeze", help="Fit the whole network, not the compressors alone.", rich_help_panel=_WHAT
     ),
+    unfreeze_tail: bool = typer.Option(
+        False, "--unfreeze-tail", help="Fit what stands behind the compressors with them.", rich_help_panel=_WHAT
+    ),
+    from_trained: bool = typer.Option(
+        False, "--from-trained", help="Start from the weights that the model's compressors have.", rich_help_panel=_WHAT
+    ),
     standalone: bool = typer.Option(
         False, "--standalone", help="Write the backbone's weights beside the manifest too.", rich_help_panel=_WHERE
     ),
@@ -198,7 +204,7 @@ def train_compressor(
     the model is written, 1 if training had to stop, 2 for wrong usage, 130 if interrupted, 143 if terminated.
     """
     with reported(debug=debug):
-        from vidcomp.training.compressor import CompressorJob
+        from vidcomp.training.compressor import CompressorJob, Unfrozen
         from vidcomp.training.compressor import train_compressor as train
         from vidcomp.training.recipe import CompressorRecipe
 
@@ -216,7 +222,8 @@ def train_compressor(
             "precision": precision and precision.value,
         }
         chosen = _recipe(CompressorRecipe, recipe, given, keys)
-        job = CompressorJob(model, chosen, _joined(compressor), _joined(cut), unfreeze, standalone)
+        unfrozen: Unfrozen = "all" if unfreeze else "tail" if unfreeze_tail else "nothing"
+        job = CompressorJob(model, chosen, _joined(compressor), _joined(cut), unfrozen, standalone, from_trained)
         place = _place(
             folder, output, val, cache, cache_gb, workers, device, tensorboard, resume=resume, anew=overwrite
         )

@@ -44,22 +44,11 @@ class Candidate:
         """The variant of the model that this row runs.
 
         Raises:
-            ManifestError: the compression ratio does not suit the model.
-            CandidateError: the model does not have the compressor.
+            ManifestError: the model does not have the compressor, or the compression ratio does not suit it.
         """
-        if self.kinds == ():
-            return vary(manifest, Variant(compressor="none"))
-        if self.kinds is not None:
-            had = [section.kind for section in manifest.compressors]
-            missing = [kind for kind in self.kinds if kind not in had]
-            if missing:
-                raise CandidateError(
-                    f"{self.name}: {manifest.name} has no {' and no '.join(missing)}; it compresses by "
-                    f"{' + '.join(had)}"
-                )
-            kept = tuple(section for section in manifest.compressors if section.kind in self.kinds)
-            manifest = manifest.with_changes(compressors=kept)
-        return vary(manifest, Variant(tau=self.tau))
+        if self.kinds is None:
+            return vary(manifest, Variant(tau=self.tau))
+        return vary(manifest, Variant("+".join(self.kinds) or "none", self.tau))
 
 
 def parse_candidate(name: str) -> Candidate:

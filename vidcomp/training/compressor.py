@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,31 +24,38 @@ from vidcomp.training.result import elsewhere, measured, said_of, save_weights, 
 from vidcomp.training.session import Session
 from vidcomp.training.teacher import ask_dense
 from vidcomp.training.videos import TrainingVideo, TrainingVideos, find_for_teacher, find_labelled
-from vidcomp.zoo.build import Variant, insert_compressors, load_backbone, load_variant, vary
+from vidcomp.zoo.build import Variant, insert_compressors, load_backbone, load_compressor, load_variant, vary
 from vidcomp.zoo.download import Progress
 from vidcomp.zoo.fingerprint import fingerprint
 from vidcomp.zoo.labels import labels_of
 from vidcomp.zoo.manifest import CompressorSection, Manifest, WeightsSource, find_manifest
 
+# What of a backbone learns with its compressors; the tail is all that stands behind the first of them.
+Unfrozen = Literal["nothing", "tail", "all"]
 TRAINABLE = tuple(kind for kind in COMPRESSORS if kind != "identity")
 
 
 @dataclass(frozen=True)
 class CompressorJob:
-    """Fit compressors of a model: ``kinds`` (by default its own) after ``cuts`` (by default where they stand)."""
+    """Fit compressors of a model: ``kinds`` (by default its own) after ``cuts`` (by default where they stand).
+
+    ``unfreeze`` says what of the backbone learns with them; ``from_trained`` lets those that the model has start from
+    the weights they have there.
+    """
 
     model: str
     recipe: CompressorRecipe
     kinds: tuple[str, ...] = ()
     cuts: tuple[str, ...] = ()
-    unfreeze: bool = False
+    unfreeze: Unfrozen = "nothing"
     standalone: bool = False
+    from_trained: bool = False
 
 
 def train_compressor(
     job: CompressorJob, place: Place, reporter: Reporter | None = None, progress: Progress | None = None
 ) -> Manifest:
-    """Fit compressors between the frozen parts of a model, or with ``unfreeze`` the whole network; returns the result.
+    """Fit compressors between the frozen parts of a model, or with parts that learn too; returns the result.
 
     Raises:
         TrainingError: the videos, the recipe or a file are not as they must be, or a loss is not finite.
@@ -62,10 +70,13 @@ def train_compressor(
     wanted = find(place.source, labels_of(manifest))
     backbone = load_backbone(manifest, progress)
     network = new_compressors(planned, backbone, job.recipe)
+    if job.from_trained:
+        _take_trained(network, planned, manifest, progress)
     identity = {
         "model": fingerprint(manifest),
         "compressor": digest_of({"sections": repr(planned.compressors)}),
-        "--unfreeze": str(job.unfreeze),
+        "what is unfrozen": job.unfreeze,
+        "--from-trained": str(job.from_trained),
     }
     with Decoders(place.workers) as decoders:
         session = Session(place, job.recipe, reporter or Reporter(), decoders)
@@ -80,27 +91,28 @@ def fit_compressors(
     wanted: TrainingVideos,
     identity: dict[str, str],
     *,
-    unfreeze: bool = False,
+    unfreeze: Unfrozen = "nothing",
 ) -> list[dict[str, float]]:
     """Fit a network's compressors in place; returns the epochs' lines of the log.
 
-    Without ``unfreeze`` all else stays as it is, but that its BatchNorm is folded. ``manifest`` describes the network
-    that a teacher would be. Raises as :func:`train_compressor`.
+    Where nothing is to ``unfreeze`` all else stays as it is, but that its BatchNorm is folded. ``manifest`` describes
+    the network that a teacher would be. Raises as :func:`train_compressor`.
     """
     recipe = session.recipe
     assert isinstance(recipe, CompressorRecipe)
-    examples = session.examples(network, manifest, clips=False, head_trained=unfreeze)
+    examples = session.examples(network, manifest, clips=False, head_trained=unfreeze == "all")
     videos = session.readable(examples, wanted)
     taught, videos = _ask_teacher(session, manifest, videos) if recipe.teacher == "dense30" else ({}, videos)
     has_sfc = any(isinstance(compressor, SFC) for compressor in network.compressors)
     taus: list[float | None] = list(recipe.taus) if has_sfc else [None]
     validation = session.validation(examples, network, wanted.classes, taus)
     compressors, segments = list(network.compressors), list(network.segments)
-    if not unfreeze:
+    if unfreeze == "nothing":
         fold_batchnorm(network.segments.eval())
+    learning = {"nothing": [], "tail": segments[1:], "all": segments}[unfreeze]
     learner = Learner(
         network,
-        [*compressors, *segments] if unfreeze else compressors,
+        [*compressors, *learning],
         recipe,
         Objective(
             label_smoothing=recipe.label_smoothing,
@@ -110,7 +122,7 @@ def fit_compressors(
             foreign_weight=recipe.foreign_weight,
         ),
         session.device,
-        from_clips=unfreeze,
+        from_clips=unfreeze == "all",
         settled=segments,
     )
     return session.fit(learner, examples, videos, validation, identity, taught)
@@ -164,6 +176,23 @@ def new_compressors(manifest: Manifest, backbone: Backbone, recipe: CompressorRe
         if isinstance(compressor, SFC):
             start_near_identity(compressor, recipe.start_gain)
     return network
+
+
+def _take_trained(network: CompressedModel, planned: Manifest, manifest: Manifest, progress: Progress | None) -> None:
+    """Let compressors of which the model has weights start from those.
+
+    Raises:
+        RequestError: it has weights of none.
+        WeightsError: their weights are missing or do not fit.
+    """
+    own = {(section.kind, section.cut): section for section in manifest.compressors if section.weights is not None}
+    found = False
+    for compressor, section in zip(network.compressors, planned.compressors, strict=True):
+        if trained := own.get((section.kind, section.cut)):
+            load_compressor(compressor, trained, manifest, progress)
+            found = True
+    if not found:
+        raise RequestError(f"--from-trained: {manifest.name} has weights of none of these compressors; leave it out")
 
 
 @torch.no_grad()
@@ -230,7 +259,7 @@ def _write(
 
 def _backbone_weights(job: CompressorJob, place: Place, manifest: Manifest, backbone: Backbone) -> WeightsSource | None:
     """The backbone that the compressors were fitted with: where it is, or written beside them."""
-    if job.unfreeze:
+    if job.unfreeze != "nothing":
         return save_weights(backbone, place.weights("backbone"))
     if job.standalone:
         # That of the network was folded.

@@ -58,7 +58,8 @@ def write_manifest(manifest: Manifest, file: Path, **changes: Any) -> Manifest:
         TrainingError: the file cannot be written.
     """
     name = re.sub(r"[^A-Za-z0-9._+-]+", "-", file.stem).lstrip("._+-") or "model"
-    changed = manifest.with_changes(name=name, origin=file.resolve(), **changes)
+    # Those that were fitted to the old network are no siblings of the new one.
+    changed = manifest.with_changes(name=name, origin=file.resolve(), siblings={}, **changes)
     content = _plain(changed.model_dump(mode="json", exclude_none=True, exclude_defaults=True))
     try:
         with replacing(file) as written:

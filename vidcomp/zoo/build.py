@@ -26,8 +26,8 @@ _PROBE = (1, 3, 16, 64, 64)
 class Variant:
     """What a user may change of a manifest without editing it.
 
-    ``compressor`` is a kind, or "none" for the whole video through the tail; ``tau`` the compression ratio of the
-    manifest's SFC; ``cut`` another stage for a manifest's only compressor, which then has no trained weights.
+    ``compressor`` is a kind or several joined by +, or "none" for the whole video through the tail; ``tau`` the
+    compression ratio of SFC; ``cut`` another stage for a manifest's only compressor, which then has no trained weights.
     """
 
     compressor: str | None = None
@@ -52,9 +52,13 @@ class LoadedModel:
 def vary(manifest: Manifest, variant: Variant) -> Manifest:
     """Apply what the user asked for to the manifest.
 
+    Compressors that the model lacks may be those of a sibling, whose manifest it then is.
+
     Raises:
         ManifestError: the model has no such compressor, or nothing to which the option could apply.
     """
+    if variant.compressor is not None and variant.compressor != "none":
+        manifest = _compressing_by(manifest, variant.compressor)
     sections = list(manifest.compressors)
     kinds = [section.kind for section in sections]
     if variant.cut is not None:
@@ -78,12 +82,22 @@ def vary(manifest: Manifest, variant: Variant) -> Manifest:
         ]
     if variant.compressor == "none":
         sections = [CompressorSection(cut=sections[0].cut, kind="identity", weights=None)]
-    elif variant.compressor is not None and variant.compressor not in kinds:
-        raise ManifestError(
-            f"{manifest.name}: compressor {variant.compressor!r} is not in this model; "
-            f"choose {', '.join(dict.fromkeys(kinds))} or none"
-        )
     return manifest.with_changes(compressors=tuple(sections))
+
+
+def _compressing_by(manifest: Manifest, compressor: str) -> Manifest:
+    """The model with those of its compressors alone, or the sibling that has them."""
+    wanted = set(compressor.split("+"))
+    kinds = [section.kind for section in manifest.compressors]
+    if wanted <= set(kinds):
+        kept = tuple(section for section in manifest.compressors if section.kind in wanted)
+        return manifest.with_changes(compressors=kept)
+    if compressor in manifest.siblings:
+        return find_manifest(manifest.siblings[compressor])
+    offered = dict.fromkeys([*kinds, *manifest.siblings])
+    raise ManifestError(
+        f"{manifest.name}: compressor {compressor!r} is not in this model; choose {', '.join(offered)} or none"
+    )
 
 
 def build_network(manifest: Manifest) -> CompressedModel:
@@ -112,18 +126,27 @@ def load_variant(manifest: Manifest, progress: Progress | None = None) -> Loaded
     backbone = load_backbone(manifest, progress)
     with torch.device("meta"):
         network = insert_compressors(manifest, backbone)
-    for index, section in enumerate(manifest.compressors):
-        compressor = network.compressors[index]
-        if not list(compressor.state_dict()):
-            continue
-        if section.weights is None:
-            raise WeightsError(
-                f"{manifest.name}: there are no trained weights for {section.kind} after {section.cut}; "
-                "labels from random weights would mean nothing: train it, or use --compressor none"
-            )
-        tensors = weights.read(section.weights, manifest.origin, manifest.backbone.family, progress)
-        _assign(compressor, tensors, f"{manifest.name}: weights of {section.kind} after {section.cut}")
+    for compressor, section in zip(network.compressors, manifest.compressors, strict=True):
+        if list(compressor.state_dict()):
+            load_compressor(compressor, section, manifest, progress)
     return LoadedModel(manifest, network.eval(), labels_of(manifest))
+
+
+def load_compressor(
+    compressor: nn.Module, section: CompressorSection, manifest: Manifest, progress: Progress | None = None
+) -> None:
+    """Give a compressor the weights that a section of ``manifest`` names.
+
+    Raises:
+        WeightsError: there are none, or they cannot be fetched or do not fit.
+    """
+    if section.weights is None:
+        raise WeightsError(
+            f"{manifest.name}: there are no trained weights for {section.kind} after {section.cut}; "
+            "labels from random weights would mean nothing: train it, or use --compressor none"
+        )
+    tensors = weights.read(section.weights, manifest.origin, manifest.backbone.family, progress)
+    _assign(compressor, tensors, f"{manifest.name}: weights of {section.kind} after {section.cut}")
 
 
 def build_backbone(manifest: Manifest) -> Backbone:

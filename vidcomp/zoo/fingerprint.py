@@ -12,7 +12,7 @@ from vidcomp.zoo.manifest import Manifest, WeightsSource
 from vidcomp.zoo.weights import locate
 
 # What is said about a model, and does not change what it answers.
-_REMARKS = {"summary", "reported", "measured", "source", "license"}
+_REMARKS = {"summary", "siblings", "reported", "measured", "source", "license"}
 
 
 def fingerprint(manifest: Manifest, progress: Progress | None = None) -> str:

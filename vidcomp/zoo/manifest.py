@@ -109,6 +109,10 @@ class Manifest(_Section):
     summary: str = Field(description="one line that says what the model is")
     backbone: BackboneSection = Field(description="the network that the model cuts")
     compressors: tuple[CompressorSection, ...] = Field(min_length=1, description="compressors in the network's order")
+    siblings: dict[str, str] = Field(
+        default_factory=dict,
+        description="models of the same backbone with other compressors: kinds, joined by +, and names that ship",
+    )
     labels: str | tuple[str, ...] = Field(description="name of a label list that ships, or the labels themselves")
     preprocessing: PreprocessingSection = Field(
         default_factory=PreprocessingSection,
