@@ -97,7 +97,7 @@ def test_a_labelled_folder_with_all_that_can_be_wrong(trained: Path, folder: Pat
     )
     assert run.exit_code == 1, run.stderr
     assert "Traceback" not in run.stderr
-    for line in ("maybe is not a label of the model", "broken.mp4", "sgs: tiny has no sgs"):
+    for line in ("maybe is not a label of the model", "broken.mp4", "tiny: compressor 'sgs' is not in this model"):
         assert line in run.stderr
     found = json.loads(run.stdout)
     assert {"machine", "rows", "videos"} <= found.keys()
@@ -222,7 +222,7 @@ def test_an_interruption_prints_the_rows_measured_so_far(
         (["--save", "/nowhere/report.html"], "no folder"),
         (["--plot", "picture.jpg"], "ends in .png"),
         (["--dense", "10"], "clips x 3 crops"),
-        (["--sgs", "--random-weights"], "no sgs"),
+        (["--model", "r3d_18-sfc", "--sgs", "--random-weights"], "'sgs' is not in this model"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(arguments: list[str], message: str, short_sample: None) -> None:
