@@ -15,6 +15,7 @@ import json
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,6 +27,7 @@ from vidcomp.measure.machine import describe
 from vidcomp.nn.backbones import Backbone
 from vidcomp.nn.compressed_model import CompressedModel, Insertion, ModelOutput
 from vidcomp.nn.compressors import SFC, SGS, Compressed, Compressor, Identity
+from vidcomp.nn.compressors.binning import Kernel
 from vidcomp.nn.rollout import rollout
 from vidcomp.training.compressor import start_near_identity
 from vidcomp.training.learner import set_tau
@@ -68,7 +70,12 @@ class Encoded:
     label: int
 
 
-def sfc(channels: int, seed: int, pooling: str, gain: float) -> SFC:
+def thinning(tau: int, seed: int) -> Thinning:
+    """Every τ-th frame, whatever the seed."""
+    return Thinning(tau)
+
+
+def sfc(channels: int, pooling: str, gain: float, seed: int) -> SFC:
     """SFC as training would begin with it."""
     torch.manual_seed(seed)
     made = SFC(channels, pooling=pooling)
@@ -76,10 +83,10 @@ def sfc(channels: int, seed: int, pooling: str, gain: float) -> SFC:
     return made
 
 
-def sgs(channels: int, seed: int, **options: object) -> SGS:
+def sgs(channels: int, kernel: Kernel, bins: int | None, seed: int) -> SGS:
     """SGS with a random similarity network."""
     torch.manual_seed(seed)
-    return SGS(channels, **options)  # type: ignore[arg-type]
+    return SGS(channels, kernel=kernel, bins=bins)
 
 
 def untrained(backbone: Backbone, cut: str, channels: int) -> Iterator[Row]:
@@ -94,15 +101,13 @@ def untrained(backbone: Backbone, cut: str, channels: int) -> Iterator[Row]:
 
     yield row("whole", None, lambda seed: Identity(), (1,))
     for tau in TAUS:
-        yield row("thinning", tau, lambda seed, tau=tau: Thinning(int(tau)), (1,))  # type: ignore[misc]
-    starts = [("average", 1.0), ("average", 0.4), ("average", 0.2), ("topk", 0.4), ("topk-elementwise", 0.4)]
-    for pooling, gain in starts:
+        yield row("thinning", tau, partial(thinning, int(tau)), (1,))
+    for pooling, gain in (("average", 1.0), ("average", 0.4), ("topk", 0.4), ("topk-elementwise", 0.4)):
         for tau in TAUS:
-            make = lambda seed, pooling=pooling, gain=gain: sfc(channels, seed, pooling, gain)  # noqa: E731
-            yield row(f"sfc untrained, {pooling}, start {gain:g}", tau, make)  # type: ignore[arg-type]
-    for kernel in ("linear", "kronecker"):
-        make = lambda seed, kernel=kernel: sgs(channels, seed, kernel=kernel)  # noqa: E731
-        yield row(f"sgs untrained, {kernel}", None, make)  # type: ignore[arg-type]
+            yield row(f"sfc untrained, {pooling}, start {gain:g}", tau, partial(sfc, channels, pooling, gain))
+    samplings: list[tuple[Kernel, int | None]] = [("linear", None), ("linear", 96), ("kronecker", 96)]
+    for kernel, bins in samplings:
+        yield row(f"sgs untrained, {kernel}, bins {bins or 'T'}", None, partial(sgs, channels, kernel, bins))
 
 
 def trained(label: str, files: Sequence[str]) -> Iterator[Row]:

@@ -141,6 +141,24 @@ def test_variants(tmp_path: Path) -> None:
         vary(plain, Variant(tau=2))
 
 
+def test_compressors_that_a_model_lacks_may_be_a_siblings(tmp_path: Path) -> None:
+    both = [{"cut": "res2", "kind": "sgs"}, {"cut": "res3", "kind": "sfc"}]
+    chained = read_manifest(write(tmp_path, change("compressors", value=both)))
+    for compressor, kept in (("sgs", ["sgs"]), ("sfc", ["sfc"]), ("sgs+sfc", ["sgs", "sfc"]), (None, ["sgs", "sfc"])):
+        assert [section.kind for section in vary(chained, Variant(compressor)).compressors] == kept
+    shipped = find_manifest("ucf16-lite0")
+    assert vary(shipped, Variant("sgs")).name == "ucf16-lite0-sgs"
+    assert vary(shipped, Variant("sgs+sfc")).name == "ucf16-lite0-sgs-sfc"
+    assert vary(find_manifest("ucf16-lite0-sgs"), Variant("sfc", 4)).compressors[0].options["tau"] == 4
+    for manifest in list_manifests():
+        for compressor, name in manifest.siblings.items():
+            sibling = find_manifest(name)
+            assert "+".join(section.kind for section in sibling.compressors) == compressor
+            assert sibling.backbone == manifest.backbone
+            assert sibling.preprocessing == manifest.preprocessing
+            assert sibling.labels == manifest.labels
+
+
 def test_local_weights_are_found_and_checked(tmp_path: Path) -> None:
     (tmp_path / "w.safetensors").write_bytes(b"abc")
     digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

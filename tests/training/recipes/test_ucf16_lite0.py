@@ -10,8 +10,9 @@ from vidcomp.nn.backbones.lite0_slow import lite0_slow
 from vidcomp.nn.backbones.two_stream import lite0_two_stream
 from vidcomp.nn.folding import fold_batchnorm
 from vidcomp.training.backbone import class_layers
-from vidcomp.training.recipes.ucf16_lite0 import RECIPES, as_stream, plan_stream, unfold
+from vidcomp.training.recipes.ucf16_lite0 import RECIPES, STAGES, file_of, plan_stream, unfold, unfold_stream
 from vidcomp.zoo.build import build_backbone
+from vidcomp.zoo.manifest import find_manifest, models_folder
 
 
 def test_unfolded_weights_give_the_folded_networks_logits() -> None:
@@ -23,7 +24,7 @@ def test_unfolded_weights_give_the_folded_networks_logits() -> None:
             module.running_var.uniform_(0.5, 1.5)
     fold_batchnorm(trained.eval())
     shipped = lite0_slow(classes=3)
-    shipped.load_state_dict(unfold(trained))
+    shipped.load_state_dict(unfold(trained.state_dict()))
     clip = torch.randn(1, 3, 2, 64, 64)
     with torch.inference_mode():
         torch.testing.assert_close(shipped.eval()(clip), trained(clip), rtol=1e-3, atol=1e-4)
@@ -41,7 +42,24 @@ def test_what_the_recipe_calls_new_is_in_the_folded_network(name: str) -> None:
     assert all(any(part in name for name in names) for part in RECIPES[name].new)
 
 
-def test_streams_that_ship_apart_fit_together() -> None:
-    both = lite0_two_stream(classes=3)
-    parts = [as_stream(lite0_slow(classes=3).state_dict(), name) for name in RECIPES]
-    both.load_state_dict({**parts[0], **parts[1]})
+def test_streams_that_ship_apart_are_those_that_were_trained_together() -> None:
+    torch.manual_seed(0)
+    trained = lite0_two_stream(classes=3)
+    for module in trained.modules():
+        if isinstance(module, torch.nn.BatchNorm3d):
+            module.running_mean.uniform_(-0.2, 0.2)
+            module.running_var.uniform_(0.5, 1.5)
+    fold_batchnorm(trained.eval())
+    shipped = lite0_two_stream(classes=3)
+    parts = [unfold_stream(trained, name) for name in RECIPES]
+    shipped.load_state_dict({**parts[0], **parts[1]})
+    clip = torch.randn(1, 3, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(shipped.eval()(clip), trained(clip), rtol=1e-3, atol=1e-4)
+
+
+def test_every_stage_fits_compressors_that_ship() -> None:
+    files = {file_of(section) for stage in STAGES for section in find_manifest(stage.model).compressors}
+    shipped = {path.name for path in (models_folder() / "weights").glob("*.safetensors")}
+    assert files == shipped - {f"ucf16-lite0-{name}.safetensors" for name in RECIPES}
+    assert all(later in files and earlier in files for stage in STAGES for later, earlier in stage.start.items())
