@@ -102,7 +102,7 @@ def untrained(backbone: Backbone, cut: str, channels: int) -> Iterator[Row]:
     yield row("whole", None, lambda seed: Identity(), (1,))
     for tau in TAUS:
         yield row("thinning", tau, partial(thinning, int(tau)), (1,))
-    for pooling, gain in (("average", 1.0), ("average", 0.4), ("topk", 0.4), ("topk-elementwise", 0.4)):
+    for pooling, gain in (("average", 1.0), ("average", 0.4), ("topk", 1.0)):
         for tau in TAUS:
             yield row(f"sfc untrained, {pooling}, start {gain:g}", tau, partial(sfc, channels, pooling, gain))
     samplings: list[tuple[Kernel, int | None]] = [("linear", None), ("linear", 96), ("kronecker", 96)]
