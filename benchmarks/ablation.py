@@ -183,7 +183,7 @@ def main() -> None:
     results = json.loads(target.read_text())["rows"] if options.only_trained else []
     if not options.only_trained:
         backbone = load_backbone(find_manifest(options.model))
-        rows = [*untrained(backbone, model.network.cuts[0], encoded[0].features.shape[1]), *rows]
+        rows += untrained(backbone, model.network.cuts[0], encoded[0].features.shape[1])
     for row in rows:
         seeds = []
         for network in row.networks():
