@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vidcomp.nn.backbones import CLASSIFIER
+from vidcomp.nn.backbones import CLASSIFIER, Backbone
 from vidcomp.nn.backbones.lite0_slow import lite0_slow
 from vidcomp.nn.backbones.two_stream import lite0_two_stream
 from vidcomp.nn.folding import fold_batchnorm
@@ -15,14 +15,19 @@ from vidcomp.zoo.build import build_backbone
 from vidcomp.zoo.manifest import find_manifest, models_folder
 
 
-def test_unfolded_weights_give_the_folded_networks_logits() -> None:
-    torch.manual_seed(0)
-    trained = lite0_slow(classes=3)
-    for module in trained.modules():
+def fold_as_if_trained(backbone: Backbone) -> None:
+    """Fold BatchNorm whose statistics are not those that it starts with."""
+    for module in backbone.modules():
         if isinstance(module, torch.nn.BatchNorm3d):
             module.running_mean.uniform_(-0.2, 0.2)
             module.running_var.uniform_(0.5, 1.5)
-    fold_batchnorm(trained.eval())
+    fold_batchnorm(backbone.eval())
+
+
+def test_unfolded_weights_give_the_folded_networks_logits() -> None:
+    torch.manual_seed(0)
+    trained = lite0_slow(classes=3)
+    fold_as_if_trained(trained)
     shipped = lite0_slow(classes=3)
     shipped.load_state_dict(unfold(trained.state_dict()))
     clip = torch.randn(1, 3, 2, 64, 64)
@@ -45,11 +50,7 @@ def test_what_the_recipe_calls_new_is_in_the_folded_network(name: str) -> None:
 def test_streams_that_ship_apart_are_those_that_were_trained_together() -> None:
     torch.manual_seed(0)
     trained = lite0_two_stream(classes=3)
-    for module in trained.modules():
-        if isinstance(module, torch.nn.BatchNorm3d):
-            module.running_mean.uniform_(-0.2, 0.2)
-            module.running_var.uniform_(0.5, 1.5)
-    fold_batchnorm(trained.eval())
+    fold_as_if_trained(trained)
     shipped = lite0_two_stream(classes=3)
     parts = [unfold_stream(trained, name) for name in RECIPES]
     shipped.load_state_dict({**parts[0], **parts[1]})

@@ -18,6 +18,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -40,18 +41,22 @@ from vidcomp.zoo.labels import labels_of
 from vidcomp.zoo.manifest import CompressorSection, Manifest, find_manifest
 
 DROPOUT = 0.4
+# What all trainings have in common.
+_COMMON: dict[str, Any] = {
+    "square": 160,
+    "reverse": True,
+    "drift": 0.05,
+    "cover": 0.25,
+    "seed": 1,
+    "precision": "bfloat16",
+}
 # Half of the steps show the tail all of the head's frames, the others what a compressor would leave.
 _STREAM = BackboneRecipe(
     epochs=14,
     cosine_epochs=16,
-    square=160,
-    reverse=True,
-    drift=0.05,
-    cover=0.25,
+    **_COMMON,
     thinning=(1, 1, 1, 2, 2, 4),
-    seed=1,
     new=(".mix.",),
-    precision="bfloat16",
 )
 RECIPES = {
     # A place that is filmed over and over must not be what tells its action.
@@ -66,16 +71,11 @@ _ATTENTION = CompressorRecipe(
     epochs=3,
     schedule="cosine",
     gradient_norm=1.0,
-    square=160,
-    reverse=True,
-    drift=0.05,
-    cover=0.25,
+    **_COMMON,
     foreign=0.5,
     views_cached=2,
     start_gain=0.4,
     taus=(2.0, 4.0),
-    seed=1,
-    precision="bfloat16",
 )
 # The tail learns to read what compressors hand it: sums and mixtures of frames. Its views are new ones each time.
 _TAIL = CompressorRecipe(
@@ -88,16 +88,11 @@ _TAIL = CompressorRecipe(
     gradient_norm=2.0,
     averaging=0.995,
     label_smoothing=0.1,
-    square=160,
-    reverse=True,
-    drift=0.05,
-    cover=0.25,
+    **_COMMON,
     recolour=True,
     longest=32,
     views_cached=0,
     start_gain=0.4,
-    seed=1,
-    precision="bfloat16",
 )
 
 
