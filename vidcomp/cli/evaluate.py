@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from vidcomp.cli.compiling import compile_model
-from vidcomp.cli.computing import BATCH, COMPILE, DECODE_WORKERS, DEVICE, PRECISION, DeviceChoice, PrecisionChoice
+from vidcomp.cli.computing import BATCH, COMPILE, DECODE_WORKERS, DEVICE, PRECISION, STRATEGY, DeviceChoice, PrecisionChoice
 from vidcomp.cli.errors import INTERRUPTED, SOME_FAILED, UsageError, reported, warn
 
 if TYPE_CHECKING:
@@ -33,13 +32,7 @@ def evaluate(
         help="A folder with a sub-folder of videos for each class, or a CSV file of path,label."
     ),
     model: str = typer.Option("ucf16-lite0", "--model", help="A model's name, or the path of a YAML manifest."),
-    strategy: str | None = typer.Option(
-        None,
-        "--strategy",
-        help="whole (no compression), the kind of the model's or a sibling's compressor (such as sfc or sgs+sfc), "
-        "dense30 (clips x 3 crops of the uncompressed network), or uniform8 (clips of an untrimmed video). By default "
-        "the whole video through the model as it is.",
-    ),
+    strategy: str | None = STRATEGY,
     tau: float | None = typer.Option(None, "--tau", help="Compression ratio of SFC (at least 1)."),
     agreement: bool = typer.Option(
         False, "--agreement", help="Also take every video by dense30, and tell how often both say the same."
@@ -66,18 +59,23 @@ def evaluate(
     ends it with what was measured until then, and exit code 130.
     """
     with reported(debug=debug):
-        compressor, passing = _parse(strategy)
-        if agreement and strategy == "dense30":
+        from vidcomp.inference.grammar import StrategyError, parse_strategy
+
+        try:
+            named, dense30 = parse_strategy(strategy, tau=tau), parse_strategy("dense30")
+        except StrategyError as error:
+            raise UsageError(f"--strategy {error}") from None
+        if agreement and named == dense30:
             raise UsageError("--agreement compares with dense30, which is what --strategy asks for already")
         _check_files(confusion)
         from vidcomp.cli.progress import download_progress, video_progress
         from vidcomp.inference.engine import Classifier
-        from vidcomp.inference.strategies import DenseViews
+        from vidcomp.inference.strategies import WholeVideo
         from vidcomp.measure.accuracy import Evaluator, LabelledFolderError, labelled_folder
-        from vidcomp.zoo.build import Variant, load_model
+        from vidcomp.zoo.build import load_model
 
         with download_progress(quiet=quiet) as progress:
-            loaded = load_model(model, Variant(compressor, tau), progress)
+            loaded = load_model(model, named.variant, progress)
         try:
             videos = labelled_folder(folder, loaded.labels)
         except LabelledFolderError as error:
@@ -100,8 +98,8 @@ def evaluate(
             return stack.enter_context(made)
 
         with ExitStack() as stack:
-            classifier = classifier_of(loaded, passing)
-            dense = classifier_of(load_model(model, Variant("none")), DenseViews()) if agreement else None
+            classifier = classifier_of(loaded, named.strategy or WholeVideo())
+            dense = classifier_of(load_model(model, dense30.variant), dense30.strategy) if agreement else None
             evaluator = Evaluator(classifier, dense)
             interrupted = False
             with video_progress(len(videos), quiet=quiet) as advance:
@@ -117,7 +115,7 @@ def evaluate(
             done = evaluation.videos + len(evaluation.failed)
             warn(f"interrupted: what follows is of {done} of {len(videos)} videos", prefix="error")
         name = loaded.manifest.name
-        shown = strategy or "+".join(section.kind for section in loaded.manifest.compressors)
+        shown = named.name(loaded.manifest)
         if output_format is EvaluationFormat.JSON:
             answer = {**evaluation.as_dict(), "strategy": shown, "model": name, "complete": not interrupted}
             print(json.dumps(answer, indent=2))
@@ -159,24 +157,6 @@ def _write_confusion(path: Path, evaluation: Evaluation, title: str) -> None:
         warn(f"--confusion {path}: {error}")
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror}); choose another file") from None
-
-
-def _parse(strategy: str | None) -> tuple[str | None, Strategy | None]:
-    """A strategy's name to the compressor to build and the way to pass a video."""
-    from vidcomp.inference.strategies import DenseViews, UniformClips, WholeVideo
-
-    if strategy is None:
-        return None, WholeVideo()
-    if strategy == "whole":
-        return "none", WholeVideo()
-    if match := re.fullmatch(r"dense(\d+)", strategy):
-        views = int(match[1])
-        if views < 3 or views % 3:
-            raise UsageError(f"--strategy {strategy}: dense views are clips x 3 crops, such as dense30 or dense3")
-        return "none", DenseViews(clips=views // 3, crops=3)
-    if match := re.fullmatch(r"uniform([1-9]\d*)", strategy):
-        return None, UniformClips(clips=int(match[1]))
-    return strategy, WholeVideo()
 
 
 def _print(evaluation: Evaluation, strategy: str, model: str) -> None:

@@ -40,7 +40,7 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError("--device cuda: this machine has no usable CUDA device; use --device cpu or auto")
+        raise ValueError(f"device={name!r}: this machine has no usable CUDA device; use cpu or auto")
     return torch.device(name)
 
 

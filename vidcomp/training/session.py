@@ -80,7 +80,7 @@ class Session:
         if examples.turned_away and self.place.cache_gb > 0:
             self.reporter.note(
                 f"the cache of {self.place.cache_gb:g} GB is full: what has no room in it is computed in every epoch; "
-                "give more (--cache-gb) or fewer views (--views-cached)"
+                "allow more, or keep fewer views (views_cached)"
             )
         return kept
 
@@ -101,7 +101,7 @@ class Session:
                 self.reporter.skipped(str(error))
             self.advance()
         if not kept:
-            raise DataError(f"--val {self.place.val}: none of its videos can be read; see the lines above")
+            raise DataError(f"{self.place.val}: none of its videos can be read; see the lines above")
         return Validation(kept, taus)
 
     def advance(self) -> None:
