@@ -18,7 +18,10 @@ from vidcomp.cli.errors import in_options
         ("device='cuda': this machine has none", "--device cuda: this machine has none"),
         ("tau=0.5: must be at least 1", "--tau 0.5: must be at least 1"),
         ("m: leave it out (compressor=none)", "m: leave it out (--compressor none)"),
-        ("go on with resume=True, or start again with anew=True", "go on with --resume, or start again with --overwrite"),
+        (
+            "go on with resume=True, or start again with anew=True",
+            "go on with --resume, or start again with --overwrite",
+        ),
         ("such as cuts=res2+res3", "such as --cut res2+res3"),
         ("/data/device=cuda/tau=4/x.mp4: not a video", "/data/device=cuda/tau=4/x.mp4: not a video"),
         ("fps=30.mp4: not a video", "fps=30.mp4: not a video"),

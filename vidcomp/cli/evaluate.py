@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
@@ -11,7 +12,16 @@ from typing import TYPE_CHECKING
 import typer
 
 from vidcomp.cli.compiling import compile_model
-from vidcomp.cli.computing import BATCH, COMPILE, DECODE_WORKERS, DEVICE, PRECISION, STRATEGY, DeviceChoice, PrecisionChoice
+from vidcomp.cli.computing import (
+    BATCH,
+    COMPILE,
+    DECODE_WORKERS,
+    DEVICE,
+    PRECISION,
+    STRATEGY,
+    DeviceChoice,
+    PrecisionChoice,
+)
 from vidcomp.cli.errors import INTERRUPTED, SOME_FAILED, UsageError, reported, warn
 
 if TYPE_CHECKING:
@@ -97,8 +107,10 @@ def evaluate(
                 compile_model(made, quiet=quiet)
             return stack.enter_context(made)
 
+        manifest = loaded.manifest
         with ExitStack() as stack:
             classifier = classifier_of(loaded, named.strategy or WholeVideo())
+            del loaded  # the classifier has a network of its own
             dense = classifier_of(load_model(model, dense30.variant), dense30.strategy) if agreement else None
             evaluator = Evaluator(classifier, dense)
             interrupted = False
@@ -114,8 +126,8 @@ def evaluate(
         if interrupted:
             done = evaluation.videos + len(evaluation.failed)
             warn(f"interrupted: what follows is of {done} of {len(videos)} videos", prefix="error")
-        name = loaded.manifest.name
-        shown = named.name(loaded.manifest)
+        name = manifest.name
+        shown = named.name(manifest)
         if output_format is EvaluationFormat.JSON:
             answer = {**evaluation.as_dict(), "strategy": shown, "model": name, "complete": not interrupted}
             print(json.dumps(answer, indent=2))
@@ -160,26 +172,21 @@ def _write_confusion(path: Path, evaluation: Evaluation, title: str) -> None:
 
 
 def _print(evaluation: Evaluation, strategy: str, model: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from vidcomp.output.tables import console_of, print_table
 
-    console = Console(highlight=False)
+    console = console_of(sys.stdout)
     console.print(
-        f"[bold]{model}[/bold], {strategy}: {evaluation.videos} videos, top-1 {evaluation.top1:.1%}, "
+        f"{model}, {strategy}: {evaluation.videos} videos, top-1 {evaluation.top1:.1%}, "
         f"top-5 {evaluation.top5:.1%}, calibration error {evaluation.calibration_error:.3f}, "
         f"{evaluation.gmacs_mean:.1f} GMACs a video"
         + (f", agrees with dense30 on {evaluation.agreement:.1%}" if evaluation.agreement is not None else ""),
-        soft_wrap=True,
     )
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in ("class", "right", "most often taken for"):
-        table.add_column(heading)
+    rows = []
     for index, label in enumerate(evaluation.labels):
         row = evaluation.confusion[index].copy()
         if not row.sum():
             continue
         right = f"{row[index] / row.sum():.0%} of {row.sum()}"
         row[index] = 0
-        wrong = f"{evaluation.labels[int(row.argmax())]} ({row.max()})" if row.any() else ""
-        table.add_row(label, right, wrong)
-    console.print(table)
+        rows.append((label, right, f"{evaluation.labels[int(row.argmax())]} ({row.max()})" if row.any() else ""))
+    print_table(console, ("class", "right", "most often taken for"), rows)

@@ -53,8 +53,8 @@ def compare(
     Args:
         model: a model's name, the path of a manifest, or a manifest.
         videos: paths, or videos with their classes. Without any, labels are not compared.
-        strategies: names as :mod:`vidcomp.inference.grammar` has them; the first dense one is what the others are compared
-            with.
+        strategies: names as :mod:`vidcomp.inference.grammar` has them; the others are compared with the first dense
+            one.
         rounds: how often everything is timed, at most.
         seconds: no round is begun that would end later than this after the first began; one is always run.
         device: ``auto``, ``cpu`` or ``cuda``.

@@ -53,9 +53,7 @@ class Contender:
         with torch.device("meta"):
             self.params = int(parameters(build_network(model.manifest)).total)
         self.cost = pass_costs(model.manifest)
-        self.classifier = Classifier(
-            model, device=device, strategy=self.strategy, decode_timeout_s=decode_timeout_s
-        )
+        self.classifier = Classifier(model, device=device, strategy=self.strategy, decode_timeout_s=decode_timeout_s)
         self.meter = meter
         self._worker = DecodeWorker()
         self.passes: list[Passes] = []

@@ -103,7 +103,9 @@ def fit_compressors(
     assert isinstance(recipe, CompressorRecipe)
     examples = session.examples(network, manifest, clips=False, head_trained=unfreeze == "all")
     videos = session.readable(examples, wanted)
-    taught, videos = _ask_teacher(session, manifest, videos) if recipe.teacher not in ("none", "whole") else ({}, videos)
+    taught, videos = (
+        _ask_teacher(session, manifest, videos) if recipe.teacher not in ("none", "whole") else ({}, videos)
+    )
     has_sfc = any(isinstance(compressor, SFC) for compressor in network.compressors)
     taus: list[float | None] = list(recipe.taus) if has_sfc else [None]
     validation = session.validation(examples, network, wanted.classes, taus)
@@ -146,7 +148,9 @@ def plan_compressors(manifest: Manifest, kinds: Sequence[str], cuts: Sequence[st
     if unknown := [kind for kind in kinds if kind not in TRAINABLE]:
         raise RequestError(f"kinds={unknown[0]!r}: choose {' or '.join(TRAINABLE)}, or several joined by +")
     if cuts and len(cuts) != len(kinds):
-        raise RequestError(f"cuts={'+'.join(cuts)!r}: {len(cuts)} stages for {len(kinds)} compressors; give one for each, joined by +")
+        raise RequestError(
+            f"cuts={'+'.join(cuts)!r}: {len(cuts)} stages for {len(kinds)} compressors; give one for each, joined by +"
+        )
     own = {section.kind: section for section in manifest.compressors}
     sections = []
     for number, kind in enumerate(kinds):

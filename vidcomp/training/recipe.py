@@ -178,9 +178,7 @@ def _read(file: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
-        raise RecipeError(
-            f"{file}{where}: the recipe is not valid YAML: {getattr(error, 'problem', None) or error}"
-        ) from None
+        raise RecipeError(f"{file}{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):

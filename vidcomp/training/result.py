@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vidcomp.training.checkpoint import replacing
 from vidcomp.training.errors import TrainingError
 from vidcomp.training.place import Place
-from vidcomp.zoo.download import sha256_of
+from vidcomp.zoo.checksums import sha256_of
 from vidcomp.zoo.manifest import Manifest, WeightsSource
 
 _LINE = 110

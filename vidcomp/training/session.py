@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from vidcomp.inference.allocator import keep_freed
 from vidcomp.inference.runner import choose_device
 from vidcomp.nn.compressed_model import CompressedModel
 from vidcomp.training.cache import TensorCache, digest_of
@@ -45,7 +44,6 @@ class Session:
         except ValueError as error:
             raise RequestError(str(error)) from None
         check_precision(self.recipe.precision, self.device)
-        keep_freed()
 
     def cache(self, digest: str) -> TensorCache:
         """The cache of tensors of one kind."""

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -117,7 +118,9 @@ def build_network(manifest: Manifest) -> CompressedModel:
     return insert_compressors(manifest, build_backbone(manifest))
 
 
-def load_model(name_or_file: str, variant: Variant | None = None, progress: Progress | None = None) -> LoadedModel:
+def load_model(
+    name_or_file: str | Path, variant: Variant | None = None, progress: Progress | None = None
+) -> LoadedModel:
     """Build a model with its weights, on the CPU and in evaluation mode.
 
     Raises:
@@ -173,7 +176,10 @@ def build_backbone(manifest: Manifest) -> Backbone:
     except (TypeError, ValueError) as error:
         raise ManifestError(f"{manifest.origin}: backbone.options: {error}") from None
     changes = {key: value for key, value in manifest.preprocessing if value is not None}
-    backbone.spec = dataclasses.replace(backbone.spec, **changes)
+    try:
+        backbone.spec = dataclasses.replace(backbone.spec, **changes)
+    except ValueError as error:
+        raise ManifestError(f"{manifest.origin}: preprocessing.{error}") from None
     return backbone
 
 
