@@ -19,8 +19,8 @@ def printed(width: int | None, *args: object, facts: bool = False, **options: ob
     stream = io.StringIO()
     console = console_of(stream)
     if width is not None:
-        console = Console(file=stream, width=width, force_terminal=True, color_system=None, markup=False, emoji=False)
-        console.soft_wrap = True
+        options_of = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
+        console = Console(file=stream, width=width, force_terminal=True, color_system=None, **options_of)
     (print_facts if facts else print_table)(console, *args, **options)  # type: ignore[arg-type,operator]
     return stream.getvalue().splitlines()
 

@@ -155,9 +155,9 @@ class Classifier:
         yield from self.finish(begun)
 
     def _expecting(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
-        for path in map(os.fspath, paths):
+        for path in paths:
             self.expect(path)
-            yield path
+            yield os.fspath(path)
 
     def _begin(self, path: str) -> Begun | Prediction:
         began = time.perf_counter()

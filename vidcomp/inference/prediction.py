@@ -142,6 +142,13 @@ class Prediction:
     error: Failure | None = None
     segments: tuple[Segment, ...] = ()
 
+    def to_dict(self, top_k: int = 5) -> dict[str, Any]:
+        """The record that every output format is a view of, as plain JSON values, with the ``top_k`` best labels."""
+        # The record's form belongs to the output; only this way to it is here.
+        from vidcomp.output.record import record_of
+
+        return record_of(self, top_k)
+
     def at_least(self, probability: float) -> Prediction:
         """The same without the labels that are less probable."""
         if not probability:
