@@ -12,14 +12,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from vidcomp.inference.engine import Classifier
 
 __version__ = "0.1.0"
 
 
 def load(
-    name: str = "ucf16-lite0",
+    name: str | Path = "ucf16-lite0",
     *,
+    strategy: str | None = None,
     compressor: str | None = None,
     tau: float | None = None,
     device: str = "auto",
@@ -32,6 +35,8 @@ def load(
 
     Args:
         name: a model that ships, or the path of a YAML manifest.
+        strategy: how a video is passed, by its name in :mod:`vidcomp.inference.grammar`, such as ``"dense30"`` or
+            ``"sfc-tau4"``; by default whole, or as uniform clips above the manifest's ``max_frames``.
         compressor: the model's compressor (``"sfc"``), or ``"none"`` to pass the whole video through the tail.
         tau: compression ratio of SFC, at least 1.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
@@ -42,14 +47,17 @@ def load(
 
     Raises:
         vidcomp.zoo.errors.ZooError: the model or its weights are not to be had.
-        ValueError: the device or the precision is not to be had.
+        ValueError: the device or the precision is not to be had, or strategy, compressor and tau contradict each other.
     """
     from vidcomp.inference.engine import Classifier
-    from vidcomp.zoo.build import Variant, load_model
+    from vidcomp.inference.grammar import parse_strategy
+    from vidcomp.zoo.build import load_model
 
+    named = parse_strategy(strategy, compressor=compressor, tau=tau)
     return Classifier(
-        load_model(name, Variant(compressor, tau)),
+        load_model(name, named.variant),
         device=device,
+        strategy=named.strategy,
         decode_timeout_s=decode_timeout_s,
         decode_workers=decode_workers,
         precision=precision,

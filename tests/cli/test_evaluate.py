@@ -31,14 +31,14 @@ def evaluate(source: Path, model: Path, *more: object) -> Result:
     return CliRunner().invoke(app, command)
 
 
-@pytest.mark.parametrize("strategy", ["whole", "dense3", "uniform2", None])
+@pytest.mark.parametrize("strategy", ["whole", "dense3", "dense2x1", "uniform2", "uniform2x8", None])
 def test_the_numbers_that_scripts_rely_on(folder: Path, model: Path, strategy: str | None) -> None:
     chosen = ("--strategy", strategy) if strategy else ()
     told = evaluate(folder, model, *chosen, "--format", "json")
     assert told.exit_code == 0, told.stderr
     answer = json.loads(told.stdout)
     assert answer.keys() >= KEYS
-    assert (answer["strategy"], answer["videos"], answer["complete"]) == (strategy or "identity", 3, True)
+    assert (answer["strategy"], answer["videos"], answer["complete"]) == (strategy or "whole", 3, True)
     right = sum(answer["confusion"].get(name, {}).get(name, 0) for name in ("jump", "swim"))
     assert answer["top1"] == pytest.approx(right / 3)
     assert answer["top5"] == 1  # of three classes
@@ -102,6 +102,10 @@ def test_an_interrupt_leaves_what_was_measured(folder: Path, model: Path, monkey
         ("{folder}", ("--strategy", "dense30", "--agreement"), "compares with dense30"),
         ("{folder}", ("--strategy", "dense4"), "clips x 3 crops"),
         ("{folder}", ("--strategy", "sgs"), "not in this model"),
+        ("{folder}", ("--strategy", "sfc-tau4"), "not in this model"),
+        ("{folder}", ("--strategy", "whole", "--tau", "4"), "no SFC"),
+        ("{folder}", ("--tau", "4"), "nothing is compressed"),
+        ("{folder}", ("--tau", "0.5"), "--tau 0.5: the compression ratio of SFC"),
     ],
 )
 def test_wrong_usage_is_one_line(

@@ -70,7 +70,10 @@ def test_verify_reads_the_weights() -> None:
     ("arguments", "message"),
     [
         (["show", "nothing"], "unknown model 'nothing'"),
-        (["show", "ucf16-lite0", "--tau", "0.5"], "tau must be a number of at least 1"),
+        (
+            ["show", "ucf16-lite0", "--tau", "0.5"],
+            "--tau 0.5: the compression ratio of SFC must be a number of at least 1",
+        ),
         (["show", "ucf16-lite0", "--cut", "res9"], "unknown cut 'res9'"),
         (["show", "ucf16-lite0", "--compressor", "zip"], "choose sfc, sgs, sgs+sfc or none"),
         (["show", "ucf16-lite0", "--size", "big"], "--size 'big' is not height x width"),

@@ -122,7 +122,9 @@ def test_an_interrupted_training_goes_on_to_the_same_result(
         assert not parts.exists()
         refused = train(folder, fitted, parts, *options)
         assert refused.exit_code == 2
-        assert "a training that was not finished; go on with it by --resume" in refused.stderr
+        assert (
+            "a training that was not finished; go on with it (--resume), or start again (--overwrite)" in refused.stderr
+        )
         other = train(folder, fitted, parts, *options, "--resume", "--seed", 5)
         assert "belongs to a training with another recipe" in other.stderr
         second = train(folder, fitted, parts, *options, "--resume", "--cache-gb", 0, "--workers", 0)
@@ -240,7 +242,7 @@ def test_nothing_that_is_there_is_overwritten_unasked(folder: Path, fitted: Path
     before = fitted.read_bytes()
     told = run("train", "backbone", folder, "--model", "ucf16-lite0", "--output", fitted)
     assert told.exit_code == 2
-    assert "it exists already; choose another name, or --overwrite it" in told.stderr
+    assert "it exists already; choose another name, or write over it (--overwrite)" in told.stderr
     assert fitted.read_bytes() == before
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from vidcomp.inference.prediction import Label, Passes
-from vidcomp.measure.candidates import CandidateError, default_names, parse_candidate
+from vidcomp.measure.candidates import default_names
 from vidcomp.measure.labelled import LabelledVideo
 from vidcomp.measure.results import RATIO_COLUMNS
 from vidcomp.measure.standings import results_of, round_means, rows_of, spread_over
@@ -25,7 +25,7 @@ def contender(name: str, said: dict[str, str], **changes: Any) -> Any:
     }
     values: dict[str, Any] = {
         "name": name,
-        "candidate": parse_candidate(name),
+        "is_dense": name.startswith("dense"),
         "kinds": ("identity",) if name == "dense30" else (name,),
         "tau": None if name == "dense30" else 2.0,
         "trained": True,
@@ -139,16 +139,8 @@ def test_videos_differ_where_rows_or_classes_do() -> None:
     assert [video.disagreement for video in results] == [False, True, True]
 
 
-def test_names_of_strategies() -> None:
-    assert parse_candidate("dense30").strategy.name == "dense30"
-    assert parse_candidate("uniform8").strategy.name == "uniform8x128"
-    assert parse_candidate("sgs+sfc-tau4").kinds == ("sgs", "sfc")
-    assert parse_candidate("sgs+sfc-tau4").tau == 4
-    assert parse_candidate("whole").kinds == ()
+def test_the_rows_of_a_model_by_default() -> None:
     assert default_names("ucf16-lite0") == ["dense30", "sfc"]
-    for name, message in (("dense20", "clips x 3 crops"), ("sgs-tau2", "belongs to sfc"), ("30", "unknown strategy")):
-        with pytest.raises(CandidateError, match=message):
-            parse_candidate(name)
 
 
 def test_timed_videos_are_spread_over_all() -> None:

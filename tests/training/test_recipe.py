@@ -49,7 +49,11 @@ def test_what_is_wrong_is_one_line_with_the_file(tmp_path: Path, text: str, mess
 def test_a_wrong_option_does_not_blame_the_file(tmp_path: Path) -> None:
     file = tmp_path / "r.yaml"
     file.write_text("epochs: 3")
-    with pytest.raises(RecipeError, match=r"^recipe: teacher: Input should be 'none', 'whole' or 'dense30'"):
+    with pytest.raises(RecipeError, match=r"^recipe: teacher: nobody: unknown strategy"):
         make_recipe(CompressorRecipe, file, {"teacher": "nobody"})
+    for other in ("sfc", "uniform8"):
+        with pytest.raises(RecipeError, match=f"^recipe: teacher: {other} is no teacher: choose none, whole, or dense"):
+            make_recipe(CompressorRecipe, file, {"teacher": other})
+    assert make_recipe(CompressorRecipe, file, {"teacher": "dense10x1"}).teacher == "dense10x1"
     with pytest.raises(RecipeError, match="cannot be read"):
         make_recipe(CompressorRecipe, tmp_path / "nowhere.yaml", {})

@@ -36,7 +36,7 @@ def test_a_csv_file_names_classes_too(tmp_path: Path) -> None:
 
 def test_videos_without_a_class_and_unknown_classes_are_errors(tmp_path: Path) -> None:
     touch(tmp_path, "run/a.mp4", "c.mp4")
-    with pytest.raises(DataError, match=r"1 of 2 videos have no class, .*c\.mp4 for one.*--teacher dense30"):
+    with pytest.raises(DataError, match=r"1 of 2 videos have no class, .*c\.mp4 for one.*teacher=dense30"):
         find_labelled(tmp_path)
     (tmp_path / "c.mp4").unlink()
     with pytest.raises(DataError, match="run: not among the model's labels"):

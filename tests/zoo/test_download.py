@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from vidcomp.zoo import download
+from vidcomp.zoo import checksums, download
 from vidcomp.zoo.errors import WeightsError
 
 CONTENT = bytes(range(256)) * 4096
@@ -26,6 +30,9 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.requested_ranges: list[str | None] = []
+        # Half of the content is held back until the gate opens; `begun` is set when the other half has been sent.
+        self.gate: threading.Event | None = None
+        self.begun = threading.Event()
 
     @property
     def url(self) -> str:
@@ -53,7 +60,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = CONTENT[start:]
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body if self.server.hang_up_after is None else body[: self.server.hang_up_after])
+        if (gate := self.server.gate) is not None:
+            self.wfile.write(body[: len(body) // 2])
+            self.server.begun.set()
+            gate.wait()
+            body = body[len(body) // 2 :]
+        with contextlib.suppress(ConnectionError):
+            self.wfile.write(body if self.server.hang_up_after is None else body[: self.server.hang_up_after])
+
+    def finish(self) -> None:
+        """A client that has gone is no concern of the server's."""
+        with contextlib.suppress(OSError):
+            super().finish()
 
     def log_message(self, format: str, *args: object) -> None:
         """Keep the test's output clean."""
@@ -115,7 +133,7 @@ def test_other_content_is_thrown_away(server: Server, cache: Path) -> None:
     wrong = "0" * 64
     with pytest.raises(WeightsError, match=f"{SHA256}, not {wrong}"):
         download.fetch(server.url, wrong, "w.bin")
-    assert list(cache.iterdir()) == []
+    assert [path.name for path in cache.iterdir() if not path.name.startswith(".")] == []
 
 
 def test_a_damaged_cached_file_is_fetched_again(server: Server, cache: Path) -> None:
@@ -138,6 +156,38 @@ def test_offline_is_one_clear_line(server: Server) -> None:
     assert "\n" not in str(caught.value)
 
 
+FETCH = (
+    "import sys; from vidcomp.zoo.download import fetch; "
+    "told = []; print(fetch(*sys.argv[1:4], lambda done, total: told.append(done)).stat().st_size, flush=True)"
+)
+
+
+def fetching(server: Server) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", FETCH, server.url, SHA256, "w.bin"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_of_several_processes_one_downloads_and_the_others_wait(server: Server, cache: Path) -> None:
+    server.gate = threading.Event()
+    running = [fetching(server) for _ in range(4)]
+    server.begun.wait()
+    server.gate.set()
+    assert [process.communicate()[0].strip() for process in running] == [str(len(CONTENT))] * 4
+    assert (cache / "w.bin").read_bytes() == CONTENT
+    assert server.requested_ranges == [None]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_download_that_was_killed_is_gone_on_with(server: Server, cache: Path) -> None:
+    server.gate = threading.Event()
+    with fetching(server) as killed:
+        server.begun.wait()
+        killed.send_signal(signal.SIGKILL)
+    server.gate.set()
+    server.gate = None
+    assert download.fetch(server.url, SHA256, "w.bin").read_bytes() == CONTENT
+
+
 def test_the_cache_is_under_the_platforms_folder_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VIDCOMP_CACHE")
-    assert download.cache_folder().name == "vidcomp"
+    assert checksums.cache_folder().name == "vidcomp"

@@ -137,7 +137,7 @@ def test_variants(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="choose sfc or none"):
         vary(manifest, Variant(compressor="sgs"))
     plain = read_manifest(write(tmp_path, change("compressors", value=[{"cut": "res3", "kind": "identity"}])))
-    with pytest.raises(ManifestError, match="tau belongs to sfc"):
+    with pytest.raises(ManifestError, match="tau=2 is the compression ratio of SFC, and nothing is compressed"):
         vary(plain, Variant(tau=2))
 
 

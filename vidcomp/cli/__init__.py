@@ -8,6 +8,7 @@ import typer
 
 from vidcomp import __version__
 from vidcomp.cli import classify, compare, evaluate, models, train
+from vidcomp.cli.allocator import keep_freed
 
 app = typer.Typer(
     name="vidcomp",
@@ -46,4 +47,5 @@ def main() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
+    keep_freed()
     app()

@@ -27,7 +27,7 @@ from vidcomp.output.summary import summary
 from vidcomp.output.table import TableWriter
 from vidcomp.output.writers import WRITERS, Writer
 from vidcomp.video import find_videos
-from vidcomp.zoo.build import Variant, load_model
+from vidcomp.zoo.build import load_model
 from vidcomp.zoo.fingerprint import fingerprint
 
 
@@ -109,14 +109,14 @@ def _is_one_folder(finding: Finding) -> bool:
 
 def _load(request: Request) -> Classifier:
     passing = request.passing
-    strategy = passing.strategy(subtitles=request.writing.form.is_subtitles)
+    named = passing.named(subtitles=request.writing.form.is_subtitles)
     with download_progress(quiet=request.writing.quiet) as progress:
-        loaded = load_model(passing.model, Variant(passing.compressor, passing.tau), progress)
+        loaded = load_model(passing.model, named.variant, progress)
     try:
         classifier = Classifier(
             loaded,
             device=passing.device,
-            strategy=strategy,
+            strategy=named.strategy,
             decode_timeout_s=passing.decode_timeout_s,
             decode_workers=passing.decode_workers,
             precision=passing.precision,

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import typer
 
-from vidcomp.cli.computing import BATCH, COMPILE, DECODE_WORKERS, DEVICE, HOW, PRECISION, DeviceChoice, PrecisionChoice
+from vidcomp.cli.computing import (
+    BATCH,
+    COMPILE,
+    DECODE_WORKERS,
+    DEVICE,
+    HOW,
+    PRECISION,
+    STRATEGY,
+    DeviceChoice,
+    PrecisionChoice,
+)
 from vidcomp.cli.errors import reported
 from vidcomp.cli.request import Finding, OutputFormat, Passing, Request, Showing, Writing
 
@@ -53,6 +63,7 @@ def classify(
         rich_help_panel=HOW,
     ),
     tau: float | None = typer.Option(None, "--tau", help="Compression ratio of SFC (at least 1).", rich_help_panel=HOW),
+    strategy: str | None = STRATEGY,
     clips: int | None = typer.Option(
         None,
         "--clips",
@@ -60,8 +71,8 @@ def classify(
         help="Pass this many clips spread over the video instead of all of it.",
         rich_help_panel=HOW,
     ),
-    clip_frames: int = typer.Option(
-        128, "--clip-frames", min=1, help="Source frames of each clip with --clips.", rich_help_panel=HOW
+    clip_frames: int | None = typer.Option(
+        None, "--clip-frames", min=1, help="Source frames of each clip with --clips (128).", rich_help_panel=HOW
     ),
     every: str | None = typer.Option(
         None,
@@ -180,6 +191,7 @@ def classify(
                 precision.value,
                 compile_model,
                 batch,
+                strategy,
             ),
             Writing(
                 output, output_format, top_k, min_probability, resume, retry_errors, move_to, link_to, quiet, debug

@@ -47,6 +47,12 @@ def compare(
     tau: list[float] | None = typer.Option(
         None, "--tau", metavar="RATIO", help="A row of --sfc for each compression ratio given (at least 1)."
     ),
+    strategy: list[str] | None = typer.Option(
+        None,
+        "--strategy",
+        metavar="NAME",
+        help="Row: any strategy by its name, such as dense10x1, sgs+sfc, sfc-tau4 or uniform8x32.",
+    ),
     output_format: ComparisonFormat = typer.Option(ComparisonFormat.TABLE, "--format", help="How to print."),
     save: Path | None = typer.Option(None, "--save", help="Write a report to this .html file."),
     plot: Path | None = typer.Option(
@@ -88,7 +94,8 @@ def compare(
     interrupted; the rows measured until then are printed.
     """
     with reported(debug=debug):
-        strategies = _strategies(model, dense or [], uniform or [], tau or [], sfc=sfc, sgs=sgs, whole=whole)
+        named = strategy or []
+        strategies = _strategies(model, dense or [], uniform or [], tau or [], named, sfc=sfc, sgs=sgs, whole=whole)
         _check_files(save, plot)
         from vidcomp.cli.progress import download_progress
         from vidcomp.measure.comparison import Measurement
@@ -155,7 +162,15 @@ def _render(comparison: Comparison, chosen: ComparisonFormat, save: Path | None,
 
 
 def _strategies(
-    model: str, dense: list[int], uniform: list[int], taus: list[float], *, sfc: bool, sgs: bool, whole: bool
+    model: str,
+    dense: list[int],
+    uniform: list[int],
+    taus: list[float],
+    named: list[str],
+    *,
+    sfc: bool,
+    sgs: bool,
+    whole: bool,
 ) -> list[str]:
     """Names of the rows asked for, dense ones first."""
     from vidcomp.measure.candidates import default_names
@@ -165,6 +180,7 @@ def _strategies(
     names += [f"sfc-tau{ratio:g}" for ratio in taus] if taus else ["sfc"] if sfc else []
     names += ["sgs"] if sgs else []
     names += [f"uniform{clips}" for clips in uniform]
+    names += named
     return list(dict.fromkeys(names)) or default_names(model)
 
 

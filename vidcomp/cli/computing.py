@@ -26,6 +26,15 @@ class PrecisionChoice(str, Enum):
     FP16 = "fp16"
 
 
+STRATEGY = typer.Option(
+    None,
+    "--strategy",
+    metavar="NAME",
+    help="whole (no compression), the kind of the model's or a sibling's compressor (sfc, sfc-tau4, sgs, sgs+sfc), "
+    "dense30 or dense10x1 (clips x crops of the uncompressed network), or uniform8 or uniform8x32 (clips of an "
+    "untrimmed video). By default the whole video through the model as it is.",
+    rich_help_panel=HOW,
+)
 DEVICE = typer.Option(DeviceChoice.AUTO, "--device", help="Where the model runs.", rich_help_panel=HOW)
 PRECISION = typer.Option(
     PrecisionChoice.AUTO,

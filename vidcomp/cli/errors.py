@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +47,35 @@ def reported(*, debug: bool) -> Iterator[None]:
         raise typer.Exit(SOME_FAILED) from None
 
 
+# Arguments that the library's messages speak of, and the options that give them.
+_OPTIONS = {
+    "allow_urls": "--allow-urls",
+    "anew": "--overwrite",
+    "compressor": "--compressor",
+    "cut": "--cut",
+    "cuts": "--cut",
+    "device": "--device",
+    "from_scratch": "--from-scratch",
+    "from_trained": "--from-trained",
+    "kinds": "--compressor",
+    "precision": "--precision",
+    "resume": "--resume",
+    "tau": "--tau",
+    "teacher": "--teacher",
+}
+_ARGUMENT = re.compile(rf"(?<![^\s(])({'|'.join(_OPTIONS)})=('[^']*'|\w[\w.+-]*\w|\w)(?=$|[\s:;,)])")
+
+
+def in_options(message: str) -> str:
+    """What the library says of its arguments (``device='cuda'``) in terms of options (``--device cuda``)."""
+
+    def option(match: re.Match[str]) -> str:
+        name, value = _OPTIONS[match[1]], match[2].strip("'")
+        return name if value == "True" else f"{name} {value}"
+
+    return _ARGUMENT.sub(option, message)
+
+
 def fail(message: str, code: int) -> None:
     """Print one line on stderr and exit."""
     warn(message, prefix="error")
@@ -54,4 +84,4 @@ def fail(message: str, code: int) -> None:
 
 def warn(message: str, prefix: str = "warning") -> None:
     """Print one line on stderr."""
-    print(f"vidcomp: {prefix}: {' '.join(message.split())}", file=sys.stderr)
+    print(f"vidcomp: {prefix}: {' '.join(in_options(message).split())}", file=sys.stderr)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
+import sys
 from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 import typer
 
 from vidcomp.cli.compiling import compile_model
-from vidcomp.cli.computing import BATCH, COMPILE, DECODE_WORKERS, DEVICE, PRECISION, DeviceChoice, PrecisionChoice
+from vidcomp.cli.computing import (
+    BATCH,
+    COMPILE,
+    DECODE_WORKERS,
+    DEVICE,
+    PRECISION,
+    STRATEGY,
+    DeviceChoice,
+    PrecisionChoice,
+)
 from vidcomp.cli.errors import INTERRUPTED, SOME_FAILED, UsageError, reported, warn
 
 if TYPE_CHECKING:
@@ -33,13 +42,7 @@ def evaluate(
         help="A folder with a sub-folder of videos for each class, or a CSV file of path,label."
     ),
     model: str = typer.Option("ucf16-lite0", "--model", help="A model's name, or the path of a YAML manifest."),
-    strategy: str | None = typer.Option(
-        None,
-        "--strategy",
-        help="whole (no compression), the kind of the model's or a sibling's compressor (such as sfc or sgs+sfc), "
-        "dense30 (clips x 3 crops of the uncompressed network), or uniform8 (clips of an untrimmed video). By default "
-        "the whole video through the model as it is.",
-    ),
+    strategy: str | None = STRATEGY,
     tau: float | None = typer.Option(None, "--tau", help="Compression ratio of SFC (at least 1)."),
     agreement: bool = typer.Option(
         False, "--agreement", help="Also take every video by dense30, and tell how often both say the same."
@@ -66,18 +69,23 @@ def evaluate(
     ends it with what was measured until then, and exit code 130.
     """
     with reported(debug=debug):
-        compressor, passing = _parse(strategy)
-        if agreement and strategy == "dense30":
+        from vidcomp.inference.grammar import StrategyError, parse_strategy
+
+        try:
+            named, dense30 = parse_strategy(strategy, tau=tau), parse_strategy("dense30")
+        except StrategyError as error:
+            raise UsageError(f"--strategy {error}") from None
+        if agreement and named == dense30:
             raise UsageError("--agreement compares with dense30, which is what --strategy asks for already")
         _check_files(confusion)
         from vidcomp.cli.progress import download_progress, video_progress
         from vidcomp.inference.engine import Classifier
-        from vidcomp.inference.strategies import DenseViews
+        from vidcomp.inference.strategies import WholeVideo
         from vidcomp.measure.accuracy import Evaluator, LabelledFolderError, labelled_folder
-        from vidcomp.zoo.build import Variant, load_model
+        from vidcomp.zoo.build import load_model
 
         with download_progress(quiet=quiet) as progress:
-            loaded = load_model(model, Variant(compressor, tau), progress)
+            loaded = load_model(model, named.variant, progress)
         try:
             videos = labelled_folder(folder, loaded.labels)
         except LabelledFolderError as error:
@@ -99,9 +107,11 @@ def evaluate(
                 compile_model(made, quiet=quiet)
             return stack.enter_context(made)
 
+        manifest = loaded.manifest
         with ExitStack() as stack:
-            classifier = classifier_of(loaded, passing)
-            dense = classifier_of(load_model(model, Variant("none")), DenseViews()) if agreement else None
+            classifier = classifier_of(loaded, named.strategy or WholeVideo())
+            del loaded  # the classifier has a network of its own
+            dense = classifier_of(load_model(model, dense30.variant), dense30.strategy) if agreement else None
             evaluator = Evaluator(classifier, dense)
             interrupted = False
             with video_progress(len(videos), quiet=quiet) as advance:
@@ -116,8 +126,8 @@ def evaluate(
         if interrupted:
             done = evaluation.videos + len(evaluation.failed)
             warn(f"interrupted: what follows is of {done} of {len(videos)} videos", prefix="error")
-        name = loaded.manifest.name
-        shown = strategy or "+".join(section.kind for section in loaded.manifest.compressors)
+        name = manifest.name
+        shown = named.name(manifest)
         if output_format is EvaluationFormat.JSON:
             answer = {**evaluation.as_dict(), "strategy": shown, "model": name, "complete": not interrupted}
             print(json.dumps(answer, indent=2))
@@ -161,45 +171,22 @@ def _write_confusion(path: Path, evaluation: Evaluation, title: str) -> None:
         raise UsageError(f"{path}: cannot be written ({error.strerror}); choose another file") from None
 
 
-def _parse(strategy: str | None) -> tuple[str | None, Strategy | None]:
-    """A strategy's name to the compressor to build and the way to pass a video."""
-    from vidcomp.inference.strategies import DenseViews, UniformClips, WholeVideo
-
-    if strategy is None:
-        return None, WholeVideo()
-    if strategy == "whole":
-        return "none", WholeVideo()
-    if match := re.fullmatch(r"dense(\d+)", strategy):
-        views = int(match[1])
-        if views < 3 or views % 3:
-            raise UsageError(f"--strategy {strategy}: dense views are clips x 3 crops, such as dense30 or dense3")
-        return "none", DenseViews(clips=views // 3, crops=3)
-    if match := re.fullmatch(r"uniform([1-9]\d*)", strategy):
-        return None, UniformClips(clips=int(match[1]))
-    return strategy, WholeVideo()
-
-
 def _print(evaluation: Evaluation, strategy: str, model: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from vidcomp.output.tables import console_of, print_table
 
-    console = Console(highlight=False)
+    console = console_of(sys.stdout)
     console.print(
-        f"[bold]{model}[/bold], {strategy}: {evaluation.videos} videos, top-1 {evaluation.top1:.1%}, "
+        f"{model}, {strategy}: {evaluation.videos} videos, top-1 {evaluation.top1:.1%}, "
         f"top-5 {evaluation.top5:.1%}, calibration error {evaluation.calibration_error:.3f}, "
         f"{evaluation.gmacs_mean:.1f} GMACs a video"
         + (f", agrees with dense30 on {evaluation.agreement:.1%}" if evaluation.agreement is not None else ""),
-        soft_wrap=True,
     )
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in ("class", "right", "most often taken for"):
-        table.add_column(heading)
+    rows = []
     for index, label in enumerate(evaluation.labels):
         row = evaluation.confusion[index].copy()
         if not row.sum():
             continue
         right = f"{row[index] / row.sum():.0%} of {row.sum()}"
         row[index] = 0
-        wrong = f"{evaluation.labels[int(row.argmax())]} ({row.max()})" if row.any() else ""
-        table.add_row(label, right, wrong)
-    console.print(table)
+        rows.append((label, right, f"{evaluation.labels[int(row.argmax())]} ({row.max()})" if row.any() else ""))
+    print_table(console, ("class", "right", "most often taken for"), rows)

@@ -49,16 +49,10 @@ def list_models(output_format: ShowFormat = _FORMAT, debug: bool = _DEBUG) -> No
         if output_format is ShowFormat.JSON:
             print(json.dumps(rows, indent=2))
             return
-        from rich.console import Console
-        from rich.table import Table
+        from vidcomp.output.tables import console_of, print_table
 
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        for heading in ("model", "weights"):
-            table.add_column(heading, no_wrap=True)
-        table.add_column("what it is", overflow="fold")
-        for row in rows:
-            table.add_row(str(row["name"]), str(row["weights"]), str(row["summary"]))
-        Console().print(table)
+        cells = [(str(row["name"]), str(row["weights"]), str(row["summary"])) for row in rows]
+        print_table(console_of(sys.stdout), ("model", "weights", "what it is"), cells, prose=True)
 
 
 @app.command()
@@ -128,10 +122,14 @@ def verify(name: str = typer.Argument(help="A model's name or manifest."), debug
     """Check that a model's weights are present, undamaged and of its network; downloads them if need be."""
     with reported(debug=debug):
         from vidcomp.cli.progress import download_progress
-        from vidcomp.zoo.build import load_model
+        from vidcomp.zoo import weights
+        from vidcomp.zoo.build import load_variant
+        from vidcomp.zoo.manifest import find_manifest
 
         with download_progress() as progress:
-            model = load_model(name, progress=progress)
+            manifest = find_manifest(name)
+            weights.verify(manifest, progress)
+            model = load_variant(manifest, progress)
         count = sum(parameter.numel() for parameter in model.network.parameters())
         print(f"{model.manifest.name}: weights are whole: {count:,} parameters, {len(model.labels)} labels")
 
@@ -154,34 +152,35 @@ def _weights_state(manifest: Manifest) -> str:
 
 
 def _print_description(description: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from vidcomp.output.tables import console_of, print_facts, print_table
 
-    console = Console(file=sys.stdout, highlight=False)
-    console.print(f"[bold]{escape(description['name'])}[/bold]  {escape(description['summary'])}")
-    facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    compressors = ", ".join(f"{c['kind']} after {c['cut']} {c['options'] or ''}" for c in description["compressors"])
+    console = console_of(sys.stdout)
+    console.print(description["name"], style="bold")
     feeding = description["preprocessing"]
-    facts.add_row("backbone", f"{description['backbone']}, {description['classes']} classes")
-    facts.add_row("compressors", escape(compressors))
-    facts.add_row("can be cut after", ", ".join(description["cuts"]))
-    facts.add_row("weights", description["weights"])
-    facts.add_row(
-        "clip",
-        f"{feeding['clip_frames']} frames at stride {feeding['stride']}, short side {feeding['short_side']} px, "
-        f"dense views {feeding['crop']} px",
-    )
-    for key in ("source", "license"):
-        if description[key]:
-            facts.add_row(key, escape(description[key]))
-    console.print(facts)
-    cost = Table(title=f"one pass of {description['frames']} frames of {description['size']}", title_justify="left")
-    for heading in ("", "parameters", "GMACs"):
-        cost.add_column(heading, justify="left" if not heading else "right")
-    for part in ("head", "compressor", "tail", "total"):
-        cost.add_row(part, f"{description['params'][part]:,}", f"{description['gmacs'][part]:.2f}")
-    console.print(cost)
-    for key in ("measured", "reported"):
-        for row in description[key]:
-            console.print(f"[dim]{key}:[/dim] " + escape(", ".join(f"{name} {value}" for name, value in row.items())))
+    facts = {
+        "summary": description["summary"],
+        "backbone": f"{description['backbone']}, {description['classes']} classes",
+        "compressors": ", ".join(
+            f"{c['kind']} after {c['cut']} {c['options'] or ''}".rstrip() for c in description["compressors"]
+        ),
+        "can be cut after": ", ".join(description["cuts"]),
+        "weights": description["weights"],
+        "clip": f"{feeding['clip_frames']} frames at stride {feeding['stride']}, "
+        f"short side {feeding['short_side']} px, dense views {feeding['crop']} px",
+        "source": description["source"],
+        "license": description["license"],
+    }
+    print_facts(console, [(key, value) for key, value in facts.items() if value])
+    console.print(f"one pass of {description['frames']} frames of {description['size']}", style="italic")
+    rows = [
+        (part, f"{description['params'][part]:,}", f"{description['gmacs'][part]:.2f}")
+        for part in ("head", "compressor", "tail", "total")
+    ]
+    print_table(console, ("", "parameters", "GMACs"), rows, right=(1, 2))
+    numbers = [
+        (key, ", ".join(f"{name} {value}" for name, value in row.items()))
+        for key in ("measured", "reported")
+        for row in description[key]
+    ]
+    if numbers:
+        print_facts(console, numbers)

@@ -75,7 +75,7 @@ def _live(tally: Tally) -> Iterator[Callable[[], None]]:
 
     from vidcomp.output.summary import progress_line
 
-    columns = (SpinnerColumn(), BarColumn(bar_width=20), TextColumn("{task.description}"))
+    columns = (SpinnerColumn(), BarColumn(bar_width=20), TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(progress_line(tally), total=tally.total)
         yield lambda: bar.update(task, completed=tally.done + tally.passed_over, description=progress_line(tally))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from vidcomp.cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from vidcomp.inference.strategies import Strategy
+    from vidcomp.inference.grammar import NamedStrategy
     from vidcomp.video import Choice
 
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -68,7 +68,7 @@ class Passing:
     tau: float | None = None
     device: str = "auto"
     clips: int | None = None
-    clip_frames: int = 128
+    clip_frames: int | None = None
     every: str | None = None
     window: str | None = None
     decode_timeout_s: float | None = None
@@ -76,9 +76,16 @@ class Passing:
     precision: str = "auto"
     compile: bool = False
     batch: int | None = None
+    strategy: str | None = None
 
-    def strategy(self, *, subtitles: bool) -> Strategy | None:
-        """Windows, uniform clips, or None for the whole video; subtitles need windows."""
+    def named(self, *, subtitles: bool) -> NamedStrategy:
+        """How to pass a video, by windows or not, and through which variant of the model; subtitles need windows."""
+        from vidcomp.inference.grammar import StrategyError, parse_strategy
+
+        try:
+            named = parse_strategy(self._clips(), compressor=self.compressor, tau=self.tau)
+        except StrategyError as error:
+            raise UsageError(f"--strategy {error}") from None
         every = _seconds("--every", self.every)
         window = _seconds("--window", self.window)
         if every is None and subtitles:
@@ -86,22 +93,27 @@ class Passing:
         if every is None:
             if window is not None:
                 raise UsageError("--window: give --every too, which says how far windows are apart")
-            return self._clips()
-        if self.clips is not None:
-            raise UsageError("--every and --clips are two ways to pass a video; choose one")
+            return named
+        from vidcomp.inference.strategies import WholeVideo
         from vidcomp.inference.windows import Windows
 
+        if not isinstance(named.strategy, (WholeVideo, type(None))):
+            other = "--clips" if self.clips is not None else f"--strategy {self.strategy}"
+            raise UsageError(f"windows (--every) and {other} are two ways to pass a video; choose one")
         try:
-            return Windows(every, window if window is not None else every)
+            return replace(named, strategy=Windows(every, window if window is not None else every))
         except ValueError as error:
             raise UsageError(f"--every: {error}") from None
 
-    def _clips(self) -> Strategy | None:
+    def _clips(self) -> str | None:
+        """The strategy's name; --clips and --clip-frames spell one of them."""
         if self.clips is None:
-            return None
-        from vidcomp.inference.strategies import UniformClips
-
-        return UniformClips(self.clips, self.clip_frames)
+            if self.clip_frames is not None:
+                raise UsageError("--clip-frames: give --clips too, which says how many clips there are")
+            return self.strategy
+        if self.strategy is not None:
+            raise UsageError(f"--clips and --strategy {self.strategy} are two ways to pass a video; choose one")
+        return f"uniform{self.clips}" + ("" if self.clip_frames is None else f"x{self.clip_frames}")
 
 
 @dataclass(frozen=True)

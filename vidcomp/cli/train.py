@@ -49,14 +49,6 @@ app = typer.Typer(
 )
 
 
-class Compressing(str, Enum):
-    """Who says what is right beside the labels."""
-
-    NONE = "none"
-    WHOLE = "whole"
-    DENSE30 = "dense30"
-
-
 class Arithmetic(str, Enum):
     """What may be asked for with --precision."""
 
@@ -146,10 +138,12 @@ def train_compressor(
         help="The stage after which each compressor stands; by default where the model's own does.",
         rich_help_panel=_WHAT,
     ),
-    teacher: Compressing | None = typer.Option(
+    teacher: str | None = typer.Option(
         None,
         "--teacher",
-        help="Learn from what the uncompressed network says: dense30 (30 views of each video), or whole (one pass). "
+        metavar="none|whole|dense30",
+        help="Learn from what the uncompressed network says: dense30 (30 views of each video; dense10x1 and other "
+        "numbers work too), or whole (one pass). "
         "With a teacher, videos need no labels.",
         rich_help_panel=_WHAT,
     ),
@@ -211,7 +205,7 @@ def train_compressor(
         given = {
             "taus": tau or None,
             "start_gain": start_gain,
-            "teacher": teacher and teacher.value,
+            "teacher": teacher,
             "teacher_weight": teacher_weight,
             "epochs": epochs,
             "batch": batch,

@@ -38,7 +38,7 @@ class TrainingProgress(Reporter):
         self._quiet = quiet
         self._live = sys.stderr.isatty() and not quiet
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TextColumn("{task.fields[state]}"),

@@ -1,31 +1,11 @@
-"""Memory that is not in use: kept for the next tensor, or given back; and whether it was memory that was lacking."""
+"""Memory that is not in use is given back; and whether it was memory that was lacking."""
 
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
 
 import torch
-
-# glibc's mallopt: which setting, to how many bytes. Blocks up to 32 MiB come from the heap, of which up to 256 MiB that
-# are free at its end are kept. Larger ones are still mapped, and gone from resident memory as soon as they are freed.
-_KEEP = {-3: 32 * 2**20, -1: 256 * 2**20, -2: 16 * 2**20}
-
-
-def keep_freed() -> None:
-    """Let the C library (glibc only) keep freed blocks for the next tensors instead of handing their pages back.
-
-    Every layer makes a tensor of some megabytes and frees another; pages fetched from the system for each of them come
-    as noughts that nobody wants, which took as long as the layers (docs/engine.md). Whoever sets glibc's own
-    environment variables knows better, and nothing is changed.
-    """
-    if sys.platform != "linux" or any(name.startswith("MALLOC_") for name in os.environ):
-        return
-    setting = getattr(ctypes.CDLL(None), "mallopt", None)
-    if setting is not None:
-        for parameter, size in _KEEP.items():
-            setting(parameter, size)
 
 
 def give_back() -> None:

@@ -236,6 +236,9 @@ def _explain(path: str, error: Exception) -> Failure:
     text = " ".join(str(error).split())[:300]
     if is_out_of_memory(error):
         give_back()
-        return Failure("out_of_memory", f"{printable(path)}: there was not enough memory to label it; try --clips")
+        return Failure(
+            "out_of_memory",
+            f"{printable(path)}: there was not enough memory to label it; the strategy uniform8 needs less",
+        )
     what = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return Failure("internal", f"{printable(path)}: vidcomp failed on it ({what}); please report what --debug shows")
+    return Failure("internal", f"{printable(path)}: vidcomp failed on it ({what}); please report it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -63,8 +64,9 @@ class Classifier:
         """
         if decode_workers is not None and decode_workers < 1:
             raise ValueError(f"decode_workers must be at least 1, not {decode_workers}")
-        self.model = model
         self.runner = Runner(model.network, choose_device(device), precision=precision, videos_at_once=batch)
+        # Of the network as it was given nothing is kept.
+        self.model = replace(model, network=self.runner.network)
         self.strategy = strategy
         self.decode_timeout_s = decode_timeout_s
         self.decode_workers = decode_workers or default_workers()
@@ -88,13 +90,14 @@ class Classifier:
         if self._downloads is not None:
             self._downloads.close()
 
-    def classify(self, path: str) -> Prediction:
+    def classify(self, path: str | os.PathLike[str]) -> Prediction:
         """Label one video; what is wrong with the video is told in :attr:`Prediction.error`, never raised."""
         (prediction,) = self.finish([self.begin(path)])
         return prediction
 
-    def begin(self, path: str) -> Begun | Prediction:
+    def begin(self, path: str | os.PathLike[str]) -> Begun | Prediction:
         """Read a video and run its head, for :meth:`finish`; or its answer, if that is all there is to do."""
+        path = os.fspath(path)
         started = time.perf_counter()
         try:
             return self._begin(path)
@@ -128,20 +131,20 @@ class Classifier:
         name = (self.strategy or WholeVideo()).name
         return Prediction(path, self.model.manifest.name, name, (), _NOTHING, Timing(spent_s, 0.0), error=failure)
 
-    def expect(self, path: str) -> None:
+    def expect(self, path: str | os.PathLike[str]) -> None:
         """Say that :meth:`classify` will be asked for this video: it is decoded ahead, in the order of expectation.
 
         Call it up to :attr:`depth` videos early. A video that is classified before others that were expected earlier
         means that those are not wanted any more.
         """
-        self._ahead.expect(path)
+        self._ahead.expect(os.fspath(path))
 
     @property
     def depth(self) -> int:
         """How many videos early it pays to :meth:`expect` one; so many are held in memory, at 32 MiB each or less."""
         return 2 * self.decode_workers - 1
 
-    def classify_all(self, paths: Iterable[str]) -> Iterator[Prediction]:
+    def classify_all(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[Prediction]:
         """Label videos in order, the next ones being decoded meanwhile; nothing is kept of those that are done."""
         begun: list[Begun | Prediction] = []
         for path in drawn_ahead(self._expecting(paths), self.depth):
@@ -151,10 +154,10 @@ class Classifier:
                 begun.clear()
         yield from self.finish(begun)
 
-    def _expecting(self, paths: Iterable[str]) -> Iterator[str]:
+    def _expecting(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
         for path in paths:
             self.expect(path)
-            yield path
+            yield os.fspath(path)
 
     def _begin(self, path: str) -> Begun | Prediction:
         began = time.perf_counter()

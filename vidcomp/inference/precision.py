@@ -27,13 +27,13 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
         return _auto(device)
     if name not in PRECISIONS:
-        raise ValueError(f"--precision {name}: choose auto, {', '.join(PRECISIONS)}")
+        raise ValueError(f"precision={name!r}: choose auto, {', '.join(PRECISIONS)}")
     if device.type == "cpu" and name == "fp16":
-        raise ValueError("--precision fp16: CPUs compute in it too slowly; use fp32, or bf16 where the CPU has it")
+        raise ValueError("precision='fp16': CPUs compute in it too slowly; use fp32, or bf16 where the CPU has it")
     if device.type == "cpu" and name == "bf16" and not cpu_has_bf16():
-        raise ValueError("--precision bf16: this CPU would have to emulate it, many times slower; use fp32")
+        raise ValueError("precision='bf16': this CPU would have to emulate it, many times slower; use fp32")
     if device.type == "cuda" and name == "bf16" and torch.cuda.get_device_capability(device) < _BF16_BOARDS:
-        raise ValueError("--precision bf16: this GPU would have to emulate it; use fp16 or fp32")
+        raise ValueError("precision='bf16': this GPU would have to emulate it; use fp16 or fp32")
     return PRECISIONS[name]
 
 

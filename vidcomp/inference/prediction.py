@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +58,7 @@ class Failure:
 GROUPING = ("sgs",)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AttentionMap:
     """Compressors' weights (T', T) of output frames over input frames, and when and which the input frames are.
 
@@ -79,6 +80,21 @@ class AttentionMap:
             )
         if self.indices is not None and self.indices.shape != self.seconds.shape:
             raise ValueError(f"{len(self.seconds)} input frames need as many numbers, got {self.indices.shape}")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, AttentionMap):
+            return NotImplemented
+        return self.compressor == other.compressor and all(
+            first is second or (first is not None and second is not None and np.array_equal(first, second))
+            for first, second in zip(self._arrays, other._arrays, strict=True)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.compressor, self.weights.shape, self.weights.tobytes()))
+
+    @property
+    def _arrays(self) -> tuple[NDArray[Any] | None, ...]:
+        return self.weights, self.seconds, self.indices, self.grouping
 
     @property
     def groups(self) -> NDArray[np.float32] | None:
@@ -110,7 +126,8 @@ class Prediction:
     """The labels of one video, most probable first, and how they came about; or why there are none.
 
     ``segments`` are the consecutive windows, where the video was labelled by windows: ``labels`` then hold their mean.
-    ``notes`` says in words what was skipped, repeated or repaired on the way.
+    ``notes`` says in words what was skipped, repeated or repaired on the way. Two predictions are equal if they say the
+    same, however long it took.
     """
 
     path: str
@@ -118,12 +135,19 @@ class Prediction:
     strategy: str
     labels: tuple[Label, ...]
     frames: FrameCounts
-    timing: Timing
+    timing: Timing = field(compare=False)
     passes: Passes | None = None
     attention: AttentionMap | None = None
     notes: tuple[str, ...] = ()
     error: Failure | None = None
     segments: tuple[Segment, ...] = ()
+
+    def to_dict(self, top_k: int = 5) -> dict[str, Any]:
+        """The record that every output format is a view of, as plain JSON values, with the ``top_k`` best labels."""
+        # The record's form belongs to the output; only this way to it is here.
+        from vidcomp.output.record import record_of
+
+        return record_of(self, top_k)
 
     def at_least(self, probability: float) -> Prediction:
         """The same without the labels that are less probable."""

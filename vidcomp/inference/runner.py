@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from vidcomp.inference.allocator import keep_freed
 from vidcomp.inference.batching import BatchSize
 from vidcomp.inference.compilation import Compilation, compile_segments
 from vidcomp.inference.duplicates import DistinctFrames
@@ -40,13 +40,22 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError("--device cuda: this machine has no usable CUDA device; use --device cpu or auto")
+        raise ValueError(f"device={name!r}: this machine has no usable CUDA device; use cpu or auto")
     return torch.device(name)
 
 
 def noise(frames: int, height: int, width: int) -> NDArray[np.uint8]:
     """Frames (T, H, W, 3) of which no two are the same, the same ones each time: to run a network for its cost."""
     return np.random.default_rng(0).integers(0, 256, (frames, height, width, 3), np.uint8)
+
+
+def _own(network: CompressedModel) -> CompressedModel:
+    """A copy of the network whose parameters and buffers are others', but lie in the same memory."""
+    shared: dict[int, object] = {
+        id(parameter): nn.Parameter(parameter.detach(), requires_grad=False) for parameter in network.parameters()
+    }
+    shared |= {id(buffer): buffer.detach() for buffer in network.buffers()}
+    return copy.deepcopy(network, shared)
 
 
 class Runner:
@@ -60,7 +69,9 @@ class Runner:
         precision: str = "auto",
         videos_at_once: int | None = None,
     ) -> None:
-        """Put the network on the device, to be computed in a precision that `choose_precision` knows.
+        """Put a copy of the network on the device, to be computed in a precision that `choose_precision` knows.
+
+        The caller's stays as it is. Weights are shared with it until they are folded, moved or laid out anew.
 
         ``videos_at_once`` may go through compressor and tail together; by default 1 on a CPU and 16 on CUDA.
 
@@ -70,8 +81,8 @@ class Runner:
         if videos_at_once is not None and videos_at_once < 1:
             raise ValueError(f"videos_at_once must be at least 1, not {videos_at_once}")
         self.precision = choose_precision(precision, device)
-        keep_freed()
-        fold_batchnorm(network.eval())
+        network = _own(network).eval()
+        fold_batchnorm(network)
         self.network = network.to(device).to(memory_format=torch.channels_last_3d)
         self.spec = network.spec
         self.device = device

@@ -114,6 +114,10 @@ class WholeVideo(OnePass):
         return whole(spec.stride)
 
 
+DEFAULT_CROPS = 3
+"""Crops of a clip in the literature's dense views: left, middle and right."""
+
+
 @dataclass(frozen=True)
 class DenseViews(Strategy):
     """The literature's dense sampling: clips spread evenly over the video, each seen through several square crops.
@@ -122,14 +126,14 @@ class DenseViews(Strategy):
     """
 
     clips: int = 10
-    crops: int = 3
+    crops: int = DEFAULT_CROPS
 
     needs_count = True
 
     @property
     def name(self) -> str:  # type: ignore[override]
-        """For example dense30."""
-        return f"dense{self.clips * self.crops}"
+        """For example dense30, or with another number of crops dense10x1."""
+        return f"dense{self.clips * self.crops}" if self.crops == DEFAULT_CROPS else f"dense{self.clips}x{self.crops}"
 
     def views(self, spec: BackboneSpec, frame_count: int) -> tuple[View, ...]:
         """The views of a video of ``frame_count`` frames."""

@@ -7,22 +7,17 @@ that a machine that slows down slows all alike; a round gives one number a strat
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from vidcomp.inference.grammar import StrategyError, parse_strategy
 from vidcomp.inference.runner import choose_device
 from vidcomp.measure import machine
-from vidcomp.measure.candidates import (
-    Candidate,
-    CandidateError,
-    find_model,
-    parse_candidate,
-    with_weights,
-    without_weights,
-)
+from vidcomp.measure.candidates import find_model, with_weights, without_weights
 from vidcomp.measure.contender import Contender
 from vidcomp.measure.energy import EnergyMeter
 from vidcomp.measure.labelled import LabelledVideo, keep_known
@@ -44,9 +39,9 @@ TIMED_VIDEOS = 8
 
 
 def compare(
-    model: str | Manifest,
-    videos: Iterable[str | LabelledVideo] = (),
-    strategies: Sequence[str | Candidate] = ("dense30", "sfc"),
+    model: str | Path | Manifest,
+    videos: Iterable[str | Path | LabelledVideo] = (),
+    strategies: Sequence[str] = ("dense30", "sfc"),
     *,
     rounds: int = ROUNDS,
     seconds: float = SECONDS,
@@ -58,15 +53,15 @@ def compare(
     Args:
         model: a model's name, the path of a manifest, or a manifest.
         videos: paths, or videos with their classes. Without any, labels are not compared.
-        strategies: names as :func:`~vidcomp.measure.candidates.parse_candidate` takes them; the first dense one is what
-            the others are compared with.
+        strategies: names as :mod:`vidcomp.inference.grammar` has them; the others are compared with the first dense
+            one.
         rounds: how often everything is timed, at most.
         seconds: no round is begun that would end later than this after the first began; one is always run.
         device: ``auto``, ``cpu`` or ``cuda``.
         random_weights: do not look for weights: cost alone is measured.
 
     Raises:
-        CandidateError: none of the strategies can be done.
+        StrategyError: none of the strategies can be done.
         vidcomp.zoo.errors.ZooError: there is no such model.
         ValueError: the device is not to be had.
     """
@@ -84,9 +79,9 @@ class Measurement:
 
     def __init__(
         self,
-        model: str | Manifest,
-        videos: Iterable[str | LabelledVideo] = (),
-        strategies: Sequence[str | Candidate] = ("dense30", "sfc"),
+        model: str | Path | Manifest,
+        videos: Iterable[str | Path | LabelledVideo] = (),
+        strategies: Sequence[str] = ("dense30", "sfc"),
         *,
         rounds: int = ROUNDS,
         seconds: float = SECONDS,
@@ -111,7 +106,7 @@ class Measurement:
         self._impossible: list[str] = []
         self._rounds_done = 0
         self._stack = ExitStack()
-        given = [LabelledVideo(video) if isinstance(video, str) else video for video in videos]
+        given = [video if isinstance(video, LabelledVideo) else LabelledVideo(os.fsdecode(video)) for video in videos]
         self.generated = not given
         try:
             self.videos, remarks = keep_known(given or [self._sample()], labels_of(self.manifest))
@@ -123,7 +118,7 @@ class Measurement:
 
     def _load(
         self,
-        strategies: Sequence[str | Candidate],
+        strategies: Sequence[str],
         random_weights: bool,
         decode_timeout_s: float | None,
         progress: Progress | None,
@@ -138,7 +133,7 @@ class Measurement:
         for strategy in strategies:
             self._add(strategy, meter, random_weights, decode_timeout_s, progress)
         if not self.contenders:
-            raise CandidateError("; ".join(self._impossible) or "no strategy was named")
+            raise StrategyError("; ".join(self._impossible) or "no strategy was named")
         self._tell_of_weights()
 
     def __enter__(self) -> Measurement:
@@ -175,7 +170,7 @@ class Measurement:
     def result(self) -> Comparison:
         """What was measured so far."""
         rows = rows_of(self.contenders, self.videos, len(self._timed), self._fits)
-        dense = next((contender.name for contender in self.contenders if contender.candidate.is_dense), None)
+        dense = next((contender.name for contender in self.contenders if contender.is_dense), None)
         notes = list(self.notes)
         if len(self.videos) > len(self._timed) > 0:
             notes.append(f"times, videos/s and energy are of {len(self._timed)} of the {len(self.videos)} videos")
@@ -198,7 +193,7 @@ class Measurement:
 
     def _add(
         self,
-        strategy: str | Candidate,
+        strategy: str,
         meter: EnergyMeter,
         random_weights: bool,
         decode_timeout_s: float | None,
@@ -206,19 +201,23 @@ class Measurement:
     ) -> None:
         """Load the network of one strategy, or note in a line why the model cannot do it."""
         try:
-            candidate = parse_candidate(strategy) if isinstance(strategy, str) else strategy
-            manifest = candidate.manifest(self.manifest)
+            named = parse_strategy(strategy)
+            manifest = named.manifest(self.manifest)
+            name = named.name(manifest)
+            if any(name == contender.name for contender in self.contenders):
+                return
             if random_weights:
                 model, reason = without_weights(manifest), "random weights were asked for"
             else:
                 model, why_not = with_weights(manifest, progress)
                 reason = why_not or ""
-        except (CandidateError, ManifestError) as error:
+        except (StrategyError, ManifestError) as error:
             self._note(str(error), failed=True)
             self._impossible.append(str(error))
             return
         contender = Contender(
-            candidate,
+            name,
+            named.strategy,
             model,
             trained=not reason,
             device=self.device.type,

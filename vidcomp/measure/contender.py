@@ -10,9 +10,8 @@ import torch
 from vidcomp.inference.engine import Classifier
 from vidcomp.inference.prediction import Label, Passes
 from vidcomp.inference.runner import noise
-from vidcomp.inference.strategies import DenseViews
+from vidcomp.inference.strategies import DenseViews, Strategy, WholeVideo
 from vidcomp.measure.accuracy import active_bins, pass_costs
-from vidcomp.measure.candidates import Candidate
 from vidcomp.measure.cost import parameters
 from vidcomp.measure.energy import EnergyMeter
 from vidcomp.measure.machine import host_memory_bytes
@@ -25,7 +24,7 @@ _KEPT_LABELS = 5
 
 
 class Contender:
-    """Measures one candidate, video by video.
+    """Measures one strategy, video by video.
 
     ``model_s``, ``end_to_end_s`` and ``energy_j`` hold, for every round, one number for each video timed in it;
     ``passes``, ``gmacs`` and ``peaks`` (bytes) one for each video that was labelled; ``labels`` and ``errors`` go by
@@ -34,7 +33,8 @@ class Contender:
 
     def __init__(
         self,
-        candidate: Candidate,
+        name: str,
+        strategy: Strategy | None,
         model: LoadedModel,
         *,
         trained: bool,
@@ -42,8 +42,8 @@ class Contender:
         meter: EnergyMeter,
         decode_timeout_s: float | None = None,
     ) -> None:
-        self.candidate = candidate
-        self.name = candidate.name
+        self.name = name
+        self.strategy = strategy or WholeVideo()
         self.manifest = model.manifest
         self.trained = trained
         self.kinds = tuple(str(compressor.kind) for compressor in model.network.compressors)
@@ -53,9 +53,7 @@ class Contender:
         with torch.device("meta"):
             self.params = int(parameters(build_network(model.manifest)).total)
         self.cost = pass_costs(model.manifest)
-        self.classifier = Classifier(
-            model, device=device, strategy=candidate.strategy, decode_timeout_s=decode_timeout_s
-        )
+        self.classifier = Classifier(model, device=device, strategy=self.strategy, decode_timeout_s=decode_timeout_s)
         self.meter = meter
         self._worker = DecodeWorker()
         self.passes: list[Passes] = []
@@ -67,6 +65,11 @@ class Contender:
         self.end_to_end_s: defaultdict[int, list[float]] = defaultdict(list)
         self.energy_j: defaultdict[int, list[float]] = defaultdict(list)
 
+    @property
+    def is_dense(self) -> bool:
+        """Whether this row can be the one that others are compared with."""
+        return isinstance(self.strategy, DenseViews)
+
     def close(self) -> None:
         """End the decoding processes."""
         self.classifier.close()
@@ -75,9 +78,9 @@ class Contender:
     def warm_up(self) -> None:
         """Run the network once on noise: kernels are chosen and threads started before anything is measured."""
         runner, spec = self.classifier.runner, self.classifier.runner.spec
-        side = spec.crop if isinstance(self.candidate.strategy, DenseViews) else spec.short_side
+        side = spec.crop if self.is_dense else spec.short_side
         clip = noise(spec.clip_frames, side, side)
-        if isinstance(self.candidate.strategy, DenseViews):
+        if self.is_dense:
             runner.probabilities(runner.tensor(clip))
         else:
             runner.whole([clip])
@@ -104,7 +107,7 @@ class Contender:
 
     def time_model(self, path: str, round_number: int) -> None:
         """Time the model alone: frames decoded before, normalisation and all passes within, device synchronised."""
-        runner, strategy = self.classifier.runner, self.candidate.strategy
+        runner, strategy = self.classifier.runner, self.strategy
         chunks, count = self._decoded(path)
 
         def run() -> None:
@@ -144,13 +147,13 @@ class Contender:
         return max(0, int((memory - weights) // peak))
 
     def _batch_fits(self, passes: Passes, videos: int) -> bool:
-        runner, strategy = self.classifier.runner, self.candidate.strategy
-        at_once = min(passes.count, runner.clips_at_once.most) if isinstance(strategy, DenseViews) else 1
+        runner = self.classifier.runner
+        at_once = min(passes.count, runner.clips_at_once.most) if self.is_dense else 1
         try:
             shape = (videos * at_once, 3, passes.frames, passes.height, passes.width)
             clips = torch.zeros(shape, device=runner.device)
             with torch.inference_mode():
-                if isinstance(strategy, DenseViews):
+                if self.is_dense:
                     runner.network(clips)
                 else:
                     runner.network.finish(runner.network.encode(clips.split(runner.chunk_frames, dim=2)))
@@ -163,7 +166,7 @@ class Contender:
 
     def _decoded(self, path: str) -> tuple[list[Frames], int]:
         """All frames that the strategy wants of a video, and how many the video has where the strategy must know."""
-        runner, strategy, limit = self.classifier.runner, self.candidate.strategy, self.classifier.decode_timeout_s
+        runner, strategy, limit = self.classifier.runner, self.strategy, self.classifier.decode_timeout_s
         count = 0
         if strategy.needs_count:
             count = max(1, self._worker.probe(path, timeout_s=limit).frame_count or 0)

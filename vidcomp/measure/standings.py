@@ -29,7 +29,7 @@ def rows_of(
     measured.
     """
     contenders = [contender for contender in contenders if contender.passes]
-    dense = next((contender for contender in contenders if contender.candidate.is_dense), None)
+    dense = next((contender for contender in contenders if contender.is_dense), None)
     common = [video for video in videos if all(video.path in contender.labels for contender in contenders)]
     return tuple(_row(contender, dense, common, timed, fits) for contender in contenders)
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from vidcomp.measure.comparison import Comparison, Row
 from vidcomp.measure.results import RATIO_COLUMNS
+from vidcomp.output.tables import console_of
+from vidcomp.video.source import printable
 
 ABSENT = "–"
 # Stands behind a ratio that the measurements cannot tell from 1.
@@ -143,20 +145,25 @@ def remarks(comparison: Comparison) -> list[str]:
 def write_table(comparison: Comparison, stream: TextIO) -> None:
     """A table for a terminal: every row, and beneath it its ratios; turned on its side where it would not fit.
 
-    In a pipe it is as wide as it needs to be.
+    In a pipe it is as wide as it needs to be. Where not even two rows fit side by side, each has a table of its own.
     """
-    console = Console(file=stream, highlight=False, soft_wrap=True)
-    console.print(
-        f"[bold]{escape(comparison.model)}[/bold]: {len(comparison.videos)} video(s), {comparison.rounds} round(s)"
-    )
-    wide = Console(file=stream, highlight=False, width=_WIDEST)
-    table = _rows_down(comparison)
-    if console.is_terminal and wide.measure(table).maximum > console.width:
-        table = _rows_across(comparison)
-    wide.print(table)
-    for line in remarks(comparison):
-        console.print(f"[dim]{escape(line)}[/dim]")
-    console.print(f"[dim]{escape(machine_line(comparison))}[/dim]")
+    console = console_of(stream)
+    title = f"{comparison.model}: {len(comparison.videos)} video(s), {comparison.rounds} round(s)"
+    console.print(Text(title, style="bold"))
+    wide = Console(file=stream, markup=False, emoji=False, highlight=False, width=_WIDEST)
+
+    def fits(table: Table) -> bool:
+        return not console.is_terminal or wide.measure(table).maximum <= console.width
+
+    tables = [_rows_down(comparison)]
+    if not fits(tables[0]):
+        tables = [_rows_across(comparison, comparison.rows)]
+    if not fits(tables[0]):
+        tables = [_rows_across(comparison, [row]) for row in comparison.rows]
+    for table in tables:
+        wide.print(table)
+    for line in (*remarks(comparison), machine_line(comparison)):
+        console.print(Text(printable(line), style="dim"))
 
 
 def _rows_down(comparison: Comparison) -> Table:
@@ -165,23 +172,23 @@ def _rows_down(comparison: Comparison) -> Table:
     for column in columns:
         table.add_column(column.heading, justify="left" if column.ratio is None else "right", no_wrap=True)
     for row in comparison.rows:
-        table.add_row(*(escape(column.cell(row)) for column in columns))
+        table.add_row(*(column.cell(row) for column in columns))
         if row.strategy != comparison.reference and row.ratios:
-            table.add_row(*(f"[dim]{ratio_text(row, column)}[/dim]" for column in columns))
+            table.add_row(*(ratio_text(row, column) for column in columns), style="dim")
     return table
 
 
-def _rows_across(comparison: Comparison) -> Table:
+def _rows_across(comparison: Comparison, rows: Sequence[Row]) -> Table:
     first, *columns = shown_columns(comparison)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("")
-    for row in comparison.rows:
-        table.add_column(escape(first.cell(row)), justify="right", no_wrap=True)
+    for row in rows:
+        table.add_column(first.cell(row), justify="right", no_wrap=True)
     for column in columns:
-        table.add_row(f"[bold]{column.heading}[/bold]", *(escape(column.cell(row)) for row in comparison.rows))
-        ratios = ["" if row.strategy == comparison.reference else ratio_text(row, column) for row in comparison.rows]
+        table.add_row(Text(column.heading, style="bold"), *(column.cell(row) for row in rows))
+        ratios = ["" if row.strategy == comparison.reference else ratio_text(row, column) for row in rows]
         if any(ratios):
-            table.add_row("", *(f"[dim]{ratio}[/dim]" for ratio in ratios))
+            table.add_row("", *ratios, style="dim")
     return table
 
 

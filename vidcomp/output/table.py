@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from vidcomp.attention.summary import summarise
 from vidcomp.inference.prediction import Label, Prediction
 from vidcomp.output.sparkline import attention_line
+from vidcomp.output.tables import Cell, console_of, print_table
 from vidcomp.output.writers import Writer
+from vidcomp.video.source import printable
 
 _BAR_CELLS = 20
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -25,7 +24,7 @@ class TableWriter(Writer):
 
     def __init__(self, stream: TextIO, top_k: int, *, single: bool) -> None:
         super().__init__(stream, top_k)
-        self.console = Console(file=stream, highlight=False, soft_wrap=False)
+        self.console = console_of(stream)
         self.single = single
         self._rows: list[Prediction] = []
 
@@ -47,56 +46,44 @@ class TableWriter(Writer):
     def _show_one(self, prediction: Prediction) -> None:
         if prediction.error is not None:
             return
-        self.console.print(f"[bold]{escape(prediction.path)}[/bold]", soft_wrap=True)
-        self.console.print(f"[dim]{_facts(prediction)}[/dim]", soft_wrap=True)
-        table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-        for label in prediction.labels[: self.top_k]:
-            table.add_row(escape(label.label), f"{label.probability:6.1%}", self._bar(label))
-        self.console.print(table)
+        self.console.print(Text(printable(prediction.path), style="bold"))
+        self.console.print(Text(_facts(prediction), style="dim"))
+        rows = [
+            (label.label, f"{label.probability:6.1%}", self._bar(label)) for label in prediction.labels[: self.top_k]
+        ]
+        print_table(self.console, ("", "", ""), rows, right=(1,), spare=(2,))
         if prediction.attention is not None:
             length = prediction.frames.duration_s
             summary = summarise(prediction.attention, length)
             line = attention_line(summary, length, self.console.width, unicode=self._unicode)
-            self.console.print(line, soft_wrap=True)
+            self.console.print(line)
         if prediction.segments:
             self._show_segments(prediction)
 
     def _show_segments(self, prediction: Prediction) -> None:
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        for heading in ("seconds", "label", "probability", ""):
-            table.add_column(heading, justify="left" if heading in ("label", "") else "right")
-        for part in prediction.segments:
-            best = part.labels[0] if part.labels else None
-            table.add_row(
-                f"{part.start_s:.1f}–{part.end_s:.1f}",
-                escape(best.label) if best else "–",
-                f"{best.probability:.1%}" if best else "–",
-                self._bar(best) if best else "",
-            )
-        self.console.print(table)
+        rows = [
+            (f"{part.start_s:.1f}–{part.end_s:.1f}", *self._best(part.labels[0] if part.labels else None))
+            for part in prediction.segments
+        ]
+        print_table(self.console, ("seconds", "label", "probability", ""), rows, right=(0, 2), spare=(3,))
 
     def _show_rows(self) -> None:
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        for heading in ("video", "label"):
-            table.add_column(heading, overflow="fold")
-        for heading in ("probability", "frames", "seconds"):
-            table.add_column(heading, justify="right", no_wrap=True)
-        table.add_column("")
+        rows: list[tuple[Cell, ...]] = []
         for prediction in self._rows:
             if prediction.error is not None:
-                table.add_row(escape(prediction.path), Text(prediction.error.kind, style="red"), "–", "–", "–", "")
+                rows.append((prediction.path, Text(prediction.error.kind, style="red"), "–", "–", "–", ""))
                 continue
-            best, frames = prediction.labels[0] if prediction.labels else None, prediction.frames
-            table.add_row(
-                escape(prediction.path),
-                escape(best.label) if best else "–",
-                f"{best.probability:.1%}" if best else "–",
-                str(frames.decoded),
-                "–" if frames.duration_s is None else f"{frames.duration_s:.1f}",
-                self._bar(best) if best else "",
-            )
-        self.console.print(table)
+            label, probability, bar = self._best(prediction.labels[0] if prediction.labels else None)
+            seconds = prediction.frames.duration_s
+            length = "–" if seconds is None else f"{seconds:.1f}"
+            rows.append((prediction.path, label, probability, str(prediction.frames.decoded), length, bar))
+        headings = ("video", "label", "probability", "frames", "seconds", "")
+        print_table(self.console, headings, rows, right=(2, 3, 4), spare=(5, 4, 3))
         self._rows.clear()
+
+    def _best(self, label: Label | None) -> tuple[str, str, Text]:
+        """What a row says of its best label."""
+        return ("–", "–", Text()) if label is None else (label.label, f"{label.probability:.1%}", self._bar(label))
 
     @property
     def _unicode(self) -> bool:

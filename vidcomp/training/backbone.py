@@ -54,7 +54,7 @@ def train_backbone(
     backbone = new_backbone(manifest, planned, job.recipe.seed, from_scratch=job.from_scratch, progress=progress)
     identity = {
         "model": manifest.name if job.from_scratch else fingerprint(manifest),
-        "--unfreeze": str(unfreeze),
+        "what is unfrozen": str(unfreeze),
     }
     with Decoders(place.workers) as decoders:
         session = Session(place, job.recipe, reporter or Reporter(), decoders)
@@ -138,7 +138,7 @@ def new_backbone(
     if old.backbone.weights is None:
         raise WeightsError(
             f"{old.name}: this model has no weights to start from; convert some (vidcomp models convert), choose "
-            "another model, or begin with random ones by --from-scratch"
+            "another model, or begin with random ones (from_scratch=True)"
         )
     tensors = weights.read(old.backbone.weights, old.origin, old.backbone.family, progress)
     replaced = class_layers(planned)

@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vidcomp.zoo.download import cache_folder
+from vidcomp.zoo.checksums import cache_folder
 
 _SUFFIX = ".safetensors"
 _KIND = re.compile(r"vidcomp-[0-9a-f]{32}")

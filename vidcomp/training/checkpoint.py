@@ -55,7 +55,7 @@ class Checkpoint:
         except (OSError, RuntimeError) as error:
             reason = getattr(error, "strerror", None) or error
             raise TrainingError(
-                f"{self.path}: the checkpoint cannot be written ({reason}); make room, and go on with --resume"
+                f"{self.path}: the checkpoint cannot be written ({reason}); make room, and go on with resume=True"
             ) from None
 
     def read(self) -> tuple[Position, dict[str, Any]]:
@@ -72,13 +72,13 @@ class Checkpoint:
         except (OSError, RuntimeError, pickle.UnpicklingError, KeyError, TypeError, EOFError) as error:
             raise TrainingError(
                 f"{self.path}: not a checkpoint that this version can read ({type(error).__name__}); "
-                "start again with --overwrite"
+                "start again with anew=True"
             ) from None
         different = sorted(key for key in self._identity if identity.get(key) != self._identity[key])
         if different:
             raise TrainingError(
                 f"{self.path}: it belongs to a training with another {' and another '.join(different)}; "
-                "give what was given then, or start again with --overwrite"
+                "give what was given then, or start again with anew=True"
             )
         return position, state
 

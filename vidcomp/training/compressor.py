@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from vidcomp.inference.grammar import parse_strategy
 from vidcomp.nn.backbones import Backbone
 from vidcomp.nn.compressed_model import CompressedModel
 from vidcomp.nn.compressors import COMPRESSORS, SFC
@@ -24,7 +25,7 @@ from vidcomp.training.result import elsewhere, measured, said_of, save_weights, 
 from vidcomp.training.session import Session
 from vidcomp.training.teacher import ask_dense
 from vidcomp.training.videos import TrainingVideo, TrainingVideos, find_for_teacher, find_labelled
-from vidcomp.zoo.build import Variant, insert_compressors, load_backbone, load_compressor, load_variant, vary
+from vidcomp.zoo.build import insert_compressors, load_backbone, load_compressor, load_variant
 from vidcomp.zoo.download import Progress
 from vidcomp.zoo.fingerprint import fingerprint
 from vidcomp.zoo.labels import labels_of
@@ -76,7 +77,7 @@ def train_compressor(
         "model": fingerprint(manifest),
         "compressor": digest_of({"sections": repr(planned.compressors)}),
         "what is unfrozen": job.unfreeze,
-        "--from-trained": str(job.from_trained),
+        "start": str(job.from_trained),
     }
     with Decoders(place.workers) as decoders:
         session = Session(place, job.recipe, reporter or Reporter(), decoders)
@@ -102,7 +103,9 @@ def fit_compressors(
     assert isinstance(recipe, CompressorRecipe)
     examples = session.examples(network, manifest, clips=False, head_trained=unfreeze == "all")
     videos = session.readable(examples, wanted)
-    taught, videos = _ask_teacher(session, manifest, videos) if recipe.teacher == "dense30" else ({}, videos)
+    taught, videos = (
+        _ask_teacher(session, manifest, videos) if recipe.teacher not in ("none", "whole") else ({}, videos)
+    )
     has_sfc = any(isinstance(compressor, SFC) for compressor in network.compressors)
     taus: list[float | None] = list(recipe.taus) if has_sfc else [None]
     validation = session.validation(examples, network, wanted.classes, taus)
@@ -140,12 +143,14 @@ def plan_compressors(manifest: Manifest, kinds: Sequence[str], cuts: Sequence[st
     kinds = list(kinds) or [section.kind for section in manifest.compressors if section.kind in TRAINABLE]
     if not kinds:
         raise RequestError(
-            f"{manifest.name} has no compressor: say which to fit, by --compressor {'|'.join(TRAINABLE)}"
+            f"{manifest.name} has no compressor: say which to fit: {', '.join(TRAINABLE)}, or several joined by +"
         )
     if unknown := [kind for kind in kinds if kind not in TRAINABLE]:
-        raise RequestError(f"--compressor {unknown[0]!r}: choose {' or '.join(TRAINABLE)}, or several joined by +")
+        raise RequestError(f"kinds={unknown[0]!r}: choose {' or '.join(TRAINABLE)}, or several joined by +")
     if cuts and len(cuts) != len(kinds):
-        raise RequestError(f"--cut: {len(cuts)} stages for {len(kinds)} compressors; give one for each, joined by +")
+        raise RequestError(
+            f"cuts={'+'.join(cuts)!r}: {len(cuts)} stages for {len(kinds)} compressors; give one for each, joined by +"
+        )
     own = {section.kind: section for section in manifest.compressors}
     sections = []
     for number, kind in enumerate(kinds):
@@ -153,7 +158,7 @@ def plan_compressors(manifest: Manifest, kinds: Sequence[str], cuts: Sequence[st
         if section is None and not cuts and len(kinds) > 1:
             raise RequestError(
                 f"{manifest.name} says no place for {kind}: give the stage of each compressor, "
-                "joined by +, such as --cut res2+res3"
+                "joined by +, such as cuts=res2+res3"
             )
         cut = cuts[number] if cuts else (section or manifest.compressors[0]).cut
         options = dict(section.options) if section is not None else {}
@@ -192,7 +197,7 @@ def _take_trained(network: CompressedModel, planned: Manifest, manifest: Manifes
             load_compressor(compressor, trained, manifest, progress)
             found = True
     if not found:
-        raise RequestError(f"--from-trained: {manifest.name} has weights of none of these compressors; leave it out")
+        raise RequestError(f"from_trained=True: {manifest.name} has weights of none of these compressors; leave it out")
 
 
 @torch.no_grad()
@@ -211,12 +216,15 @@ def _ask_teacher(
     session: Session, manifest: Manifest, videos: list[TrainingVideo]
 ) -> tuple[dict[str, Tensor], list[TrainingVideo]]:
     """What dense sampling says of each video, by its path, and the videos it says it of."""
-    cache = session.cache(digest_of({"teacher": "dense30", "model": fingerprint(manifest)}))
+    assert isinstance(session.recipe, CompressorRecipe)
+    named = parse_strategy(session.recipe.teacher)
+    assert named.strategy is not None
+    cache = session.cache(digest_of({"teacher": named.strategy.name, "model": fingerprint(manifest)}))
     session.reporter.begin("asking the teacher", len(videos))
     taught: dict[str, Tensor] = {}
     kept = []
-    uncompressed = load_variant(vary(manifest, Variant(compressor="none")))
-    for video, said in ask_dense(uncompressed, videos, cache, session.place.device):
+    uncompressed = load_variant(named.manifest(manifest))
+    for video, said in ask_dense(uncompressed, named.strategy, videos, cache, session.place.device):
         if isinstance(said, Tensor):
             taught[video.path] = said
             kept.append(video)

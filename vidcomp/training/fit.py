@@ -193,7 +193,7 @@ class Fit:
         try:
             view = self._examples.view(video, random, thinning)
         except VideoError as error:
-            raise TrainingError(f"{error}; put it back, and go on with --resume") from None
+            raise TrainingError(f"{error}; put it back, and go on with resume=True") from None
         return Example(video.path, view.features, video.label, self._taught.get(video.path), tau, view.own)
 
     @torch.no_grad()

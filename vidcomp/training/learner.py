@@ -40,10 +40,10 @@ def check_precision(precision: Precision, device: torch.device) -> None:
         RequestError: it would be wrong, or some hundred times slower than float32.
     """
     if precision == "float16" and device.type == "cpu":
-        raise RequestError("--precision float16 is for GPUs; use float32, or bfloat16 where the processor has it")
+        raise RequestError("precision=float16 is for GPUs; use float32, or bfloat16 where the processor has it")
     if precision == "bfloat16" and device.type == "cpu" and not cpu_has_bf16():
         raise RequestError(
-            "--precision bfloat16: this processor would have to emulate it, many times slower; use float32"
+            "precision=bfloat16: this processor would have to emulate it, many times slower; use float32"
         )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from vidcomp.training.checkpoint import replacing
 from vidcomp.training.errors import RequestError, TrainingError
 
-HINT = "--tensorboard needs TensorBoard: pip install 'vidcomp[tensorboard]'"
+HINT = "a log for TensorBoard needs it: pip install 'vidcomp[tensorboard]'"
 
 
 def available() -> bool:

@@ -49,16 +49,16 @@ class Place:
             RequestError: nor may what is there be lost.
         """
         if self.output.suffix not in (".yaml", ".yml"):
-            raise RequestError(f"--output {self.output}: the manifest's name must end in .yaml")
+            raise RequestError(f"{self.output}: the manifest's name must end in .yaml")
         if not self.output.parent.is_dir():
-            raise RequestError(f"--output {self.output}: there is no folder {self.output.parent}; make it first")
+            raise RequestError(f"{self.output}: there is no folder {self.output.parent}; make it first")
         if self.overwrite:
             return
         if self.checkpoint.exists():
             if not self.resume:
                 raise RequestError(
-                    f"{self.checkpoint}: a training that was not finished; go on with it by --resume, or start again "
-                    "by --overwrite"
+                    f"{self.checkpoint}: a training that was not finished; go on with it (resume=True), or start again "
+                    "(anew=True)"
                 )
         elif self.output.exists():
-            raise RequestError(f"--output {self.output}: it exists already; choose another name, or --overwrite it")
+            raise RequestError(f"{self.output}: it exists already; choose another name, or write over it (anew=True)")

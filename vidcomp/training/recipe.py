@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from vidcomp.inference.grammar import parse_strategy
 from vidcomp.training.errors import RecipeError
 
 Precision = Literal["float32", "bfloat16", "float16"]
-Teacher = Literal["none", "whole", "dense30"]
 
 
 class Recipe(BaseModel):
@@ -85,8 +85,8 @@ class CompressorRecipe(Recipe):
     start_gain: float = Field(
         0.2, gt=0, description="θ_q and θ_k of SFC start as this times the identity: small is broad attention"
     )
-    teacher: Teacher = Field(
-        "none", description="who else says what is right: the uncompressed network, by the whole video or 30 views"
+    teacher: str = Field(
+        "none", description="who else says what is right: the uncompressed network, by whole, dense30 or dense10x1"
     )
     teacher_weight: float = Field(0.5, ge=0, le=1, description="of the teacher against the label; 1 without labels")
     foreign: float = Field(
@@ -95,6 +95,13 @@ class CompressorRecipe(Recipe):
     foreign_weight: float = Field(
         0.5, ge=0, description="foreign: of attention that falls on such footage, against the label"
     )
+
+    @field_validator("teacher")
+    @classmethod
+    def _uncompressed(cls, name: str) -> str:
+        if name != "none" and parse_strategy(name).variant.compressor != "none":
+            raise ValueError(f"{name} is no teacher: choose none, whole, or dense views such as dense30")
+        return name
 
     @model_validator(mode="after")
     def _ratios(self) -> CompressorRecipe:
@@ -167,17 +174,15 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"--recipe {file}: cannot be read ({getattr(error, 'strerror', error)})") from None
+        raise RecipeError(f"{file}: the recipe cannot be read ({getattr(error, 'strerror', error)})") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
-        raise RecipeError(
-            f"--recipe {file}{where}: not valid YAML: {getattr(error, 'problem', None) or error}"
-        ) from None
+        raise RecipeError(f"{file}{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise RecipeError(f"--recipe {file}: a recipe is a mapping of keys, such as 'epochs: 15'")
+        raise RecipeError(f"{file}: a recipe is a mapping of keys, such as 'epochs: 15'")
     return content
 
 
@@ -185,7 +190,7 @@ def _explain(kind: type[Recipe], error: ValidationError, file: Path | None, give
     """The first thing wrong in one line: where, which key, what is wrong with it, and what the key means."""
     first = error.errors(include_url=False)[0]
     key = str(first["loc"][0]) if first["loc"] else ""
-    where = f"--recipe {file}" if file is not None and key not in given else "recipe"
+    where = str(file) if file is not None and key not in given else "recipe"
     if first["type"] == "extra_forbidden":
         return f"{where}: unknown key {key!r}; allowed here are {', '.join(kind.model_fields)}"
     what = first["msg"].removeprefix("Value error, ")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vidcomp.training.checkpoint import replacing
 from vidcomp.training.errors import TrainingError
 from vidcomp.training.place import Place
-from vidcomp.zoo.download import sha256_of
+from vidcomp.zoo.checksums import sha256_of
 from vidcomp.zoo.manifest import Manifest, WeightsSource
 
 _LINE = 110
@@ -32,7 +32,7 @@ def save_weights(module: nn.Module, file: Path) -> WeightsSource:
             written.write(save(tensors))
     except OSError as error:
         raise TrainingError(
-            f"{file}: cannot be written ({error.strerror}); make room, and go on with --resume"
+            f"{file}: cannot be written ({error.strerror}); make room, and go on with resume=True"
         ) from None
     return WeightsSource(file=file.name, sha256=sha256_of(file))
 
@@ -65,7 +65,7 @@ def write_manifest(manifest: Manifest, file: Path, **changes: Any) -> Manifest:
         with replacing(file) as written:
             written.write(yaml.safe_dump(content, sort_keys=False, width=_LINE, allow_unicode=True).encode())
     except OSError as error:
-        raise TrainingError(f"{file}: cannot be written ({error.strerror}); choose another --output") from None
+        raise TrainingError(f"{file}: cannot be written ({error.strerror}); choose another name") from None
     return changed
 
 

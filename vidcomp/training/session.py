@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from vidcomp.inference.allocator import keep_freed
 from vidcomp.inference.runner import choose_device
 from vidcomp.nn.compressed_model import CompressedModel
 from vidcomp.training.cache import TensorCache, digest_of
@@ -45,7 +44,6 @@ class Session:
         except ValueError as error:
             raise RequestError(str(error)) from None
         check_precision(self.recipe.precision, self.device)
-        keep_freed()
 
     def cache(self, digest: str) -> TensorCache:
         """The cache of tensors of one kind."""
@@ -80,7 +78,7 @@ class Session:
         if examples.turned_away and self.place.cache_gb > 0:
             self.reporter.note(
                 f"the cache of {self.place.cache_gb:g} GB is full: what has no room in it is computed in every epoch; "
-                "give more (--cache-gb) or fewer views (--views-cached)"
+                "allow more, or keep fewer views (views_cached)"
             )
         return kept
 
@@ -101,7 +99,7 @@ class Session:
                 self.reporter.skipped(str(error))
             self.advance()
         if not kept:
-            raise DataError(f"--val {self.place.val}: none of its videos can be read; see the lines above")
+            raise DataError(f"{self.place.val}: none of its videos can be read; see the lines above")
         return Validation(kept, taus)
 
     def advance(self) -> None:

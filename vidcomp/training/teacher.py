@@ -9,27 +9,27 @@ from torch import Tensor
 
 from vidcomp.inference.engine import Classifier
 from vidcomp.inference.prediction import Failure, Prediction
-from vidcomp.inference.strategies import DenseViews
+from vidcomp.inference.strategies import Strategy
 from vidcomp.training.cache import TensorCache, file_key
 from vidcomp.training.videos import TrainingVideo
 from vidcomp.zoo.build import LoadedModel
 
 
 def ask_dense(
-    model: LoadedModel, videos: Sequence[TrainingVideo], cache: TensorCache, device: str
+    model: LoadedModel, strategy: Strategy, videos: Sequence[TrainingVideo], cache: TensorCache, device: str
 ) -> Iterator[tuple[TrainingVideo, Tensor | Failure]]:
-    """Probabilities (classes,) of each video over 30 views, or why there are none.
+    """Probabilities (classes,) of each video over dense views, or why there are none.
 
     ``model`` is the uncompressed network; it is not asked again about a video in ``cache``.
     """
-    with Classifier(model, device=device, strategy=DenseViews()) as classifier:
+    with Classifier(model, device=device, strategy=strategy) as classifier:
         for video in videos:
-            yield video, _ask(classifier, video.path, cache)
+            yield video, _ask(classifier, video.path, cache, strategy.name)
 
 
-def _ask(classifier: Classifier, path: str, cache: TensorCache) -> Tensor | Failure:
+def _ask(classifier: Classifier, path: str, cache: TensorCache, name: str) -> Tensor | Failure:
     try:
-        return cache.get(file_key(path), lambda: {"dense30": _said(classifier.classify(path))})["dense30"]
+        return cache.get(file_key(path), lambda: {name: _said(classifier.classify(path))})[name]
     except OSError as error:
         return Failure("missing", f"{path}: cannot be looked at ({error.strerror})")
     except _Silent as silent:

@@ -44,14 +44,14 @@ def find_labelled(source: Path, classes: Sequence[str] | None = None) -> Trainin
         raise DataError(
             f"{source}: {len(unlabelled)} of {len(found)} videos have no class, {unlabelled[0].path} for one; put each "
             "in a sub-folder named as its class or list path,label in a CSV file, or train a compressor without "
-            "labels by --teacher dense30"
+            "labels by teacher=dense30"
         )
     named = _named(source, found)
     if classes is not None and (unknown := sorted(set(named) - set(classes))):
         shown = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
         raise DataError(
             f"{source}: {shown}: not among the model's labels ({_some(classes)}); rename, fit the backbone to your "
-            "classes first (vidcomp train backbone), or train without labels by --teacher dense30"
+            "classes first (vidcomp train backbone), or train without labels by teacher=dense30"
         )
     order = tuple(classes) if classes is not None else tuple(named)
     index = {name: number for number, name in enumerate(order)}

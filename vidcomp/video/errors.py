@@ -71,7 +71,7 @@ class DecodeFailed(VideoError):
 
 
 class VideoUnreachable(VideoError):
-    """An address (``--allow-urls``) from which nothing, or not all, could be fetched."""
+    """An address (where ``allow_urls`` is set) from which nothing, or not all, could be fetched."""
 
     kind = "unreachable"
 

@@ -138,7 +138,7 @@ def _resolve(name: str, notes: list[str], all_files: bool, allow_urls: bool) -> 
         return
     if _ADDRESS.match(name):
         instead = (
-            "give --allow-urls to have it fetched" if is_address(name) else "name a local file, or an http address"
+            "give allow_urls=True to have it fetched" if is_address(name) else "name a local file, or an http address"
         )
         raise SourceError(name, f"this is an address, and only local files are read; {instead}")
     matches = sorted(glob.iglob(name, recursive=True)) if glob.has_magic(name) else []  # noqa: PTH207

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -52,48 +54,53 @@ class LoadedModel:
 def vary(manifest: Manifest, variant: Variant) -> Manifest:
     """Apply what the user asked for to the manifest.
 
-    Compressors that the model lacks may be those of a sibling, whose manifest it then is.
+    Compressors that the model lacks may be those of a sibling, whose manifest it then is; in whatever order they are
+    named, they run in the network's.
 
     Raises:
         ManifestError: the model has no such compressor, or nothing to which the option could apply.
     """
-    if variant.compressor is not None and variant.compressor != "none":
-        manifest = _compressing_by(manifest, variant.compressor)
-    sections = list(manifest.compressors)
+    if variant.tau is not None and not 1 <= variant.tau < math.inf:
+        raise ManifestError(f"tau={variant.tau:g}: the compression ratio of SFC must be a number of at least 1")
+    if variant.compressor == "none":
+        sections = [CompressorSection(cut=manifest.compressors[0].cut, kind="identity", weights=None)]
+    else:
+        if variant.compressor is not None:
+            manifest = _compressing_by(manifest, variant.compressor)
+        sections = list(manifest.compressors)
     kinds = [section.kind for section in sections]
     if variant.cut is not None:
         if len(sections) != 1:
             raise ManifestError(
-                f"{manifest.name}: --cut needs a model with one compressor; this one has {len(sections)}"
+                f"{manifest.name}: cut={variant.cut} needs a model with one compressor; this one has {len(sections)}"
             )
         moved = variant.cut != sections[0].cut
         changes = {"cut": variant.cut, **({"weights": None} if moved else {})}
         sections[0] = sections[0].model_copy(update=changes)
-    if variant.tau is not None and variant.compressor != "none":
+    if variant.tau is not None:
         if "sfc" not in kinds:
-            raise ManifestError(
-                f"{manifest.name}: tau belongs to sfc, and this model compresses by {' + '.join(kinds)}"
-            )
+            has = "nothing is compressed" if kinds == ["identity"] else f"this compresses by {' + '.join(kinds)}"
+            raise ManifestError(f"{manifest.name}: tau={variant.tau:g} is the compression ratio of SFC, and {has}")
         sections = [
             section.model_copy(update={"options": {**section.options, "tau": variant.tau}})
             if section.kind == "sfc"
             else section
             for section in sections
         ]
-    if variant.compressor == "none":
-        sections = [CompressorSection(cut=sections[0].cut, kind="identity", weights=None)]
     return manifest.with_changes(compressors=tuple(sections))
 
 
 def _compressing_by(manifest: Manifest, compressor: str) -> Manifest:
     """The model with those of its compressors alone, or the sibling that has them."""
-    wanted = set(compressor.split("+"))
+    named = compressor.split("+")
+    wanted = set(named) if len(set(named)) == len(named) else set()
     kinds = [section.kind for section in manifest.compressors]
-    if wanted <= set(kinds):
+    if wanted and wanted <= set(kinds):
         kept = tuple(section for section in manifest.compressors if section.kind in wanted)
         return manifest.with_changes(compressors=kept)
-    if compressor in manifest.siblings:
-        return find_manifest(manifest.siblings[compressor])
+    for kinds_there, sibling in manifest.siblings.items():
+        if wanted == set(kinds_there.split("+")):
+            return find_manifest(sibling)
     offered = dict.fromkeys([*kinds, *manifest.siblings])
     raise ManifestError(
         f"{manifest.name}: compressor {compressor!r} is not in this model; choose {', '.join(offered)} or none"
@@ -111,7 +118,9 @@ def build_network(manifest: Manifest) -> CompressedModel:
     return insert_compressors(manifest, build_backbone(manifest))
 
 
-def load_model(name_or_file: str, variant: Variant | None = None, progress: Progress | None = None) -> LoadedModel:
+def load_model(
+    name_or_file: str | Path, variant: Variant | None = None, progress: Progress | None = None
+) -> LoadedModel:
     """Build a model with its weights, on the CPU and in evaluation mode.
 
     Raises:
@@ -143,7 +152,7 @@ def load_compressor(
     if section.weights is None:
         raise WeightsError(
             f"{manifest.name}: there are no trained weights for {section.kind} after {section.cut}; "
-            "labels from random weights would mean nothing: train it, or use --compressor none"
+            "labels from random weights would mean nothing: train it, or leave it out (compressor=none)"
         )
     tensors = weights.read(section.weights, manifest.origin, manifest.backbone.family, progress)
     _assign(compressor, tensors, f"{manifest.name}: weights of {section.kind} after {section.cut}")
@@ -167,7 +176,10 @@ def build_backbone(manifest: Manifest) -> Backbone:
     except (TypeError, ValueError) as error:
         raise ManifestError(f"{manifest.origin}: backbone.options: {error}") from None
     changes = {key: value for key, value in manifest.preprocessing if value is not None}
-    backbone.spec = dataclasses.replace(backbone.spec, **changes)
+    try:
+        backbone.spec = dataclasses.replace(backbone.spec, **changes)
+    except ValueError as error:
+        raise ManifestError(f"{manifest.origin}: preprocessing.{error}") from None
     return backbone
 
 

@@ -2,59 +2,50 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import http.client
-import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import platformdirs
+from filelock import FileLock, Timeout
 
+from vidcomp.zoo.checksums import cache_folder, known_sha256_of, sha256_of
 from vidcomp.zoo.errors import WeightsError
 
 Progress = Callable[[int, "int | None"], None]
 
 _BLOCK = 1 << 20
 _TIMEOUT_S = 30.0
+# How often a process that waits for another one's download looks how far that is.
+_LOOK_EVERY_S = 0.5
 
 
-def cache_folder() -> Path:
-    """Where downloads are kept: ``VIDCOMP_CACHE`` if set, else ``vidcomp`` under the platform's cache folder."""
-    chosen = os.environ.get("VIDCOMP_CACHE")
-    return Path(chosen) if chosen else platformdirs.user_cache_path("vidcomp")
-
-
-def sha256_of(path: Path) -> str:
-    """Hexadecimal sha256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def fetch(url: str, sha256: str, name: str, progress: Progress | None = None) -> Path:
-    """Return the cached copy of ``url``, downloading it first if need be.
+def fetch(url: str, sha256: str, name: str, progress: Progress | None = None, *, fresh: bool = False) -> Path:
+    """Return the cached copy of ``url``, downloading it first if need be; of several processes one does, others wait.
 
     Args:
         url: an http or https address.
         sha256: the file's checksum, or the leading digits of it that its publisher gives.
         name: file name in the cache folder.
-        progress: called with bytes so far and bytes in all (``None`` where the server does not say).
+        progress: called with bytes so far and bytes in all (``None`` where that is not known).
+        fresh: compute the checksum of a cached copy, even where it is remembered.
 
     Raises:
         WeightsError: no network, a refusal by the server, a full disk, or content with another checksum.
     """
-    folder = cache_folder()
-    target = folder / name
-    if target.exists() and sha256_of(target).startswith(sha256):
+    checksum = sha256_of if fresh else known_sha256_of
+    target = cache_folder() / name
+    if target.exists() and checksum(target).startswith(sha256):
         return target
-    partial = target.with_name(target.name + ".part")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _transfer(url, partial, progress)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(target, progress):
+            # Another process may have fetched it meanwhile.
+            if not (target.exists() and checksum(target).startswith(sha256)):
+                _fetch(url, sha256, target, progress)
     except (urllib.error.HTTPError, urllib.error.URLError, http.client.HTTPException, TimeoutError, OSError) as error:
         reason = getattr(error, "reason", None) or error
         if isinstance(error, urllib.error.HTTPError):
@@ -63,6 +54,34 @@ def fetch(url: str, sha256: str, name: str, progress: Progress | None = None) ->
             f"the weights {name} are not on this machine and {url} could not be downloaded ({reason}): "
             f"try again with a network (what has arrived is kept), or put the file at {target}"
         ) from None
+    return target
+
+
+def _part_of(target: Path) -> Path:
+    return target.with_name(target.name + ".part")
+
+
+@contextmanager
+def _alone(target: Path, progress: Progress | None) -> Iterator[None]:
+    """Hold the lock of a download, which goes with its process; while another one has it, tell how far that is."""
+    lock = FileLock(target.with_name(f".{target.name}.lock"), timeout=_LOOK_EVERY_S)
+    while True:
+        try:
+            lock.acquire()
+            break
+        except Timeout:
+            if progress is not None:
+                with contextlib.suppress(OSError):
+                    progress(_part_of(target).stat().st_size, None)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _fetch(url: str, sha256: str, target: Path, progress: Progress | None) -> None:
+    partial = _part_of(target)
+    _transfer(url, partial, progress)
     found = sha256_of(partial)
     if not found.startswith(sha256):
         partial.unlink()
@@ -71,7 +90,6 @@ def fetch(url: str, sha256: str, name: str, progress: Progress | None = None) ->
             "try again, or check the manifest's url and sha256"
         )
     partial.replace(target)
-    return target
 
 
 def _transfer(url: str, partial: Path, progress: Progress | None) -> None:

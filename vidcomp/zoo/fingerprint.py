@@ -6,7 +6,8 @@ import hashlib
 import json
 from pathlib import Path
 
-from vidcomp.zoo.download import Progress, sha256_of
+from vidcomp.zoo.checksums import known_sha256_of
+from vidcomp.zoo.download import Progress
 from vidcomp.zoo.labels import labels_of
 from vidcomp.zoo.manifest import Manifest, WeightsSource
 from vidcomp.zoo.weights import locate
@@ -33,4 +34,4 @@ def fingerprint(manifest: Manifest, progress: Progress | None = None) -> str:
 
 
 def _checksums(source: WeightsSource | None, manifest_file: Path, progress: Progress | None) -> list[str]:
-    return [sha256_of(locate(part, manifest_file, progress)) for part in source.parts] if source else []
+    return [known_sha256_of(locate(part, manifest_file, progress)) for part in source.parts] if source else []

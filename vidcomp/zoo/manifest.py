@@ -141,13 +141,13 @@ def list_manifests() -> list[Manifest]:
     return [read_manifest(path) for path in sorted(models_folder().glob("*.yaml"))]
 
 
-def find_manifest(name_or_file: str) -> Manifest:
-    """Find a manifest by the name of a model that ships or by the path of a YAML file.
+def find_manifest(name_or_file: str | Path) -> Manifest:
+    """Find a manifest by the name of a model that ships or by the path of a YAML file; a ``Path`` is always a file's.
 
     Raises:
         ManifestError: there is none, or it is not valid.
     """
-    if name_or_file.endswith((".yaml", ".yml")):
+    if isinstance(name_or_file, Path) or name_or_file.endswith((".yaml", ".yml")):
         return read_manifest(Path(name_or_file))
     shipped = models_folder() / f"{name_or_file}.yaml"
     names = sorted(path.stem for path in models_folder().glob("*.yaml"))

@@ -11,33 +11,50 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vidcomp.nn.backbones.torchvision_video import rename_torchvision_keys
-from vidcomp.zoo.download import Progress, fetch, sha256_of
+from vidcomp.zoo.checksums import known_sha256_of, sha256_of
+from vidcomp.zoo.download import Progress, fetch
 from vidcomp.zoo.errors import ManifestError, WeightsError
-from vidcomp.zoo.manifest import WeightsSource
+from vidcomp.zoo.manifest import Manifest, WeightsSource
 
 
-def locate(source: WeightsSource, manifest_file: Path, progress: Progress | None = None) -> Path:
+def locate(
+    source: WeightsSource, manifest_file: Path, progress: Progress | None = None, *, fresh: bool = False
+) -> Path:
     """Find the weights on this machine, downloading them if they are to be had by URL only.
+
+    Checksums of files that look unchanged are remembered from earlier; ``fresh`` computes them anew.
 
     Raises:
         WeightsError: they are missing, cannot be fetched, or have another checksum.
     """
     if source.torchvision is not None:
         url, digits = _torchvision_url(source.torchvision, manifest_file)
-        return fetch(url, digits, url.rsplit("/", 1)[-1], progress)
+        return fetch(url, digits, url.rsplit("/", 1)[-1], progress, fresh=fresh)
     if source.url is not None:
         assert source.sha256 is not None
         name = source.url.rsplit("/", 1)[-1].partition("?")[0] or "weights"
-        return fetch(source.url, source.sha256, f"{source.sha256[:12]}-{name}", progress)
+        return fetch(source.url, source.sha256, f"{source.sha256[:12]}-{name}", progress, fresh=fresh)
     path = Path(source.path) if source.path is not None else manifest_file.parent / (source.file or "")
     if not path.is_file():
         raise WeightsError(f"{path}: the weights that {manifest_file.name} names are not there; put them back")
-    if source.sha256 is not None and (found := sha256_of(path)) != source.sha256:
+    checksum = sha256_of if fresh else known_sha256_of
+    if source.sha256 is not None and (found := checksum(path)) != source.sha256:
         raise WeightsError(
             f"{path}: sha256 is {found}, but {manifest_file.name} says {source.sha256}; "
             "the file was changed or damaged: restore it, or correct the manifest"
         )
     return path
+
+
+def verify(manifest: Manifest, progress: Progress | None = None) -> None:
+    """Compute the checksums of all files of a model's weights, whatever is remembered of them.
+
+    Raises:
+        WeightsError: as :func:`locate`.
+    """
+    for source in (manifest.backbone.weights, *(section.weights for section in manifest.compressors)):
+        for part in source.parts if source is not None else ():
+            locate(part, manifest.origin, progress, fresh=True)
 
 
 def read(

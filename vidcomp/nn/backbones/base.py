@@ -37,6 +37,11 @@ class BackboneSpec:
         for name in ("clip_frames", "stride", "short_side", "crop"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.crop > self.short_side:
+            raise ValueError(
+                f"short_side: {self.short_side} is less than crop, {self.crop}: dense views are cut out of the frame, "
+                "so give both, crop being at most short_side"
+            )
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise ValueError("mean and std must hold three numbers each, and every std must be positive")
 

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import video as tv
 
 from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec
+
+if TYPE_CHECKING:
+    from torchvision.models import video as tv
+
+# torchvision is imported where a network of it is built: that takes as long as all else, and most models need none.
 
 _RESNET_MEAN = (0.43216, 0.394666, 0.37645)
 _RESNET_STD = (0.22803, 0.22145, 0.216989)
@@ -48,17 +53,23 @@ def _stages_of_resnet(network: tv.VideoResNet) -> dict[str, nn.Module]:
 
 def r3d_18(classes: int = 400) -> Backbone:
     """3-D ResNet-18 (Tran et al., CVPR 2018): 3×3×3 kernels throughout."""
+    from torchvision.models import video as tv
+
     strides = {"res3": 2, "res4": 2, "res5": 2}
     return Backbone(_stages_of_resnet(tv.r3d_18(num_classes=classes)), _resnet_spec(strides))
 
 
 def mc3_18(classes: int = 400) -> Backbone:
     """Mixed-convolution ResNet-18 (Tran et al., CVPR 2018): 3-D up to res2, 2-D after it, no temporal stride."""
+    from torchvision.models import video as tv
+
     return Backbone(_stages_of_resnet(tv.mc3_18(num_classes=classes)), _resnet_spec({}))
 
 
 def r2plus1d_18(classes: int = 400) -> Backbone:
     """R(2+1)D-18 (Tran et al., CVPR 2018): spatial and temporal kernels apart."""
+    from torchvision.models import video as tv
+
     strides = {"res3": 2, "res4": 2, "res5": 2}
     return Backbone(_stages_of_resnet(tv.r2plus1d_18(num_classes=classes)), _resnet_spec(strides))
 
@@ -84,6 +95,8 @@ def s3d(classes: int = 400) -> Backbone:
     The pools that open res3, res4 and res5 stand at the end of the stage before in torchvision's list; here each
     belongs to the stage whose scale it makes.
     """
+    from torchvision.models import video as tv
+
     network = tv.s3d(num_classes=classes)
     layers = list(network.features)
     spec = BackboneSpec(

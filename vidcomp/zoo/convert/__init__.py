@@ -19,7 +19,7 @@ from vidcomp.zoo.convert.rules import Leave, Rename, Rule, Source
 from vidcomp.zoo.convert.tpn import TPN
 from vidcomp.zoo.convert.vmz import VMZ
 
-# What `--from` may name.
+# The publishers, by the name that users type.
 SOURCES: dict[str, Source] = {"mmaction2": MMACTION2, "pytorchvideo": PYTORCHVIDEO, "tpn": TPN, "vmz": VMZ}
 
 __all__ = [

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vidcomp.nn.backbones import BACKBONES, CLASSIFIER, Backbone
+from vidcomp.zoo.checksums import sha256_of
 from vidcomp.zoo.convert.rules import Source, apply_rules
-from vidcomp.zoo.download import sha256_of
 from vidcomp.zoo.errors import WeightsError
 
 _COUNTER = "num_batches_tracked"

@@ -1,4 +1,4 @@
-"""Label lists by name: one label a line in a text file here, or the categories of torchvision's weight enums."""
+"""Label lists by name: one label a line in a text file here."""
 
 from __future__ import annotations
 
@@ -26,12 +26,8 @@ def labels_of(manifest: Manifest) -> tuple[str, ...]:
 
 
 def _by_name(manifest: Manifest) -> tuple[str, ...]:
-    if manifest.labels == "kinetics400":
-        from torchvision.models.video import R3D_18_Weights
-
-        return tuple(R3D_18_Weights.KINETICS400_V1.meta["categories"])
     path = _FOLDER / f"{manifest.labels}.txt"
-    known = sorted(["kinetics400", *(file.stem for file in _FOLDER.glob("*.txt"))])
+    known = sorted(file.stem for file in _FOLDER.glob("*.txt"))
     if manifest.labels not in known:
         raise ManifestError(
             f"{manifest.origin}: labels: unknown list {manifest.labels!r}; choose {', '.join(known)}, or list them"

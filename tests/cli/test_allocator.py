@@ -1,13 +1,17 @@
-"""What the C library is told about freed memory."""
+"""What the C library is told about freed memory: by the command line alone."""
 
 from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
-from vidcomp.inference import allocator
+import vidcomp
+from tests.tiny_model import make_tiny_model
+from vidcomp.cli import allocator
+from vidcomp.inference import allocator as inference_allocator
 
 
 class Library:
@@ -37,7 +41,17 @@ def test_freed_blocks_are_kept_unless_the_user_has_settings_of_his_own(monkeypat
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody is told anything")
+def test_a_program_that_uses_the_library_keeps_its_allocator_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = Library()
+    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: library)
+    with vidcomp.load(make_tiny_model(tmp_path), device="cpu"):
+        assert not library.told
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody is told anything")
 def test_a_library_without_such_settings_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: object())
     allocator.keep_freed()
-    allocator.give_back()
+    inference_allocator.give_back()
