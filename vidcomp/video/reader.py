@@ -133,10 +133,13 @@ class Reader:
             raise RuntimeError("the report is there once chunks() has ended")
         return self._report
 
-    def chunks(self, allocate: Callable[[tuple[int, ...]], NDArray[np.uint8]] | None = None) -> Iterator[Frames]:
+    def chunks(
+        self, allocate: Callable[[tuple[int, ...]], NDArray[np.uint8]] | None = None, most: int | None = None
+    ) -> Iterator[Frames]:
         """The selected frames, at most `chunk_frames` at a time, fewer where pictures are large (8 MiB a chunk).
 
         `allocate` gives the memory for a full chunk of a given shape (T, H, W, 3); by default each chunk has its own.
+        `most` is for memory that holds fewer frames than the options allow.
 
         Raises:
             VideoTruncated: the video ended before the first frame asked for.
@@ -145,7 +148,7 @@ class Reader:
             raise RuntimeError("chunks() can be read once; open the file again")
         self._started = True
         width, height = self.size
-        capacity = self._options.frames_per_chunk(self.size)
+        capacity = most or self._options.frames_per_chunk(self.size)
         used = last = 0
         pictures = self._pictures()
         while batch := list(islice(pictures, 1)):
