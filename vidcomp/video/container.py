@@ -23,6 +23,7 @@ from vidcomp.video.errors import (
     VideoUnreadable,
 )
 from vidcomp.video.frames import VideoInfo
+from vidcomp.video.limits import MAX_ASPECT
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -202,6 +203,23 @@ def check_pixels(path: str, width: int, height: int, limit: int) -> None:
         )
 
 
+def check_scaled(info: VideoInfo, size: tuple[int, int], limit: int) -> None:
+    """Refuse pictures that would have more than `limit` pixels, or a side over `MAX_ASPECT` times as long as the other.
+
+    `size` is their width and height once they are scaled: a file of some bytes can hold pictures so narrow that
+    scaling makes gigabytes of them.
+
+    Raises:
+        VideoTooLarge: they would.
+    """
+    narrow = max(size) > MAX_ASPECT * min(size) and size != (info.width, info.height)
+    if narrow or size[0] * size[1] > limit:
+        raise VideoTooLarge(
+            info.path,
+            f"its pictures of {info.width}×{info.height} pixels would be scaled to {size[0]}×{size[1]}; crop it first",
+        )
+
+
 def info_of(path: str, container: InputContainer, stream: VideoStream, frame: VideoFrame) -> VideoInfo:
     """Gather what container, stream and first frame tell."""
     rotation = round(frame.rotation / 90) * 90 % 360
@@ -304,7 +322,7 @@ def _why_not_open(path: str) -> VideoError:
     except OSError as error:
         return _os_error(path, error)
     if head[4:8] in _MP4_BOXES:
-        return VideoTruncated(path, "its index is missing: the file was cut short; record or copy it again")
+        return VideoTruncated(path, "its index is missing or damaged: the file was cut short; record or copy it again")
     if head[:4] in (b"\x1aE\xdf\xa3", b"RIFF", b"FLV\x01"):
         return VideoTruncated(path, "it breaks off within its header; record or copy it again")
     return NotVideo(path, "not a video, or not of a known format; name a video file")

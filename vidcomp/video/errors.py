@@ -77,7 +77,8 @@ class VideoUnreachable(VideoError):
 
 
 class VideoTooLarge(VideoError):
-    """Its pictures have more pixels than the limit, or an address holds more bytes; refused before memory is taken."""
+    """Its pictures have too many pixels, or would once they are scaled; what the network makes of it needs more memory
+    than there is; or an address holds too many bytes. It is refused before memory is taken."""
 
     kind = "too_large"
 

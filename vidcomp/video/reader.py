@@ -10,7 +10,7 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcomp.video.container import MAX_PIXELS, check_pixels
+from vidcomp.video.container import MAX_PIXELS, check_scaled
 from vidcomp.video.decord_reader import DecordReader
 from vidcomp.video.errors import DecodeFailed, VideoError, VideoTruncated
 from vidcomp.video.frames import DecodeReport, Frames, VideoInfo
@@ -34,7 +34,7 @@ class DecodeOptions:
     `short_side`: pixels of the shorter side after rotation, None for the source's size. `selection`: which frames to
     keep. `chunk_frames`: most frames in one chunk. `threads`: of the decoder; one by default, because several videos
     are decoded side by side, and threads may make the concealing of damage depend on timing; 0 takes all cores.
-    `max_pixels`: larger pictures are refused. `backend`: see `Reader`.
+    `max_pixels`: larger pictures are refused, before and after scaling. `backend`: see `Reader`.
     """
 
     short_side: int | None = None
@@ -191,7 +191,7 @@ class Reader:
             self._notes.append(error.reason)
             return self._open("pyav")
         try:
-            check_pixels(self._path, *backend.size, options.max_pixels)
+            check_scaled(backend.info, backend.size, options.max_pixels)
         except VideoError:
             backend.close()
             raise
