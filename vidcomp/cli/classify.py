@@ -6,7 +6,17 @@ from pathlib import Path
 
 import typer
 
-from vidcomp.cli.computing import BATCH, COMPILE, DECODE_WORKERS, DEVICE, HOW, PRECISION, DeviceChoice, PrecisionChoice
+from vidcomp.cli.computing import (
+    BATCH,
+    COMPILE,
+    DECODE_WORKERS,
+    DEVICE,
+    HOW,
+    MAX_DAMAGE,
+    PRECISION,
+    DeviceChoice,
+    PrecisionChoice,
+)
 from vidcomp.cli.errors import reported
 from vidcomp.cli.request import Finding, OutputFormat, Passing, Request, Showing, Writing
 
@@ -89,6 +99,7 @@ def classify(
         help="Seconds that decoding one video may take; by default scaled to it.",
         rich_help_panel=HOW,
     ),
+    max_damage: float = MAX_DAMAGE,
     output: Path | None = typer.Option(
         None,
         "--output",
@@ -180,6 +191,7 @@ def classify(
                 precision.value,
                 compile_model,
                 batch,
+                max_damage / 100,
             ),
             Writing(
                 output, output_format, top_k, min_probability, resume, retry_errors, move_to, link_to, quiet, debug

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 import typer
 
 from vidcomp.cli.compiling import compile_model
-from vidcomp.cli.computing import BATCH, COMPILE, DECODE_WORKERS, DEVICE, PRECISION, DeviceChoice, PrecisionChoice
+from vidcomp.cli.computing import (
+    BATCH,
+    COMPILE,
+    DECODE_WORKERS,
+    DEVICE,
+    MAX_DAMAGE,
+    PRECISION,
+    DeviceChoice,
+    PrecisionChoice,
+)
 from vidcomp.cli.errors import INTERRUPTED, SOME_FAILED, UsageError, reported, warn
 
 if TYPE_CHECKING:
@@ -56,6 +65,7 @@ def evaluate(
     compiled: bool = COMPILE,
     decode_workers: int | None = DECODE_WORKERS,
     batch: int | None = BATCH,
+    max_damage: float = MAX_DAMAGE,
     output_format: EvaluationFormat = typer.Option(EvaluationFormat.TABLE, "--format", help="How to print."),
     quiet: bool = typer.Option(False, "--quiet", help="No progress and no warnings."),
     debug: bool = typer.Option(False, "--debug", help="Show tracebacks."),
@@ -92,6 +102,7 @@ def evaluate(
                     decode_workers=decode_workers,
                     precision=precision.value,
                     batch=batch,
+                    max_damage=max_damage / 100,
                 )
             except ValueError as error:
                 raise UsageError(str(error)) from None

@@ -76,6 +76,7 @@ class Passing:
     precision: str = "auto"
     compile: bool = False
     batch: int | None = None
+    max_damage: float = 0.5
 
     def strategy(self, *, subtitles: bool) -> Strategy | None:
         """Windows, uniform clips, or None for the whole video; subtitles need windows."""

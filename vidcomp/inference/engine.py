@@ -19,6 +19,7 @@ from vidcomp.nn.compressors import FeaturesError
 from vidcomp.video import DecodeOptions, DecodeReport, DecodeWorker, Frames, VideoError, VideoInfo, target_size
 from vidcomp.video.errors import VideoTooLarge
 from vidcomp.video.limits import memory_at_hand
+from vidcomp.video.reader import MAX_DAMAGE
 from vidcomp.video.remote import Downloads, is_address
 from vidcomp.zoo.build import LoadedModel
 
@@ -50,6 +51,7 @@ class Classifier:
         precision: str = "auto",
         batch: int | None = None,
         allow_urls: bool = False,
+        max_damage: float = MAX_DAMAGE,
     ) -> None:
         """Put the model on its device.
 
@@ -62,13 +64,18 @@ class Classifier:
             precision: as :func:`~vidcomp.inference.precision.choose_precision` takes it.
             batch: videos that may go through compressor and tail together; by default 1 on a CPU, 16 on CUDA.
             allow_urls: fetch videos that are named by a web address; without it they are files that are missing.
+            max_damage: share of a video's frames, 0 to 1, that may come damaged or not at all before it is an error.
 
         Raises:
-            ValueError: the device or the precision is not to be had, or there would be no process to decode.
+            ValueError: the device or the precision is not to be had, there would be no process to decode, or
+                ``max_damage`` is no share.
         """
         if decode_workers is not None and decode_workers < 1:
             raise ValueError(f"decode_workers must be at least 1, not {decode_workers}")
+        if not 0 <= max_damage <= 1:
+            raise ValueError(f"max_damage is a share from 0 to 1, not {max_damage}")
         self.model = model
+        self.max_damage = max_damage
         self.runner = Runner(model.network, choose_device(device), precision=precision, videos_at_once=batch)
         self.strategy = strategy
         self.decode_timeout_s = decode_timeout_s
@@ -197,7 +204,12 @@ class Classifier:
     def _open_for(self, worker: DecodeWorker, path: str, strategy: Strategy, limit: int | None = None) -> Opened:
         count = self._counted(worker, path) if strategy.needs_count else 0
         spec = self.model.spec
-        options = DecodeOptions(spec.short_side, strategy.select(spec, count), chunk_frames=self.runner.chunk_frames)
+        options = DecodeOptions(
+            spec.short_side,
+            strategy.select(spec, count),
+            chunk_frames=self.runner.chunk_frames,
+            max_damage=self.max_damage,
+        )
         return Opened(strategy, count, worker.open(path, options, timeout_s=self.decode_timeout_s), limit)
 
     def _counted(self, worker: DecodeWorker, path: str) -> int:
@@ -247,7 +259,7 @@ class Classifier:
             raise VideoTooLarge(
                 path,
                 f"{frames} pictures of {info.width}×{info.height} pixels, scaled to {width}×{height}, take about "
-                f"{needed / 2**30:.1f} GiB of memory, and {at_hand / 2**30:.1f} GiB are left; give --clips, or crop it",
+                f"{needed / 2**30:.1f} GiB of memory, and {at_hand / 2**30:.1f} GiB are left; take clips of it",
             )
 
     def _finish(self, videos: Sequence[Begun]) -> list[Prediction]:
