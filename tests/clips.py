@@ -121,6 +121,15 @@ def damage(source: Path, path: Path, begin: float, end: float) -> Path:
     return path
 
 
+def overwrite(source: Path, path: Path, begin: float, end: float) -> Path:
+    """Copy a file, noise in place of its bytes between two fractions of its length."""
+    data = bytearray(source.read_bytes())
+    low, high = int(begin * len(data)), int(end * len(data))
+    data[low:high] = np.random.default_rng(0).bytes(high - low)
+    path.write_bytes(data)
+    return path
+
+
 def cut(source: Path, path: Path, length: float) -> Path:
     """Copy the first part of a file, `length` a fraction of it."""
     data = source.read_bytes()

@@ -30,6 +30,7 @@ def load(
     decode_workers: int | None = None,
     precision: str = "auto",
     batch: int | None = None,
+    max_damage: float = 0.5,
 ) -> Classifier:
     """Load a model, ready to classify: ``vidcomp.load(name).classify(path) -> Prediction``.
 
@@ -44,10 +45,12 @@ def load(
         decode_workers: processes that decode ahead; by default one for every two cores.
         precision: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"``.
         batch: videos that may go through compressor and tail together; by default 1 on a CPU, 16 on CUDA.
+        max_damage: share of a video's frames, 0 to 1, that may come damaged or not at all before it is an error.
 
     Raises:
         vidcomp.zoo.errors.ZooError: the model or its weights are not to be had.
-        ValueError: the device or the precision is not to be had, or strategy, compressor and tau contradict each other.
+        ValueError: the device or the precision is not to be had, ``max_damage`` is no share, or strategy, compressor
+            and tau contradict each other.
     """
     from vidcomp.inference.engine import Classifier
     from vidcomp.inference.grammar import parse_strategy
@@ -62,4 +65,5 @@ def load(
         decode_workers=decode_workers,
         precision=precision,
         batch=batch,
+        max_damage=max_damage,
     )

@@ -15,7 +15,8 @@ import vidcomp
 from tests import clips
 from vidcomp.inference.engine import Classifier
 from vidcomp.inference.prediction import Prediction
-from vidcomp.inference.strategies import DenseViews, UniformClips, WholeVideo
+from vidcomp.inference.strategies import DenseViews, Strategy, UniformClips, WholeVideo
+from vidcomp.inference.windows import Windows
 from vidcomp.video import dense_views
 from vidcomp.video.transforms import crop, to_input
 from vidcomp.zoo.build import LoadedModel, Variant, load_model
@@ -174,3 +175,35 @@ def test_cuda_where_there_is_none_is_refused() -> None:
         pytest.skip("this machine has CUDA")
     with pytest.raises(ValueError, match="no usable CUDA device"):
         vidcomp.load(device="cuda")
+
+
+def test_what_memory_does_not_hold_is_refused_before_it_is_taken(
+    classifier: Classifier, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = clips.make_clip(tmp_path / "wide.mp4", 9, size=(960, 32))
+    narrower = clips.make_clip(tmp_path / "narrower.mp4", 3, size=(320, 32))
+    assert classifier.classify(str(wide)).ok
+    monkeypatch.setattr("vidcomp.inference.engine.memory_at_hand", lambda: 10 * 2**20)
+    refused, small, ordinary = classifier.classify_all(map(str, (wide, narrower, clip)))
+    assert refused.error is not None
+    assert refused.error.kind == "too_large"
+    assert "3 pictures of 960×32 pixels, scaled to 4800×160, take about 2.2 GiB" in refused.error.message
+    # What others take is not asked for: it could be had a moment later.
+    assert small.ok
+    assert ordinary.ok
+
+
+@pytest.mark.parametrize(
+    ("strategy", "frames", "bytes_each"),
+    [
+        # Features of 5 bytes a pixel and half as many for what joins them; windows hold pixels too, views nothing else.
+        (WholeVideo(), 1000, 7.5),
+        (Windows(10.0, 10.0), 250, 7.5 + 6),
+        (DenseViews(), 1000, 6.0),
+    ],
+)
+def test_memory_is_asked_for_what_a_strategy_holds(
+    classifier: Classifier, strategy: Strategy, frames: int, bytes_each: float
+) -> None:
+    held = strategy.bytes_held(classifier.runner, 1000, 100.0, 1000)
+    assert held == pytest.approx(frames * bytes_each * 1000, rel=0.02)

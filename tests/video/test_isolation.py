@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -185,11 +187,63 @@ def test_the_default_limit_follows_the_file() -> None:
     assert default_timeout(info(frame_count=10**9, file_bytes=1000)) < 40
 
 
-def test_no_shared_memory_left(clip: Path, worker: DecodeWorker, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(size: int) -> None:
-        raise OSError
+def no_room(*folders: Path | str) -> Callable[[Path], int]:
+    return lambda folder: 0 if str(folder) in map(str, folders) else 1 << 40
 
-    monkeypatch.setattr("vidcomp.video.isolation.Ring", refuse)
+
+@linux
+def test_where_shared_memory_is_short_frames_pass_through_a_file(
+    clip: Path, worker: DecodeWorker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(process, "free_bytes", no_room("/dev/shm"))
+    for told in (True, False):
+        with worker.open(str(clip)) as reader:
+            chunks = list(reader.chunks())
+        assert [number for chunk in chunks for number in clips.numbers(chunk.pixels)] == list(range(60))
+        assert block_of(worker).parent == tmp_path
+        # Once for each worker is often enough.
+        assert [note for note in reader.report.notes if "/dev/shm is too small" in note] == list(reader.report.notes)
+        assert bool(reader.report.notes) is told
+    assert not list(tmp_path.iterdir())
+
+
+@linux
+def test_workers_share_what_memory_there_is(
+    clip: Path, worker: DecodeWorker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    one = 2 * (16 + 3 * 128 * 96)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(process, "free_bytes", lambda folder: 10 * one)
+    with worker.open(str(clip)) as reader:
+        chunks = list(reader.chunks())
+    # Half of what is left is room for five frames in each slot: 32 are halved until they fit.
+    assert {len(chunk) for chunk in chunks} == {4}
+    assert [number for chunk in chunks for number in clips.numbers(chunk.pixels)] == list(range(60))
+    assert "4 at a time" in reader.report.notes[0]
+
+
+@linux
+def test_memory_that_only_seems_to_be_there_is_not_used(
+    clip: Path, worker: DecodeWorker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    reserve = process._reserve
+
+    def others_were_faster(handle: int, size: int) -> None:
+        if str(Path(f"/proc/self/fd/{handle}").readlink()).startswith("/dev/shm"):
+            raise OSError(errno.ENOSPC, "full")
+        reserve(handle, size)
+
+    before = entries("/dev/shm")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(process, "_reserve", others_were_faster)
+    assert count(worker, clip) == 60
+    assert block_of(worker).parent == tmp_path
+    assert entries("/dev/shm") <= before
+
+
+def test_no_memory_to_share_left(clip: Path, worker: DecodeWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "free_bytes", lambda folder: 0)
     with worker.open(str(clip)) as reader, pytest.raises(VideoError, match="shared memory"):
         list(reader.chunks())
     monkeypatch.undo()
@@ -258,7 +312,7 @@ worker = DecodeWorker()
 reader = worker.open(sys.argv[1], DecodeOptions(chunk_frames=2))
 chunks = reader.chunks()
 next(chunks)
-print(worker.pid, worker._ring.name, flush=True)
+print(worker.pid, worker._ring.file, flush=True)
 {then}
 """
 
@@ -304,12 +358,12 @@ def told(running: subprocess.Popen[str]) -> tuple[int, Path]:
     """The child's process id and the shared memory of the program above."""
     assert running.stdout is not None
     pid, name = running.stdout.readline().split()
-    return int(pid), Path("/dev/shm", name)
+    return int(pid), Path(name)
 
 
 def block_of(worker: DecodeWorker) -> Path:
     assert worker._ring is not None
-    return Path("/dev/shm", worker._ring.name)
+    return Path(worker._ring.file)
 
 
 def entries(folder: str) -> set[str]:

@@ -122,6 +122,7 @@ def _load(request: Request) -> Classifier:
             precision=passing.precision,
             batch=passing.batch,
             allow_urls=request.finding.allow_urls,
+            max_damage=passing.max_damage,
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
@@ -163,6 +164,7 @@ def _settings(classifier: Classifier, writing: Writing) -> dict[str, object]:
         "model": fingerprint(classifier.model.manifest),
         "strategy": classifier.strategy.name if classifier.strategy else "auto",
         "precision": str(classifier.runner.precision).removeprefix("torch."),
+        "max_damage": classifier.max_damage,
         "top_k": writing.top_k,
         "min_probability": writing.min_probability,
     }

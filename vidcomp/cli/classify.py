@@ -12,6 +12,7 @@ from vidcomp.cli.computing import (
     DECODE_WORKERS,
     DEVICE,
     HOW,
+    MAX_DAMAGE,
     PRECISION,
     STRATEGY,
     DeviceChoice,
@@ -100,6 +101,7 @@ def classify(
         help="Seconds that decoding one video may take; by default scaled to it.",
         rich_help_panel=HOW,
     ),
+    max_damage: float = MAX_DAMAGE,
     output: Path | None = typer.Option(
         None,
         "--output",
@@ -192,6 +194,7 @@ def classify(
                 compile_model,
                 batch,
                 strategy,
+                max_damage / 100,
             ),
             Writing(
                 output, output_format, top_k, min_probability, resume, retry_errors, move_to, link_to, quiet, debug

@@ -59,3 +59,12 @@ BATCH = typer.Option(
     help="Videos of equal shape that go through compressor and tail together; by default 1 on a CPU, 16 on CUDA.",
     rich_help_panel=HOW,
 )
+MAX_DAMAGE = typer.Option(
+    50.0,
+    "--max-damage",
+    metavar="PERCENT",
+    min=0.0,
+    max=100.0,
+    help="How many in a hundred frames of a video may come damaged, or not at all, before it is an error.",
+    rich_help_panel=HOW,
+)

@@ -17,6 +17,7 @@ from vidcomp.cli.computing import (
     COMPILE,
     DECODE_WORKERS,
     DEVICE,
+    MAX_DAMAGE,
     PRECISION,
     STRATEGY,
     DeviceChoice,
@@ -59,6 +60,7 @@ def evaluate(
     compiled: bool = COMPILE,
     decode_workers: int | None = DECODE_WORKERS,
     batch: int | None = BATCH,
+    max_damage: float = MAX_DAMAGE,
     output_format: EvaluationFormat = typer.Option(EvaluationFormat.TABLE, "--format", help="How to print."),
     quiet: bool = typer.Option(False, "--quiet", help="No progress and no warnings."),
     debug: bool = typer.Option(False, "--debug", help="Show tracebacks."),
@@ -100,6 +102,7 @@ def evaluate(
                     decode_workers=decode_workers,
                     precision=precision.value,
                     batch=batch,
+                    max_damage=max_damage / 100,
                 )
             except ValueError as error:
                 raise UsageError(str(error)) from None

@@ -77,6 +77,7 @@ class Passing:
     compile: bool = False
     batch: int | None = None
     strategy: str | None = None
+    max_damage: float = 0.5
 
     def named(self, *, subtitles: bool) -> NamedStrategy:
         """How to pass a video, by windows or not, and through which variant of the model; subtitles need windows."""

@@ -17,7 +17,10 @@ from vidcomp.inference.prediction import Failure, FrameCounts, Label, Prediction
 from vidcomp.inference.runner import Runner, choose_device
 from vidcomp.inference.strategies import Encoded, OnePass, Outcome, Strategy, UniformClips, WholeVideo, finish
 from vidcomp.nn.compressors import FeaturesError
-from vidcomp.video import DecodeOptions, DecodeReport, DecodeWorker, Frames, VideoError
+from vidcomp.video import DecodeOptions, DecodeReport, DecodeWorker, Frames, VideoError, VideoInfo, target_size
+from vidcomp.video.errors import VideoTooLarge
+from vidcomp.video.limits import memory_at_hand
+from vidcomp.video.reader import MAX_DAMAGE
 from vidcomp.video.remote import Downloads, is_address
 from vidcomp.zoo.build import LoadedModel
 
@@ -26,6 +29,9 @@ SEGMENT_LABELS = 20
 
 # Videos between two givings back of unused memory: often enough to bound it, seldom enough to cost nothing.
 _TRIM_EVERY = 8
+# Videos that take less than this are not asked about memory, and no pixel of a frame is held in more bytes than this.
+_MODEST_BYTES = 2**30
+_MOST_HELD_BYTES = 64
 _NOTHING = FrameCounts(0, 0, 0, None)
 
 
@@ -46,6 +52,7 @@ class Classifier:
         precision: str = "auto",
         batch: int | None = None,
         allow_urls: bool = False,
+        max_damage: float = MAX_DAMAGE,
     ) -> None:
         """Put the model on its device.
 
@@ -58,12 +65,17 @@ class Classifier:
             precision: as :func:`~vidcomp.inference.precision.choose_precision` takes it.
             batch: videos that may go through compressor and tail together; by default 1 on a CPU, 16 on CUDA.
             allow_urls: fetch videos that are named by a web address; without it they are files that are missing.
+            max_damage: share of a video's frames, 0 to 1, that may come damaged or not at all before it is an error.
 
         Raises:
-            ValueError: the device or the precision is not to be had, or there would be no process to decode.
+            ValueError: the device or the precision is not to be had, there would be no process to decode, or
+                ``max_damage`` is no share.
         """
         if decode_workers is not None and decode_workers < 1:
             raise ValueError(f"decode_workers must be at least 1, not {decode_workers}")
+        if not 0 <= max_damage <= 1:
+            raise ValueError(f"max_damage is a share from 0 to 1, not {max_damage}")
+        self.max_damage = max_damage
         self.runner = Runner(model.network, choose_device(device), precision=precision, videos_at_once=batch)
         # Of the network as it was given nothing is kept.
         self.model = replace(model, network=self.runner.network)
@@ -195,7 +207,12 @@ class Classifier:
     def _open_for(self, worker: DecodeWorker, path: str, strategy: Strategy, limit: int | None = None) -> Opened:
         count = self._counted(worker, path) if strategy.needs_count else 0
         spec = self.model.spec
-        options = DecodeOptions(spec.short_side, strategy.select(spec, count), chunk_frames=self.runner.chunk_frames)
+        options = DecodeOptions(
+            spec.short_side,
+            strategy.select(spec, count),
+            chunk_frames=self.runner.chunk_frames,
+            max_damage=self.max_damage,
+        )
         return Opened(strategy, count, worker.open(path, options, timeout_s=self.decode_timeout_s), limit)
 
     def _counted(self, worker: DecodeWorker, path: str) -> int:
@@ -205,6 +222,7 @@ class Classifier:
         """Pass an open video as far as it goes alone; ``began`` is when its turn came, since when it was waited for."""
         strategy = opened.strategy
         with opened.reader as reader:
+            self._check_memory(path, strategy, opened.count, reader.info)
             waiting = _Clock(reader.chunks(), opened.limit, time.perf_counter() - began)
             result: Encoded | Outcome
             if isinstance(strategy, OnePass):
@@ -219,6 +237,33 @@ class Classifier:
         timing = Timing(waiting.seconds, spent - waiting.seconds, reader.decode_s / self.decode_workers)
         facts = (path, strategy.name, report, duration_s, timing, tuple(report.notes))
         return Begun(*facts, result) if isinstance(result, Encoded) else self._prediction(_Read(*facts), result)
+
+    def _check_memory(self, path: str, strategy: Strategy, count: int, info: VideoInfo) -> None:
+        """Refuse a video, long or of wide pictures, for which the host's memory does not suffice: it would kill us all.
+
+        A GPU refuses memory by itself, and nothing dies of it.
+
+        Raises:
+            VideoTooLarge: it does not suffice.
+        """
+        if self.runner.device.type != "cpu":
+            return
+        spec = self.model.spec
+        width, height = target_size(info.width, info.height, spec.short_side)
+        selection = strategy.select(spec, count)
+        frames = len(selection.indices or ()) or -(-(info.expected_frames or 0) // selection.stride)
+        head = self.runner.head_bytes(width, height)
+        # Most videos are far from any limit, and nothing is measured for them.
+        if head + frames * width * height * _MOST_HELD_BYTES < _MODEST_BYTES:
+            return
+        needed = head + strategy.bytes_held(self.runner, frames, info.fps, width * height)
+        at_hand = memory_at_hand()
+        if at_hand is not None and needed > max(at_hand, _MODEST_BYTES):
+            raise VideoTooLarge(
+                path,
+                f"{frames} pictures of {info.width}×{info.height} pixels, scaled to {width}×{height}, take about "
+                f"{needed / 2**30:.1f} GiB of memory, and {at_hand / 2**30:.1f} GiB are left; take clips of it",
+            )
 
     def _finish(self, videos: Sequence[Begun]) -> list[Prediction]:
         started = time.perf_counter()

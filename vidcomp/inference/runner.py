@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from vidcomp.inference.precision import choose_precision
 from vidcomp.nn.compressed_model import CompressedModel, ModelOutput
 from vidcomp.nn.compressors.base import Features, Ragged, pathways_of
 from vidcomp.nn.folding import fold_batchnorm
+from vidcomp.video import DecodeOptions
 from vidcomp.video.transforms import to_input
 
 # Frames of a head's chunk. Small ones stay in a CPU's cache, which is faster than one large pass; a GPU wants more.
@@ -29,6 +31,9 @@ _VIDEOS_AT_ONCE = {"cpu": 1, "cuda": 16}
 # Bytes that their features may take on a CPU, and the share of its free memory on a GPU.
 _HELD_BYTES = 512 * 2**20
 _HELD_SHARE = 0.25
+# What a head takes on a CPU for each pixel of a chunk: from 300 bytes for a full one to 540 for a single large frame
+# with the greediest of the heads that ship, and some room.
+_HEAD_BYTES = 1024
 
 
 def choose_device(name: str) -> torch.device:
@@ -92,6 +97,18 @@ class Runner:
         self._room = _HELD_BYTES
         if device.type == "cuda":
             self._room = int(_HELD_SHARE * torch.cuda.mem_get_info(device)[0])
+
+    @cached_property
+    def feature_bytes(self) -> float:
+        """Bytes that the head's features take for each pixel of each frame, and half as many for what joins them."""
+        frames, side = self.chunk_frames, self.spec.short_side
+        features = self.encode([noise(frames, side, side)])
+        return 1.5 * sum(part.nbytes for part in pathways_of(features)) / (frames * side * side)
+
+    def head_bytes(self, width: int, height: int) -> int:
+        """Bytes of memory that the head takes, about and at most, for a chunk of pictures of that size."""
+        chunk = DecodeOptions(chunk_frames=self.chunk_frames).frames_per_chunk((width, height))
+        return _HEAD_BYTES * width * height * chunk
 
     def compile(self) -> Compilation:
         """Compile the network, which takes from seconds to a minute; worth it where hundreds of videos follow.

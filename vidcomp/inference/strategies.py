@@ -33,6 +33,10 @@ class WindowOutcome:
     probabilities: NDArray[np.float64]
 
 
+# Bytes of a pixel that is held until a clip or window is complete: three, and as many in the copy that joins them.
+_PIXEL_BYTES = 6
+
+
 @dataclass(frozen=True)
 class Outcome:
     """Probabilities (classes,), the passes that gave them, the attention if there was one, remarks, and windows."""
@@ -55,6 +59,10 @@ class Strategy(ABC):
     def select(self, spec: BackboneSpec, frame_count: int) -> Selection:
         """Say which frames of a video to read; ``frame_count`` is 0 where :attr:`needs_count` is false."""
 
+    def bytes_held(self, runner: Runner, frames: int, fps: float, pixels: int) -> int:
+        """Bytes of memory that a video of so many selected frames, of so many pixels each, takes while it is passed."""
+        return frames * pixels * _PIXEL_BYTES
+
     @abstractmethod
     def run(self, runner: Runner, chunks: Iterable[Frames], frame_count: int) -> Outcome:
         """Classify a video from consecutive chunks of the selected frames; at least one frame must arrive."""
@@ -73,6 +81,10 @@ class Encoded:
 
 class OnePass(Strategy):
     """A video passed once, so that several may pass what comes after the head together."""
+
+    def bytes_held(self, runner: Runner, frames: int, fps: float, pixels: int) -> int:
+        """The head's features of all frames."""
+        return int(frames * pixels * runner.feature_bytes)
 
     def encode(self, runner: Runner, chunks: Iterable[Frames]) -> Encoded:
         """Pass the head; a video with fewer frames than a clip has its last frame repeated."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -47,6 +48,11 @@ class Windows(Strategy):
     def select(self, spec: BackboneSpec, frame_count: int) -> Selection:
         """Frames 0, s, 2s, … for the backbone's stride s."""
         return whole(spec.stride)
+
+    def bytes_held(self, runner: Runner, frames: int, fps: float, pixels: int) -> int:
+        """The pixels of a window, and the head's features of them."""
+        longest = min(frames, math.ceil(self.window_s * fps / runner.spec.stride))
+        return super().bytes_held(runner, longest, fps, pixels) + int(longest * pixels * runner.feature_bytes)
 
     def run(self, runner: Runner, chunks: Iterable[Frames], frame_count: int) -> Outcome:
         """Pass each window as it is complete; one with fewer frames than a clip has its last frame repeated."""

@@ -40,7 +40,7 @@ def write_video(
     new = target.with_name(f".{target.name}.new")
     try:
         with (
-            worker.open(path, DecodeOptions(_SHORT_SIDE)) as reader,
+            worker.open(path, DecodeOptions(_SHORT_SIDE, max_damage=1.0)) as reader,
             av.open(str(new), "w", format="mp4") as container,
         ):
             stream = container.add_stream("libx264" if "libx264" in av.codecs_available else "mpeg4")

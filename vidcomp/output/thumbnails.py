@@ -40,7 +40,7 @@ def pictures_of(
     # The first frame is there even where the file promises more than it holds.
     selection = Selection(indices=tuple(sorted({0, *wanted})))
     arrived: dict[int, NDArray[np.uint8]] = {}
-    with worker.open(path, DecodeOptions(short_side, selection)) as reader:
+    with worker.open(path, DecodeOptions(short_side, selection, max_damage=1.0)) as reader:
         for chunk in reader.chunks():
             arrived.update(zip(chunk.indices.tolist(), chunk.pixels, strict=True))
     numbers = np.array(sorted(arrived))

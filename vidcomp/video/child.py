@@ -11,12 +11,12 @@ import dataclasses
 import faulthandler
 import importlib
 import json
+import mmap
 import os
 import queue
 import sys
 import threading
 import time
-from multiprocessing import resource_tracker, shared_memory
 from typing import IO, Any
 
 import numpy as np
@@ -72,8 +72,6 @@ def main(memory_bytes: int) -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     # What a library prints must not mix with the answers.
     os.dup2(2, 1)
-    # The parent owns the shared memory. Up to Python 3.12 this process would, at its end, unlink it too, and warn.
-    resource_tracker.register = lambda *_: None
     with contextlib.suppress(ImportError, OSError):
         importlib.import_module("decord")
     cap_memory(memory_bytes)
@@ -126,19 +124,20 @@ def _decode(command: Message, commands: queue.Queue[Message], answers: IO[str], 
     with Reader(command["decode"], options) as reader:
         _answer(answers, {"info": dataclasses.asdict(reader.info), "size": reader.size})
         try:
-            spent_s = _serve(reader, options.frames_per_chunk(reader.size), commands, answers, ring)
+            spent_s = _serve(reader, commands, answers, ring)
         except Stopped:
             return {"stopped": True}
         return {"report": dataclasses.asdict(reader.report), "spent_s": spent_s}
 
 
-def _serve(reader: Reader, capacity: int, commands: queue.Queue[Message], answers: IO[str], ring: _Ring) -> float:
+def _serve(reader: Reader, commands: queue.Queue[Message], answers: IO[str], ring: _Ring) -> float:
     """Decode every chunk straight into a slot that the parent has freed. Returns the seconds that decoding took."""
     given = _wait(commands)
+    capacity = given["frames"]
     buffer = ring.attach(given["memory"])
     slots = [slot_arrays(buffer, n * given["slot_bytes"], capacity, reader.size) for n in range(given["slots"])]
     free = 0
-    chunks = reader.chunks(lambda shape: slots[free][2])
+    chunks = reader.chunks(lambda shape: slots[free][2], capacity)
     spent_s = 0.0
     while True:
         free = _wait(commands)["slot"]
@@ -158,16 +157,18 @@ class _Ring:
     """The parent's shared memory, kept from video to video while it stays the same."""
 
     def __init__(self) -> None:
-        self._memory: shared_memory.SharedMemory | None = None
+        self._file: str | None = None
+        self._memory: mmap.mmap | None = None
 
-    def attach(self, name: str) -> memoryview:
-        if self._memory is not None and self._memory.name != name:
-            self._memory.close()
-            self._memory = None
-        if self._memory is None:
-            self._memory = shared_memory.SharedMemory(name)
-        assert self._memory.buf is not None  # it is, until the memory is closed
-        return self._memory.buf
+    def attach(self, file: str) -> memoryview:
+        if self._memory is None or self._file != file:
+            self._memory = None  # unmapped before the next is mapped
+            with open(file, "r+b") as opened:  # noqa: PTH123
+                self._memory = mmap.mmap(opened.fileno(), 0)
+            self._file = file
+            with contextlib.suppress(OSError):  # Windows keeps it; there the parent removes it
+                os.unlink(file)  # noqa: PTH108
+        return memoryview(self._memory)
 
 
 def _wait(commands: queue.Queue[Message]) -> Message:

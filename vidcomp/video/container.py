@@ -8,21 +8,25 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from vidcomp.video import damage
 from vidcomp.video.errors import (
     DecodeFailed,
     NotVideo,
     NoVideoStream,
     VideoEmpty,
+    VideoEncrypted,
     VideoError,
     VideoMissing,
     VideoTooLarge,
     VideoTruncated,
     VideoUnreadable,
 )
-from vidcomp.video.frames import VideoInfo
+from vidcomp.video.frames import Damage, VideoInfo
+from vidcomp.video.limits import MAX_ASPECT
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -41,6 +45,7 @@ _CONTAINERS = (
     "png_pipe,jpeg_pipe,bmp_pipe,webp_pipe,tiff_pipe"
 )
 _FALLBACK_FPS = 25.0  # what raw streams are taken to run at, since they do not say
+_HOPELESS = 1000  # encrypted frames before the first of another kind
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
 
 
@@ -104,6 +109,7 @@ def video_stream(path: str, container: InputContainer) -> VideoStream:
 
     Raises:
         NoVideoStream: there is none.
+        VideoEncrypted: it is encrypted.
         DecodeFailed: its codec is unknown.
         VideoTruncated: nothing in its beginning tells how large the pictures are.
     """
@@ -114,22 +120,34 @@ def video_stream(path: str, container: InputContainer) -> VideoStream:
     if not streams:
         raise NoVideoStream(path, "there is sound or a cover in it, but no video; name a file with moving pictures")
     stream = next((stream for stream in streams if stream.disposition & Disposition.default), streams[0])
+    # Of an encrypted stream not even the codec may be known, and of a scrambled one not the size.
+    if damage.is_protected(container, stream):
+        raise VideoEncrypted(path, damage.ENCRYPTED)
     if stream.codec_context is None:
-        raise DecodeFailed(path, "its codec is not known to this version of FFmpeg; convert it to H.264, for example")
+        raise _unknown_codec(path, container, stream)
     if not stream.codec_context.width or not stream.codec_context.height:
+        if damage.scrambled_share(path, container, stream):
+            raise VideoEncrypted(path, damage.ENCRYPTED)
         raise VideoTruncated(path, "it begins in the middle, with no key frame to start from; cut it at one")
     return stream
+
+
+def _unknown_codec(path: str, container: InputContainer, stream: VideoStream) -> VideoError:
+    first = islice(container.demux(stream), 1)
+    if any(map(damage.is_encrypted, first)) or damage.scrambled_share(path, container, stream):
+        return VideoEncrypted(path, damage.ENCRYPTED)
+    return DecodeFailed(path, "its codec is not known to this version of FFmpeg; convert it to H.264, for example")
 
 
 class Decoding:
     """The frames of a stream in order of presentation, each once, damage stepped over.
 
-    `delivered` counts the frames that came out, `repaired` the coded frames that came damaged or not at all, `hidden`
-    those that an edit list hides.
+    `delivered` counts the frames that came out, `repaired` the coded frames that came damaged or not at all,
+    `encrypted` those among them that are encrypted, `hidden` those that an edit list hides, and `coded` all the others.
 
     Raises:
         VideoTooLarge: its pictures have more than `max_pixels` pixels.
-        DecodeFailed, VideoTruncated: no picture comes out.
+        VideoEncrypted, DecodeFailed, VideoTruncated: no picture comes out.
     """
 
     def __init__(self, path: str, container: InputContainer, stream: VideoStream, max_pixels: int, threads: int = 1):
@@ -138,12 +156,14 @@ class Decoding:
         stream.codec_context.options = {"max_pixels": str(max_pixels)}
         stream.codec_context.thread_count = threads
         stream.codec_context.thread_type = "AUTO"
-        self.repaired = 0
+        self.repaired = self.encrypted = self.coded = 0
         self.hidden = 0
         self.delivered = 0
-        self._container, self._stream = container, stream
+        self._path, self._container, self._stream = path, container, stream
         self._frames = self._decode(container, stream)
         first = next(self._frames, None)
+        if first is None and (self.encrypted or damage.scrambled_share(path, container, stream)):
+            raise VideoEncrypted(path, damage.ENCRYPTED)
         if first is None and stream.frames > 1:
             raise VideoTruncated(path, f"the file promises {stream.frames} frames, none could be read: cut or damaged")
         if first is None:
@@ -159,6 +179,13 @@ class Decoding:
         self._container.seek(stamp, stream=self._stream, backward=True)
         self._frames = self._decode(self._container, self._stream)
 
+    def damage(self) -> Damage:
+        """How much of what was read came damaged or not at all; what a cut file lacks was never there to read."""
+        scrambled = damage.scrambled_share(self._path, self._container, self._stream)
+        coded = max(1, self.coded)
+        encrypted = max(scrambled, self.encrypted / coded)
+        return Damage(max(encrypted, min(1.0, self.repaired / coded)), encrypted)
+
     @property
     def following(self) -> Iterator[VideoFrame]:
         """The frames that come after those already taken, or after the latest `seek`; the same iterator each time."""
@@ -167,9 +194,18 @@ class Decoding:
     def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
         import av
 
+        broken = False
         try:
             for packet in container.demux(stream):
                 self.hidden += packet.is_discard
+                self.coded += packet.size > 0 and not packet.is_discard
+                if damage.is_encrypted(packet):
+                    # Decoders would make noise of it.
+                    self.repaired += 1
+                    self.encrypted += 1
+                    if self.encrypted > _HOPELESS and not self.delivered:
+                        return
+                    continue
                 try:
                     frames = packet.decode()
                 except av.EOFError:
@@ -178,7 +214,11 @@ class Decoding:
                     raise
                 except av.FFmpegError:
                     self.repaired += 1
+                    broken = True
                     continue
+                # After damage, a decoder may be silent up to the next key frame.
+                self.repaired += broken and not frames and packet.size > 0
+                broken = broken and not frames
                 for frame in frames:
                     self.repaired += frame.is_corrupt
                     self.delivered += 1
@@ -199,6 +239,23 @@ def check_pixels(path: str, width: int, height: int, limit: int) -> None:
     if width * height > limit:
         raise VideoTooLarge(
             path, f"its pictures of {width}×{height} pixels are over the limit of {limit} pixels; scale it down first"
+        )
+
+
+def check_scaled(info: VideoInfo, size: tuple[int, int], limit: int) -> None:
+    """Refuse pictures that would have more than `limit` pixels, or a side over `MAX_ASPECT` times as long as the other.
+
+    `size` is their width and height once they are scaled: a file of some bytes can hold pictures so narrow that
+    scaling makes gigabytes of them.
+
+    Raises:
+        VideoTooLarge: they would.
+    """
+    narrow = max(size) > MAX_ASPECT * min(size) and size != (info.width, info.height)
+    if narrow or size[0] * size[1] > limit:
+        raise VideoTooLarge(
+            info.path,
+            f"its pictures of {info.width}×{info.height} pixels would be scaled to {size[0]}×{size[1]}; crop it first",
         )
 
 
@@ -304,7 +361,7 @@ def _why_not_open(path: str) -> VideoError:
     except OSError as error:
         return _os_error(path, error)
     if head[4:8] in _MP4_BOXES:
-        return VideoTruncated(path, "its index is missing: the file was cut short; record or copy it again")
+        return VideoTruncated(path, "its index is missing or damaged: the file was cut short; record or copy it again")
     if head[:4] in (b"\x1aE\xdf\xa3", b"RIFF", b"FLV\x01"):
         return VideoTruncated(path, "it breaks off within its header; record or copy it again")
     return NotVideo(path, "not a video, or not of a known format; name a video file")

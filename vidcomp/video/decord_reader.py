@@ -11,7 +11,7 @@ from typing import Any
 
 from vidcomp.video.container import describe, scan
 from vidcomp.video.errors import DecodeFailed
-from vidcomp.video.frames import VideoInfo, target_size
+from vidcomp.video.frames import Damage, VideoInfo, target_size
 from vidcomp.video.pyav_reader import Clock, Picture
 from vidcomp.video.sampling import Selection
 
@@ -75,6 +75,10 @@ class DecordReader:
             return decord.VideoReader(absolute, width=width, height=height, num_threads=threads)
         except (decord.DECORDError, RuntimeError, AssertionError, UnicodeEncodeError) as error:
             raise DecodeFailed(self._path, "decord cannot open it; use the pyav backend") from error
+
+    def damage(self) -> Damage:
+        """None: it stops at the first damaged frame."""
+        return Damage()
 
     def pictures(self, selection: Selection, after: int = -1) -> Iterator[Picture]:
         """The selected frames beyond number `after`; those between are decoded, but never converted or copied.

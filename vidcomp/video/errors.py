@@ -64,6 +64,18 @@ class VideoTruncated(VideoError):
     kind = "truncated"
 
 
+class VideoEncrypted(VideoError):
+    """All of it, or more than may be damaged, is encrypted or scrambled, and there is no key."""
+
+    kind = "encrypted"
+
+
+class VideoDamaged(VideoError):
+    """More of its frames than may be (`DecodeOptions.max_damage`) came damaged, or not at all."""
+
+    kind = "damaged"
+
+
 class DecodeFailed(VideoError):
     """The container opens, but the decoder gives no frame, or the chosen backend cannot read this kind of file."""
 
@@ -77,7 +89,8 @@ class VideoUnreachable(VideoError):
 
 
 class VideoTooLarge(VideoError):
-    """Its pictures have more pixels than the limit, or an address holds more bytes; refused before memory is taken."""
+    """Its pictures have too many pixels, or would once they are scaled; what the network makes of it needs more memory
+    than there is; or an address holds too many bytes. It is refused before memory is taken."""
 
     kind = "too_large"
 
@@ -109,6 +122,8 @@ ERRORS: dict[str, type[VideoError]] = {
         NotVideo,
         NoVideoStream,
         VideoTruncated,
+        VideoEncrypted,
+        VideoDamaged,
         DecodeFailed,
         VideoUnreachable,
         VideoTooLarge,

@@ -73,6 +73,14 @@ class Frames:
 
 
 @dataclass(frozen=True)
+class Damage:
+    """Shares, 0 to 1, of a video's coded frames that came damaged or not at all, and of those that are encrypted."""
+
+    share: float = 0.0
+    encrypted: float = 0.0
+
+
+@dataclass(frozen=True)
 class DecodeReport:
     """How a decoding went, known once it has ended.
 

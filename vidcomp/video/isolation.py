@@ -2,7 +2,7 @@
 
 The child is a fresh interpreter, never a fork (a decoder's threads do not survive one), without torch, so that it
 starts in a fraction of a second; it serves one video after another. Frames arrive through a small ring of shared
-memory.
+memory, or of a mapped file where shared memory is short, as it is by default within Docker.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vidcomp.video.container import MAX_PIXELS
 from vidcomp.video.errors import ERRORS, DecodeFailed, VideoCrashed, VideoError, VideoTimeout
 from vidcomp.video.frames import DecodeReport, Frames, VideoInfo
 from vidcomp.video.limits import MEMORY_LIMIT_BYTES, OPEN_TIMEOUT_S, default_timeout, probe_timeout, watchdog
-from vidcomp.video.process import ChildProcess, Ring
+from vidcomp.video.process import ChildProcess, Ring, ring_for
 from vidcomp.video.reader import DEFAULTS, DecodeOptions
 
 _SLOTS = 2  # one being filled while the other is being read
@@ -117,9 +117,6 @@ class DecodeWorker:
             self._reader._ended = True
             self._reader = None
         self._discard()
-        if self._ring is not None:
-            self._ring.close()
-            self._ring = None
 
     def __enter__(self) -> DecodeWorker:
         return self
@@ -171,20 +168,28 @@ class DecodeWorker:
         if self._process is not None:
             self._process.end()
             self._process = None
+        self._free_ring()  # only the child that has mapped it knows it
 
-    def _memory(self, size: int, path: str) -> Ring:
-        if self._ring is None or self._ring.size < size:
-            if self._ring is not None:
-                self._ring.close()
-                self._ring = None
-            try:
-                self._ring = Ring(size)
-            except OSError as error:
-                reason = (
-                    f"decoding it takes {size / 2**20:.0f} MiB of shared memory, which are not left; make it larger"
-                )
-                raise DecodeFailed(path, reason) from error
-        return self._ring
+    def _memory(self, frames: int, size: tuple[int, int], path: str) -> tuple[Ring, int, str | None]:
+        """The ring for chunks of `frames` pictures of `size`, how many it has room for, and what to say of that."""
+        if self._ring is not None and self._ring.size >= _SLOTS * _slot_bytes(frames, size):
+            return self._ring, frames, None
+        self._free_ring()
+        try:
+            self._ring, room, note = ring_for(_SLOTS, lambda count: _slot_bytes(count, size), frames)
+        except OSError as error:
+            least = _SLOTS * _slot_bytes(1, size) / 2**20
+            reason = (
+                f"decoding it takes {least:.1f} MiB of shared memory or of room for temporary files, and neither is "
+                "left; make /dev/shm larger, or let TMPDIR name a folder with room"
+            )
+            raise DecodeFailed(path, reason) from error
+        return self._ring, room, note
+
+    def _free_ring(self) -> None:
+        if self._ring is not None:
+            self._ring.close()
+            self._ring = None
 
 
 class IsolatedReader:
@@ -230,16 +235,16 @@ class IsolatedReader:
         if self._started or self._ended:
             raise RuntimeError("chunks() can be read once; open the file again")
         self._started = True
-        capacity = self._options.frames_per_chunk(self.size)
-        one = -(-slot_bytes(capacity, self.size) // 8) * 8
+        wanted = self._options.frames_per_chunk(self.size)
         try:
-            ring = self._worker._memory(_SLOTS * one, self._path)
+            ring, capacity, note = self._worker._memory(wanted, self.size, self._path)
         except VideoError:
             self.close()
             raise
         try:
-            given = {"memory": ring.name, "slots": _SLOTS, "slot_bytes": one, "limit_s": watchdog(self._limit_s)}
-            self._tell(given)
+            one = _slot_bytes(capacity, self.size)
+            given = {"memory": ring.file, "slots": _SLOTS, "slot_bytes": one, "frames": capacity}
+            self._tell({**given, "limit_s": watchdog(self._limit_s)})
             for slot in range(_SLOTS):
                 self._tell({"slot": slot})
             while "slot" in (answer := self._ask()):
@@ -251,7 +256,7 @@ class IsolatedReader:
             raise
         report = answer["report"]
         self.decode_s = answer["spent_s"]
-        self._report = DecodeReport(**{**report, "notes": tuple(report["notes"])})
+        self._report = DecodeReport(**{**report, "notes": (*report["notes"], *([note] if note else []))})
         self._release()
 
     def close(self) -> None:
@@ -316,6 +321,10 @@ class IsolatedReader:
         self._ended = True
         if self._worker._reader is self:
             self._worker._reader = None
+
+
+def _slot_bytes(frames: int, size: tuple[int, int]) -> int:
+    return -(-slot_bytes(frames, size) // 8) * 8
 
 
 @contextlib.contextmanager

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import mmap
 import os
 import queue
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import weakref
-from multiprocessing import shared_memory
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -104,22 +106,78 @@ class ChildProcess:
 
 
 class Ring:
-    """A block of shared memory, freed when closed, with its owner, or at exit.
+    """A block of memory shared with the child: a file that both map, freed when closed, with its owner, or at exit.
+
+    It lies in shared memory or, where that is short, in the folder for temporary files. `file` is where the child finds
+    it; the child removes the name once it has mapped it, so that nothing is left whatever ends the two processes.
 
     Raises:
-        OSError: there is not that much of it left.
+        OSError: there is no room for it in `folder`.
     """
 
-    def __init__(self, size: int) -> None:
-        # Memory beyond what is left can be had, but the process that touches it is killed.
-        if _SHARED_MEMORY.is_dir() and shutil.disk_usage(_SHARED_MEMORY).free < size:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(_SHARED_MEMORY))
-        self._block = shared_memory.SharedMemory(create=True, size=size)
+    def __init__(self, size: int, folder: Path) -> None:
+        handle, self.file = tempfile.mkstemp(prefix="vidcomp-", dir=folder)
+        try:
+            try:
+                _reserve(handle, size)
+                self._block = mmap.mmap(handle, size)
+            finally:
+                os.close(handle)
+        except BaseException:
+            _remove(self.file)
+            raise
         self.size = size
-        self.name = self._block.name
-        assert self._block.buf is not None
-        self.buffer: memoryview = self._block.buf
-        self.close: Any = weakref.finalize(self, _free, self._block)
+        self.buffer = memoryview(self._block)
+        self.close: Any = weakref.finalize(self, _free, self.file, self._block, self.buffer)
+
+
+def ring_for(slots: int, slot_bytes: Callable[[int], int], frames: int) -> tuple[Ring, int, str | None]:
+    """A ring of so many slots, frames for each of them (`frames` or, where memory is short, fewer), and what to say.
+
+    `slot_bytes` tells the bytes of a slot for so many frames.
+
+    Raises:
+        OSError: there is not even room for single frames.
+    """
+    places = [folder for folder in (_SHARED_MEMORY, _temporary()) if folder is not None and folder.is_dir()]
+    wanted = frames
+    while frames:
+        size = slots * slot_bytes(frames)
+        for folder in places:
+            # Half of it at most: there are other workers, and other programs.
+            if free_bytes(folder) < 2 * size:
+                continue
+            with contextlib.suppress(OSError):
+                ring = Ring(size, folder)
+                note = f"{_SHARED_MEMORY} is too small: frames pass through {folder}, {frames} at a time"
+                return ring, frames, note if frames < wanted or folder is not places[0] else None
+        frames //= 2
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that can still be written within a folder."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return 0
+
+
+def _temporary() -> Path | None:
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError:
+        return None  # a file system that nobody may write to
+
+
+def _reserve(handle: int, size: int) -> None:
+    """Give a file its bytes now: a process that touches a mapped page for which there is no room is killed."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(handle, 0, size)
+    zeros = memoryview(bytes(1 << 20))
+    left = size
+    while left:
+        left -= os.write(handle, zeros[:left])
 
 
 def _listen(stream: IO[bytes], answers: queue.Queue[Message | None]) -> None:
@@ -142,11 +200,14 @@ def _end(child: subprocess.Popen[bytes], listener: threading.Thread) -> int:
     return code
 
 
-def _free(block: shared_memory.SharedMemory) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        block.unlink()
-    try:
+def _free(file: str, block: mmap.mmap, buffer: memoryview) -> None:
+    _remove(file)
+    with contextlib.suppress(BufferError):
+        # Somebody may still look at uncopied pixels; the memory goes when they do.
+        buffer.release()
         block.close()
-    except BufferError:
-        # Somebody still looks at uncopied pixels; the memory goes when they do.
-        block.close = lambda: None  # type: ignore[method-assign]
+
+
+def _remove(file: str) -> None:
+    with contextlib.suppress(OSError):  # gone already or, on Windows, still in use
+        os.unlink(file)  # noqa: PTH108

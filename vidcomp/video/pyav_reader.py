@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidcomp.video.container import Decoding, PacketScan, fps_of, info_of, open_container, video_stream
-from vidcomp.video.frames import target_size
+from vidcomp.video.frames import Damage, target_size
 from vidcomp.video.sampling import Selection
 from vidcomp.video.seeking import leap, plan_leaps
 
@@ -96,6 +96,10 @@ class PyAVReader:
     def hidden(self) -> int:
         """Coded frames that an edit list hides."""
         return self._decoding.hidden
+
+    def damage(self) -> Damage:
+        """How much of what was read so far came damaged or not at all."""
+        return self._decoding.damage()
 
     def pictures(self, selection: Selection, after: int = -1) -> Iterator[Picture]:
         """The selected frames beyond number `after`, as they are decoded; the others are never converted to RGB."""

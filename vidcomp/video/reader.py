@@ -10,10 +10,11 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcomp.video.container import MAX_PIXELS, check_pixels
+from vidcomp.video import damage
+from vidcomp.video.container import MAX_PIXELS, check_scaled, open_container
 from vidcomp.video.decord_reader import DecordReader
-from vidcomp.video.errors import DecodeFailed, VideoError, VideoTruncated
-from vidcomp.video.frames import DecodeReport, Frames, VideoInfo
+from vidcomp.video.errors import DecodeFailed, VideoDamaged, VideoEncrypted, VideoError, VideoTruncated
+from vidcomp.video.frames import Damage, DecodeReport, Frames, VideoInfo
 from vidcomp.video.pyav_reader import Clock, Picture, PyAVReader
 from vidcomp.video.sampling import WHOLE, Selection
 
@@ -26,6 +27,9 @@ _AUTO: Literal["decord", "pyav"] = "pyav"
 MAX_CHUNK_BYTES = 8 * 1024 * 1024
 """Pixels of one chunk, in bytes: a chunk holds fewer frames rather than more than this (but always one)."""
 
+MAX_DAMAGE = 0.5
+"""The share of a video's coded frames that may come damaged, or not at all, before it is an error."""
+
 
 @dataclass(frozen=True)
 class DecodeOptions:
@@ -34,7 +38,8 @@ class DecodeOptions:
     `short_side`: pixels of the shorter side after rotation, None for the source's size. `selection`: which frames to
     keep. `chunk_frames`: most frames in one chunk. `threads`: of the decoder; one by default, because several videos
     are decoded side by side, and threads may make the concealing of damage depend on timing; 0 takes all cores.
-    `max_pixels`: larger pictures are refused. `backend`: see `Reader`.
+    `max_pixels`: larger pictures are refused, before and after scaling. `max_damage`: the share,
+    0 to 1, of the coded frames read that may come damaged or not at all. `backend`: see `Reader`.
     """
 
     short_side: int | None = None
@@ -43,6 +48,7 @@ class DecodeOptions:
     chunk_frames: int = 32
     threads: int = 1
     max_pixels: int = MAX_PIXELS
+    max_damage: float = MAX_DAMAGE
 
     def __post_init__(self) -> None:
         if self.backend not in get_args(BackendName):
@@ -51,6 +57,8 @@ class DecodeOptions:
             raise ValueError(f"short_side must be at least 1 pixel, got {self.short_side}")
         if self.chunk_frames < 1 or self.threads < 0 or self.max_pixels < 1:
             raise ValueError(f"chunk_frames and max_pixels must be at least 1, threads at least 0: {self}")
+        if not 0 <= self.max_damage <= 1:
+            raise ValueError(f"max_damage is a share from 0 to 1, got {self.max_damage}")
 
     def frames_per_chunk(self, size: tuple[int, int]) -> int:
         """Frames in a full chunk of pictures of `size` (width, height)."""
@@ -77,6 +85,10 @@ class Backend(Protocol):
     @property
     def hidden(self) -> int:
         """Coded frames that an edit list hides."""
+        ...
+
+    def damage(self) -> Damage:
+        """How much of what was read so far came damaged or not at all."""
         ...
 
     def pictures(self, selection: Selection, after: int = -1) -> Iterator[Picture]:
@@ -133,19 +145,23 @@ class Reader:
             raise RuntimeError("the report is there once chunks() has ended")
         return self._report
 
-    def chunks(self, allocate: Callable[[tuple[int, ...]], NDArray[np.uint8]] | None = None) -> Iterator[Frames]:
+    def chunks(
+        self, allocate: Callable[[tuple[int, ...]], NDArray[np.uint8]] | None = None, most: int | None = None
+    ) -> Iterator[Frames]:
         """The selected frames, at most `chunk_frames` at a time, fewer where pictures are large (8 MiB a chunk).
 
         `allocate` gives the memory for a full chunk of a given shape (T, H, W, 3); by default each chunk has its own.
+        `most` is for memory that holds fewer frames than the options allow.
 
         Raises:
             VideoTruncated: the video ended before the first frame asked for.
+            VideoDamaged, VideoEncrypted: at the end, if more of it than `max_damage` could not be read right.
         """
         if self._started:
             raise RuntimeError("chunks() can be read once; open the file again")
         self._started = True
         width, height = self.size
-        capacity = self._options.frames_per_chunk(self.size)
+        capacity = most or self._options.frames_per_chunk(self.size)
         used = last = 0
         pictures = self._pictures()
         while batch := list(islice(pictures, 1)):
@@ -163,7 +179,10 @@ class Reader:
         if not used:
             reason = f"only {self._backend.decoded} frames could be read, none of those asked for among them"
             raise VideoTruncated(self._path, reason)
-        self._report = self._reported(used, complete=last != self._options.selection.last)
+        complete = last != self._options.selection.last
+        harm = self._backend.damage()
+        self._check(harm, complete=complete)
+        self._report = self._reported(harm, used, complete=complete)
 
     def close(self) -> None:
         """Let go of the file. May be called more than once."""
@@ -188,7 +207,7 @@ class Reader:
             self._notes.append(error.reason)
             return self._open("pyav")
         try:
-            check_pixels(self._path, *backend.size, options.max_pixels)
+            check_scaled(backend.info, backend.size, options.max_pixels)
         except VideoError:
             backend.close()
             raise
@@ -207,13 +226,38 @@ class Reader:
             self._backend = self._open("pyav")
             yield from self._backend.pictures(self._options.selection, after=last)
 
-    def _reported(self, used: int, *, complete: bool) -> DecodeReport:
+    def _check(self, harm: Damage, *, complete: bool) -> None:
+        limit = self._options.max_damage
+        if harm.encrypted > limit:
+            raise VideoEncrypted(self._path, damage.ENCRYPTED)
+        share = max(harm.share, self._lost() if complete else 0.0)
+        if share > limit:
+            reason = f"{share:.0%} of its frames came damaged or not at all, and {limit:.0%} may"
+            raise VideoDamaged(self._path, f"{reason}; copy or record it again, or allow more damage")
+
+    def _lost(self) -> float:
+        """The share of frames that holes in the file took: they are lacking, and so many of its bytes cannot be read.
+
+        All bytes of a file that was cut can be read. Times alone would not do: frames may be few for long, and headers
+        may lie.
+        """
+        backend = self._backend
+        expected = max(backend.info.expected_frames or 0, round(backend.clock.end * backend.info.fps))
+        lacking = 1 - backend.decoded / max(1, expected)
+        if not _falls_short(backend.decoded, expected) or lacking <= self._options.max_damage:
+            return 0.0
+        with open_container(self._path) as container:
+            return min(lacking, damage.unread_share(container))
+
+    def _reported(self, harm: Damage, used: int, *, complete: bool) -> DecodeReport:
         backend = self._backend
         notes = list(self._notes)
         if complete:
             notes += _shortfall(backend.info, backend.decoded, backend.hidden)
         if backend.repaired:
             notes.append(f"{backend.repaired} coded frames came damaged: concealed by the decoder, or left out")
+        if harm.encrypted:
+            notes.append(f"{harm.encrypted:.0%} of it is encrypted, and was left out")
         if backend.clock.invented:
             notes.append(f"{backend.clock.invented} frames had no usable timestamp; the frame rate gave theirs")
         return DecodeReport(
@@ -227,7 +271,11 @@ def _shortfall(info: VideoInfo, decoded: int, hidden: int) -> list[str]:
         promised = info.frame_count - hidden
         return [f"the file promises {promised} frames, {decoded} could be read"] if decoded < promised else []
     expected = info.expected_frames
-    # Duration × rate is an estimate only: a cut is what takes clearly more than rounding does.
-    if expected and decoded < 0.95 * expected - 2:
+    if expected and _falls_short(decoded, expected):
         return [f"the file promises about {expected} frames, {decoded} could be read"]
     return []
+
+
+def _falls_short(decoded: int, expected: int) -> bool:
+    """Whether clearly more is lacking than rounding takes: duration × rate is an estimate only."""
+    return decoded < 0.95 * expected - 2
