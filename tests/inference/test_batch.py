@@ -11,7 +11,7 @@ import torch
 
 from tests import clips
 from vidcomp.inference import batch
-from vidcomp.inference.batch import Job, Known, Stamp, Tally, label_all, pending, stamp_of
+from vidcomp.inference.batch import Job, Known, Sink, Stamp, Tally, label_all, pending, stamp_of
 from vidcomp.inference.prediction import Failure, FrameCounts, Label, Prediction, Timing
 from vidcomp.video import DecoderUnavailable
 
@@ -55,7 +55,7 @@ class Fake:
         return Prediction(path, "m", "whole", (), FrameCounts(0, 0, 0, None), Timing(spent_s, 0), error=failure)
 
 
-class Memory:
+class Memory(Sink):
     """A sink in memory."""
 
     def __init__(self, known: dict[str, Known] | None = None) -> None:

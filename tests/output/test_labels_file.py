@@ -22,7 +22,8 @@ from vidcomp.inference.batch import Job, Known, Stamp
 from vidcomp.inference.prediction import Prediction
 from vidcomp.output import log
 from vidcomp.output.errors import OutputError
-from vidcomp.output.labels_file import FORMATS, LabelsFile, run_of
+from vidcomp.output.labels_file import FORMATS, LabelsFile
+from vidcomp.output.run import Run
 
 STAMP = Stamp(1000, 1_700_000_000_123_456_789)
 GROWING = ("jsonl", "csv")
@@ -34,17 +35,26 @@ def form(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def opened(path: Path, run: str = "run", **options: Any) -> LabelsFile:
-    return LabelsFile(path, path.suffix[1:], run=run, top_k=2, **options)
+RUN = Run("m", "ab" * 32, "auto", "float32", 2)
 
 
-def job(name: str) -> Job:
-    return Job(f"/videos/{name}", name)
+def opened(path: Path, run: Run = RUN, **options: Any) -> LabelsFile:
+    return LabelsFile(path, path.suffix[1:], run=run, **options)
 
 
-def write(file: LabelsFile, *names: str, prediction: Prediction = GOOD, stamp: Stamp | None = STAMP) -> None:
+def job(name: str, root: str = "/videos") -> Job:
+    return Job(f"{root}/{name}", name, root=root)
+
+
+def write(
+    file: LabelsFile,
+    *names: str,
+    prediction: Prediction = GOOD,
+    stamp: Stamp | None = STAMP,
+    root: str = "/videos",
+) -> None:
     for name in names:
-        file.write(job(name), replace(prediction, path=name), stamp)
+        file.write(job(name, root), replace(prediction, path=name), stamp)
 
 
 def paths(path: Path) -> list[str]:
@@ -75,8 +85,6 @@ def test_what_is_done_is_known_in_the_next_run(form: str, tmp_path: Path) -> Non
             assert file.known(job("x.mp4"), changed) is None
         write(file, "y.mp4")
     assert paths(path) == ["x.mp4", ODD, "bad.mp4", "gone.mp4", "y.mp4"]
-    with opened(path, run="other") as file:
-        assert file.known(job("x.mp4"), STAMP) is None
     with opened(path, retry_errors=True) as file:
         assert file.known(job("bad.mp4"), STAMP) is None
         assert file.known(job("x.mp4"), STAMP) is not None
@@ -87,8 +95,8 @@ def test_a_newer_record_supersedes_the_older(form: str, tmp_path: Path) -> None:
     path = tmp_path / f"labels.{form}"
     with opened(path) as file:
         write(file, "x.mp4", "y.mp4")
-    with opened(path, run="other") as file:
-        write(file, "x.mp4")
+    with opened(path) as file:
+        write(file, "x.mp4", stamp=Stamp(5, 5))
     assert paths(path) == ["y.mp4", "x.mp4"]
 
 
@@ -108,8 +116,8 @@ def test_the_contracts_keys_and_two_more(tmp_path: Path) -> None:
         write(file, "x.mp4")
     record = json.loads(path.read_text())
     assert list(record)[:6] == ["path", "status", "error", "labels", "model", "strategy"]
-    assert record["input"] == {"size": 1000, "mtime_ns": 1_700_000_000_123_456_789}
-    assert record["run"] == "run"
+    assert record["input"] == {"root": "/videos", "size": 1000, "mtime_ns": 1_700_000_000_123_456_789}
+    assert record["run"] == "m@abababababababab auto float32 top2 min0.0"
 
 
 @pytest.mark.parametrize("form", GROWING)
@@ -196,7 +204,7 @@ def test_two_at_once_are_refused(form: str, tmp_path: Path) -> None:
             opened(path)
         (tmp_path / "link").symlink_to(path)
         with pytest.raises(OutputError, match="another vidcomp"):
-            LabelsFile(tmp_path / "link", form, run="run", top_k=2)
+            LabelsFile(tmp_path / "link", form, run=RUN)
         write(file, "x.mp4")
     with opened(path):
         pass
@@ -283,9 +291,3 @@ def test_parquet_round_trip(tmp_path: Path) -> None:
         assert file.known(job("bad\udcff.mp4"), STAMP) == Known("jump", None)
         write(file, "y.mp4")
     assert paths(path) == ["x.mp4", "bad\\udcff.mp4", "y.mp4"]
-
-
-def test_the_run_is_told_by_all_settings() -> None:
-    one = {"model": "abc", "strategy": "auto", "top_k": 5}
-    assert run_of(one) == run_of(dict(reversed(one.items())))
-    assert len({run_of({**one, key: "other"}) for key in one} | {run_of(one)}) == 4

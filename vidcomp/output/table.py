@@ -86,7 +86,7 @@ class TableWriter(Writer):
             if prediction.error is not None:
                 table.add_row(escape(prediction.path), Text(prediction.error.kind, style="red"), "–", "–", "–", "")
                 continue
-            best, frames = prediction.labels[0] if prediction.labels else None, prediction.frames
+            best, frames = prediction.top, prediction.frames
             table.add_row(
                 escape(prediction.path),
                 escape(best.label) if best else "–",
