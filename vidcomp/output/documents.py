@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from vidcomp.output import parquet
-from vidcomp.output.codecs import Codec, Csv, JsonLines
+from vidcomp.output.codecs import Codec, Csv, JsonLines, Record
 from vidcomp.output.errors import OutputError
 from vidcomp.output.log import put_in_place, replace_file, unfinished
 from vidcomp.output.writers import encodable
@@ -75,6 +75,13 @@ class _PrintableJsonLines(JsonLines):
     def text(self, name: str) -> str:
         """The name as Parquet can hold it."""
         return encodable(name)
+
+    def encode(self, record: Record) -> bytes:
+        """A line whose record is found again under the names that Parquet holds."""
+        source = record["input"]
+        if source and source.get("root"):
+            source = {**source, "root": encodable(source["root"])}
+        return super().encode({**record, "path": encodable(record["path"]), "input": source})
 
 
 class Parquet:

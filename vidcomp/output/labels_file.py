@@ -69,12 +69,15 @@ class LabelsFile(Sink):
         if self._document is not None:
             self._document.check(path)
         self._lock = Lock(self.path)
+        begun_before = self._journal.exists()
         try:
             self._log = self._open(form, resume)
             try:
                 self._runs = self._runs_before()
             except BaseException:
                 self._log.close()
+                if not begun_before:
+                    self._journal.unlink(missing_ok=True)
                 raise
         except BaseException:
             self._lock.close()

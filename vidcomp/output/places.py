@@ -14,7 +14,7 @@ class Places:
     """Gives out places in a folder, as the videos lie in theirs and never outside it.
 
     `.vidcomp-places.jsonl` in the folder remembers whose they are: another video of the same name gets a number, as in
-    `x (2).mp4`, rather than what was made of the first. Videos are noted relative to the folder: both may move together.
+    `x (2).mp4`, rather than what was made of the first. Videos are noted relative to the folder, as both may be moved.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -31,8 +31,9 @@ class Places:
         """
         named = PurePath(path)
         parts = [part for part in named.parts if part not in ("..", named.anchor)]
-        with contextlib.suppress(ValueError):  # another drive of Windows
-            video = os.path.relpath(video, self._folder)
+        if os.path.isabs(video):  # noqa: PTH117
+            with contextlib.suppress(ValueError):  # another drive of Windows
+                video = os.path.relpath(video, self._folder)
         inside = PurePath(*parts)
         for number in itertools.count(1):
             place = inside if number == 1 else inside.with_name(f"{inside.stem} ({number}){inside.suffix}")
@@ -48,7 +49,8 @@ class Places:
         with contextlib.suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
             with self._file.open("a", encoding="ascii") as file:
-                file.write(json.dumps([place, video]) + "\n")
+                # A line that was torn ends here.
+                file.write("\n" + json.dumps([place, video]))
 
     def _read(self) -> Iterator[tuple[str, str]]:
         try:
@@ -56,6 +58,6 @@ class Places:
         except (OSError, ValueError):
             return
         for line in lines:
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, TypeError):  # torn, or somebody else's
                 place, video = json.loads(line)
                 yield str(place), str(video)
