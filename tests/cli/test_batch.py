@@ -24,10 +24,13 @@ from tests import clips
 from tests.output.test_writers import GOOD
 from vidcomp.cli import app
 from vidcomp.cli.progress import _Lines
-from vidcomp.inference.batch import Job, Tally
+from vidcomp.inference.batch import Job, Tally, stamp_of
 from vidcomp.inference.engine import Classifier
 from vidcomp.output.labels_file import LabelsFile
+from vidcomp.output import run as runs
 from vidcomp.video import ERRORS
+from vidcomp.zoo.fingerprint import fingerprint
+from vidcomp.zoo.manifest import read_manifest
 
 Run = Callable[..., Result]
 
@@ -72,8 +75,14 @@ def test_what_is_done_is_skipped_and_what_changed_is_not(folder: Path, run: Run,
     clips.make_clip(folder / "new.mp4", 10, size=(64, 48))
     assert run(folder, "--output", output, "--quiet").exit_code == 0
     assert [record["path"] for record in records(output)] == ["b/x.mp4", "a/x.mp4", "b/broken.mp4", "new.mp4"]
-    assert run(folder, "--output", output, "--top-k", 1, "--limit", 1).exit_code == 0
-    assert [len(record["labels"]) for record in records(output)] == [3, 3, 3, 1]  # type: ignore[arg-type]
+    fewer = run(folder, "--output", output, "--top-k", 1, "--limit", 1)
+    assert fewer.exit_code == 0
+    assert "1 of the videos labelled before keep the labels they were written with" in fewer.stderr
+    assert [len(record["labels"]) for record in records(output)] == [3, 3, 3, 3]  # type: ignore[arg-type]
+    other = run(folder, "--output", output, "--every", "1s")
+    assert other.exit_code == 2
+    assert "made with strategy auto, not every1s; choose another --output, or --no-resume" in other.stderr
+    assert [record["strategy"] for record in records(output)] == ["whole"] * 4
     assert run(folder, "--output", output, "--no-resume", "--include", "new*").exit_code == 0
     assert len(records(output)) == 1
 
@@ -148,6 +157,11 @@ def test_a_video_without_a_probable_label(folder: Path, run: Run) -> None:
         (["{folder}", "--format", "parquet"], "--output FILE"),
         (["{folder}", "--move-to", "a", "--link-to", "b"], "choose one"),
         (["{folder}", "--output", "{folder}/notes.txt", "--format", "jsonl"], "none that vidcomp wrote"),
+        (["{folder}", "--output", "l.jsonl", "--format", "csv"], "the extension names another format"),
+        (["{folder}", "--output", "{folder}/a/x.mp4", "--format", "csv", "--no-resume"], "one of the videos or lists"),
+        (["{folder}", "--report", "{folder}/a/x.mp4"], "one of the videos or lists"),
+        (["--files-from", "{folder}/notes.txt", "--output", "{folder}/notes.txt", "--format", "csv"], "or lists"),
+        (["{folder}", "--output", "{folder}/nowhere/l.jsonl"], "cannot be written (No such file or directory)"),
     ],
 )
 def test_wrong_usage(folder: Path, run: Run, arguments: list[str], message: str) -> None:
@@ -200,10 +214,11 @@ def test_signals_end_the_run_in_good_order(
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
 def test_a_full_disk_is_one_line(folder: Path, model: Path, tmp_path: Path) -> None:
     output = tmp_path / "labels.jsonl"
-    with LabelsFile(output, "jsonl", run="earlier", top_k=5) as file:
+    earlier = runs.Run("tiny", fingerprint(read_manifest(model)), "auto", "float32", 5)
+    with LabelsFile(output, "jsonl", run=earlier) as file:
         # The limit holds for shared memory, too, which needs a few thousand bytes.
         for number in range(100):
-            file.write(Job("", ""), replace(GOOD, path=f"{number}.mp4"), None)
+            file.write(Job("", f"{number}.mp4"), replace(GOOD, path=f"{number}.mp4"), None)
     before = len(records(output))
     command = [sys.executable, "-c", "from vidcomp.cli import main; main()", "classify", str(folder)]
     command += ["--model", str(model), "--output", str(output), "--quiet"]
@@ -232,7 +247,7 @@ def test_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) ->
 
 def test_every_kind_of_error_is_documented() -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
-    for kind in (*ERRORS, "internal"):
+    for kind in (*ERRORS, "internal", "unwritable"):
         assert f"`{kind}`" in readme
 
 
@@ -253,3 +268,60 @@ def test_addresses_are_labelled_where_allowed_and_named_by_themselves(folder: Pa
     assert kinds == [None, "not_video", "unreachable"]
     assert f"{names[1]}: not a video" in first.stderr
     assert "3 of them done before" in again.stderr
+
+
+def test_two_folders_in_one_output_and_both_at_once(folder: Path, run: Run, tmp_path: Path) -> None:
+    output = tmp_path / "labels.jsonl"
+    for name in ("a", "b"):
+        run(folder / name, "--output", output)
+    expected = [(str(folder / name), path) for name, path in (("a", "x.mp4"), ("b", "broken.mp4"), ("b", "x.mp4"))]
+    assert [(record["input"]["root"], record["path"]) for record in records(output)] == expected  # type: ignore[index]
+    both = run(folder / "a", folder / "b", folder, "--output", output, "--report", tmp_path / "report.html")
+    assert "of them done before" in both.stderr
+    assert len(records(output)) == 3
+    assert (tmp_path / "report.html").read_text().count("<li data-name=") == 3
+
+    folder.rename(tmp_path / "renamed")
+    (tmp_path / "renamed" / "b" / "x.mp4").unlink()
+    moved = run(tmp_path / "renamed" / "a", "--output", output)
+    assert "1 of them done before" in moved.stderr
+    assert [record["input"]["root"] for record in records(output)] == [  # type: ignore[index]
+        str(tmp_path / "renamed" / "a"),
+        str(folder / "b"),
+        str(folder / "b"),
+    ]
+
+
+def test_a_video_that_killed_the_program_twice_gets_its_record(folder: Path, run: Run, model: Path) -> None:
+    output = folder / "labels.jsonl"
+    earlier = runs.Run("tiny", fingerprint(read_manifest(model)), "auto", "float32", 5)
+    for alone in (False, True):
+        file = LabelsFile(output, "jsonl", run=earlier)
+        for name in ("a/x.mp4", "b/x.mp4") if not alone else ("a/x.mp4",):
+            file.begin(Job("", name, root=str(folder)), stamp_of(str(folder / name)), alone=alone)
+        file._log.close()
+        os.close(file._lock._handle)
+    result = run(folder, "--output", output)
+    assert result.exit_code == 1
+    assert "vidcomp was killed when 2 of these videos had been begun" in result.stderr
+    assert "a/x.mp4: vidcomp was killed twice while it worked on this video" in result.stderr
+    kinds = [(record["path"], record["error"] and record["error"]["kind"]) for record in records(output)]  # type: ignore[index]
+    assert kinds == [("b/broken.mp4", "not_video"), ("a/x.mp4", "crashed"), ("b/x.mp4", None)]
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+    assert "3 of them done before" in run(folder, "--output", output).stderr
+
+
+def test_what_cannot_be_put_somewhere_is_told_and_the_others_go_on(folder: Path, run: Run, tmp_path: Path) -> None:
+    (folder / "a" / "x.mp4.vidcomp.srt").mkdir()
+    subtitles = run(folder / "a", folder / "b", "--exclude", "broken*", "--format", "srt")
+    assert subtitles.exit_code == 1
+    assert "x.mp4: its subtitles cannot be written to" in subtitles.stderr
+    assert "unwritable       1" in subtitles.stderr
+    assert (folder / "b" / "x.mp4.vidcomp.srt").is_file()
+
+    (tmp_path / "sorted").write_text("in the way")
+    moved = run(folder / "a" / "x.mp4", folder / "b" / "x.mp4", "--format", "jsonl", "--move-to", tmp_path / "sorted")
+    assert moved.exit_code == 1
+    assert len(moved.stdout.splitlines()) == 2
+    assert moved.stderr.count("x.mp4 cannot be put there") == 2
+    assert (folder / "a" / "x.mp4").is_file()

@@ -11,7 +11,7 @@ import torch
 
 from tests import clips
 from vidcomp.inference import batch
-from vidcomp.inference.batch import Job, Known, Stamp, Tally, label_all, pending, stamp_of
+from vidcomp.inference.batch import Job, Known, Sink, Stamp, Tally, Unwritable, label_all, pending, stamp_of
 from vidcomp.inference.prediction import Failure, FrameCounts, Label, Prediction, Timing
 from vidcomp.video import DecoderUnavailable
 
@@ -55,7 +55,7 @@ class Fake:
         return Prediction(path, "m", "whole", (), FrameCounts(0, 0, 0, None), Timing(spent_s, 0), error=failure)
 
 
-class Memory:
+class Memory(Sink):
     """A sink in memory."""
 
     def __init__(self, known: dict[str, Known] | None = None) -> None:
@@ -196,3 +196,54 @@ def test_the_side_that_costs_more_is_the_bottleneck() -> None:
     for decoder_s, bound in ((0.3, "model"), (0.6, "decode")):
         tally.add(replace(good("a"), timing=Timing(0.0, 0.4, decoder_s)))
         assert tally.bound == bound
+
+
+class Mourning(Memory):
+    """A sink that knows how often the program died on each video, and notes what is begun."""
+
+    def __init__(self, died: dict[str, int]) -> None:
+        super().__init__()
+        self.died = died
+        self.events: list[str] = []
+
+    def deaths(self, job: Job, stamp: Stamp | None) -> int:
+        return self.died.get(job.name, 0)
+
+    def begin(self, job: Job, stamp: Stamp | None, *, alone: bool) -> None:
+        self.events.append(f"begin {job.name}{' alone' if alone else ''}")
+
+    def write(self, job: Job, prediction: Prediction, stamp: Stamp | None) -> None:
+        super().write(job, prediction, stamp)
+        self.events.append(f"keep {job.name}")
+
+
+def test_what_was_in_the_works_when_the_program_died_comes_last_and_alone() -> None:
+    jobs, sink, expected = [Job(name, name) for name in "abcd"], Mourning({"a": 1, "b": 2, "c": 1}), []
+    fake, tally = Fake({}, together=3), Tally(4)
+    fake.expect = expected.append  # type: ignore[method-assign]
+    list(label_all(fake, jobs, sink, tally))  # type: ignore[arg-type]
+    assert expected == ["d"]
+    assert sink.events == ["begin d", "keep d", "begin a alone", "keep a", "keep b", "begin c alone", "keep c"]
+    kinds = {prediction.path: prediction.error and prediction.error.kind for prediction in sink.written}
+    assert kinds == {"d": None, "a": None, "b": "crashed", "c": None}
+    assert (tally.done, tally.errors) == (4, {"crashed": 1})
+
+
+def test_a_result_that_cannot_be_kept_is_that_videos_error() -> None:
+    class Full(Memory):
+        def write(self, job: Job, prediction: Prediction, stamp: Stamp | None) -> None:
+            if job.name == "a":
+                raise Unwritable("a: no such name")
+            super().write(job, prediction, stamp)
+
+    jobs, sink, tally = [Job(name, name) for name in "ab"], Full(), Tally(2)
+    first, second = (prediction for _, prediction in label_all(Fake({}), jobs, sink, tally))  # type: ignore[arg-type]
+    assert first.error == Failure("unwritable", "a: no such name")
+    assert (first.top, first.ok, second.ok) == (None, False, True)
+    assert tally.errors == {"unwritable": 1}
+
+
+def test_the_top_label() -> None:
+    assert good("a").top == Label("run", 1, 0.7)
+    assert crashed("a").top is None
+    assert good("a").at_least(0.9).top is None

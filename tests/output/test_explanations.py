@@ -81,7 +81,7 @@ def test_picture_numbers_and_video(clip: Path, tmp_path: Path, monkeypatch: pyte
     assert numbers["indices"].tolist() == [4 * i for i in range(15)]
     assert (str(numbers["compressor"]), numbers["bins"].shape) == ("sfc", (0, 15))
     assert is_explanation(str(video))
-    assert sorted(path.suffix for path in (tmp_path / "out").iterdir()) == [".mp4", ".npz", ".png"]
+    assert sorted(path.suffix for path in (tmp_path / "out").iterdir()) == [".jsonl", ".mp4", ".npz", ".png"]
     with av.open(str(video)) as container:
         frames = [(frame.time, frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
     assert [time for time, _ in frames] == pytest.approx([i / 25 for i in range(60)], abs=1e-3)

@@ -7,6 +7,7 @@ import importlib.util
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,8 +23,10 @@ from vidcomp.inference.batch import Job, Known, Stamp
 from vidcomp.inference.prediction import Prediction
 from vidcomp.output import log
 from vidcomp.output.errors import OutputError
-from vidcomp.output.labels_file import FORMATS, LabelsFile, run_of
+from vidcomp.output.labels_file import FORMATS, LabelsFile
+from vidcomp.output.run import Run
 
+DATA = Path(__file__).parent / "data"
 STAMP = Stamp(1000, 1_700_000_000_123_456_789)
 GROWING = ("jsonl", "csv")
 ODD = 'a\nb,"c".mp4'
@@ -34,17 +37,26 @@ def form(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def opened(path: Path, run: str = "run", **options: Any) -> LabelsFile:
-    return LabelsFile(path, path.suffix[1:], run=run, top_k=2, **options)
+RUN = Run("m", "ab" * 32, "auto", "float32", 2)
 
 
-def job(name: str) -> Job:
-    return Job(f"/videos/{name}", name)
+def opened(path: Path, run: Run = RUN, **options: Any) -> LabelsFile:
+    return LabelsFile(path, path.suffix[1:], run=run, **options)
 
 
-def write(file: LabelsFile, *names: str, prediction: Prediction = GOOD, stamp: Stamp | None = STAMP) -> None:
+def job(name: str, root: str = "/videos") -> Job:
+    return Job(f"{root}/{name}", name, root=root)
+
+
+def write(
+    file: LabelsFile,
+    *names: str,
+    prediction: Prediction = GOOD,
+    stamp: Stamp | None = STAMP,
+    root: str = "/videos",
+) -> None:
     for name in names:
-        file.write(job(name), replace(prediction, path=name), stamp)
+        file.write(job(name, root), replace(prediction, path=name), stamp)
 
 
 def paths(path: Path) -> list[str]:
@@ -75,8 +87,6 @@ def test_what_is_done_is_known_in_the_next_run(form: str, tmp_path: Path) -> Non
             assert file.known(job("x.mp4"), changed) is None
         write(file, "y.mp4")
     assert paths(path) == ["x.mp4", ODD, "bad.mp4", "gone.mp4", "y.mp4"]
-    with opened(path, run="other") as file:
-        assert file.known(job("x.mp4"), STAMP) is None
     with opened(path, retry_errors=True) as file:
         assert file.known(job("bad.mp4"), STAMP) is None
         assert file.known(job("x.mp4"), STAMP) is not None
@@ -87,8 +97,8 @@ def test_a_newer_record_supersedes_the_older(form: str, tmp_path: Path) -> None:
     path = tmp_path / f"labels.{form}"
     with opened(path) as file:
         write(file, "x.mp4", "y.mp4")
-    with opened(path, run="other") as file:
-        write(file, "x.mp4")
+    with opened(path) as file:
+        write(file, "x.mp4", stamp=Stamp(5, 5))
     assert paths(path) == ["y.mp4", "x.mp4"]
 
 
@@ -108,8 +118,8 @@ def test_the_contracts_keys_and_two_more(tmp_path: Path) -> None:
         write(file, "x.mp4")
     record = json.loads(path.read_text())
     assert list(record)[:6] == ["path", "status", "error", "labels", "model", "strategy"]
-    assert record["input"] == {"size": 1000, "mtime_ns": 1_700_000_000_123_456_789}
-    assert record["run"] == "run"
+    assert record["input"] == {"root": "/videos", "size": 1000, "mtime_ns": 1_700_000_000_123_456_789}
+    assert record["run"] == "m@abababababababab auto float32 top2 min0.0"
 
 
 @pytest.mark.parametrize("form", GROWING)
@@ -196,7 +206,7 @@ def test_two_at_once_are_refused(form: str, tmp_path: Path) -> None:
             opened(path)
         (tmp_path / "link").symlink_to(path)
         with pytest.raises(OutputError, match="another vidcomp"):
-            LabelsFile(tmp_path / "link", form, run="run", top_k=2)
+            LabelsFile(tmp_path / "link", form, run=RUN)
         write(file, "x.mp4")
     with opened(path):
         pass
@@ -285,7 +295,198 @@ def test_parquet_round_trip(tmp_path: Path) -> None:
     assert paths(path) == ["x.mp4", "bad\\udcff.mp4", "y.mp4"]
 
 
-def test_the_run_is_told_by_all_settings() -> None:
-    one = {"model": "abc", "strategy": "auto", "top_k": 5}
-    assert run_of(one) == run_of(dict(reversed(one.items())))
-    assert len({run_of({**one, key: "other"}) for key in one} | {run_of(one)}) == 4
+def test_equal_names_in_two_folders_are_two_videos(form: str, tmp_path: Path) -> None:
+    path, other = tmp_path / f"labels.{form}", Stamp(7, 7)
+    with opened(path) as file:
+        write(file, "x.mp4", root="/A")
+    with opened(path) as file:
+        assert file.known(job("x.mp4", "/B"), other) is None
+        write(file, "x.mp4", root="/B", stamp=other, prediction=BAD)
+    assert paths(path) == ["x.mp4", "x.mp4"]
+    with opened(path) as file:
+        assert file.known(job("x.mp4", "/A"), STAMP) == Known("jump", None)
+        assert file.known(job("x.mp4", "/B"), other) == Known(None, "empty")
+        # The same video by other names.
+        assert file.known(job("A/x.mp4", "/"), STAMP) == Known("jump", None)
+        assert file.known(job("../A/./x.mp4", "/B"), STAMP) == Known("jump", None)
+        assert file.known(Job("/A/x.mp4", "/A/x.mp4"), STAMP) == Known("jump", None)
+        write(file, "A/x.mp4", root="/")
+    assert paths(path) == ["x.mp4", "A/x.mp4"]
+
+
+def test_a_copy_is_not_what_it_is_a_copy_of(form: str, tmp_path: Path) -> None:
+    path = tmp_path / f"labels.{form}"
+    for folder in ("A", "B"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.mp4").touch()
+    with opened(path) as file:
+        write(file, "x.mp4", root=str(tmp_path / "A"))
+    with opened(path) as file:
+        assert file.known(job("x.mp4", str(tmp_path / "B")), STAMP) is None
+
+
+def test_a_folder_that_was_renamed_goes_on(form: str, tmp_path: Path) -> None:
+    path = tmp_path / f"labels.{form}"
+    with opened(path) as file:
+        write(file, "x.mp4", ODD, "y.mp4", root="/old")
+        write(file, "bad\udcff.mp4", prediction=BAD, root="/old")
+    for _ in range(2):
+        with opened(path) as file:
+            for name in ("x.mp4", ODD):
+                assert file.known(job(name, "/new\udcff"), STAMP) == Known("jump", None)
+            assert file.known(job("bad\udcff.mp4", "/new\udcff"), STAMP) == Known(None, "empty")
+            assert [(job.name, record["path"]) for job, record in file.records([job("x.mp4", "/new\udcff")])] == [
+                ("x.mp4", "x.mp4")
+            ]
+    assert len(paths(path)) == 4
+    with opened(path) as file:
+        roots = {entry.root for entry in file._log.entries.values()}
+        assert roots == {file._log.codec.text("/new\udcff"), "/old"}
+        assert file.known(job("y.mp4", "/new\udcff"), Stamp(9, 9)) is None
+
+
+def test_which_of_two_has_moved_is_not_guessed(tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    with opened(path) as file:
+        write(file, "x.mp4", root="/A")
+        write(file, "x.mp4", root="/B")
+        write(file, "gone.mp4", root="/A", prediction=BAD, stamp=None)
+    with opened(path) as file:
+        assert file.known(job("x.mp4", "/C"), STAMP) is None
+        assert file.known(job("gone.mp4", "/C"), None) is None
+        write(file, "x.mp4", root="/C")
+    assert paths(path) == ["x.mp4", "x.mp4", "gone.mp4", "x.mp4"]
+
+
+@pytest.mark.parametrize("top_k", [2, 7])
+def test_files_of_0_1_0_go_on(form: str, top_k: int, tmp_path: Path) -> None:
+    path = tmp_path / f"labels.{form}"
+    shutil.copy(DATA / f"written-by-0.1.0.{form}", path)
+    names = ["a/x.mp4", ODD, "gone.mp4", "bad\udcff.mp4"]
+    with opened(path, replace(RUN, top_k=top_k)) as file:
+        known = [file.known(job(name), None if name == "gone.mp4" else STAMP) for name in names]
+        assert known == [Known("jump", None)] * 2 + [Known(None, "empty")] * 2
+        assert len(file.remarks()) == (top_k != 2)
+        write(file, "new.mp4")
+    with opened(path) as file:
+        assert file.known(job("a/x.mp4"), STAMP) == Known("jump", None)
+        assert file.known(job("new.mp4"), STAMP) == Known("jump", None)
+        assert file.known(job("a/x.mp4", "/other"), Stamp(4, 4)) is None
+        write(file, "a/x.mp4", root="/other")
+    assert len(paths(path)) == 6
+    shutil.copy(DATA / f"written-by-0.1.0.{form}", path)
+    with pytest.raises(OutputError, match="by another model or with other settings; choose another"):
+        opened(path, replace(RUN, fingerprint="cd" * 32))
+
+
+def test_a_journal_of_0_1_0_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    shutil.copy(DATA / "killed-0.1.0.json.journal.jsonl", tmp_path / "labels.json.journal.jsonl")
+    with opened(path) as file:
+        assert file.known(job("a/x.mp4"), STAMP) == Known("jump", None)
+    assert [record["input"] and record["input"].get("root") for record in json.loads(path.read_text())] == [
+        "/videos",
+        None,
+        None,
+        None,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"model": "other"}, "model m, not other"),
+        ({"fingerprint": "cd" * 32}, "other weights, compressor or settings of m"),
+        ({"strategy": "every10.0s"}, "strategy auto, not every10.0s"),
+        ({"precision": "bfloat16"}, "precision fp32, not bf16"),
+    ],
+)
+def test_labels_of_another_model_or_settings_are_not_replaced(
+    change: dict[str, str], said: str, form: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"labels.{form}"
+    with opened(path) as file:
+        write(file, "x.mp4")
+    before = path.read_bytes()
+    with pytest.raises(OutputError, match=f"made with {said}; choose another --output, or --no-resume to start over"):
+        opened(path, replace(RUN, **change))
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    with opened(path, replace(RUN, **change), resume=False) as file:
+        assert file.known(job("x.mp4"), STAMP) is None
+
+
+def test_what_another_machine_computed_in_its_own_precision_stays(form: str, tmp_path: Path) -> None:
+    path = tmp_path / f"labels.{form}"
+    with opened(path, replace(RUN, precision="bfloat16")) as file:
+        write(file, "x.mp4")
+    with opened(path, any_precision=True) as file:
+        assert file.known(job("x.mp4"), STAMP) == Known("jump", None)
+        (remark,) = file.remarks()
+        assert "1 of the videos labelled before were computed in another precision than fp32" in remark
+        write(file, "y.mp4")
+    with pytest.raises(OutputError, match="precision bf16, not fp32"):
+        opened(path)
+
+
+def test_labels_keep_what_they_were_written_with(form: str, tmp_path: Path) -> None:
+    path = tmp_path / f"labels.{form}"
+    with opened(path) as file:
+        write(file, "x.mp4")
+    for change in ({"top_k": 1}, {"min_probability": 0.5}):
+        with opened(path, replace(RUN, **change)) as file:
+            assert file.known(job("x.mp4"), STAMP) == Known("jump", None)
+            (remark,) = file.remarks()
+            assert "1 of the videos labelled before keep the labels they were written with" in remark
+
+
+def test_labels_that_do_not_say_what_made_them_are_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    path.write_text(json.dumps({"path": "x.mp4", "labels": [], "error": None}) + "\n")
+    with pytest.raises(OutputError, match="made without --output"):
+        opened(path)
+
+
+def killed(path: Path, *begun: str, alone: bool = False) -> None:
+    """What a program leaves that is killed while it works on these videos."""
+    file = opened(path)
+    for name in begun:
+        file.begin(job(name), STAMP, alone=alone)
+    file._log.close()
+    os.close(file._lock._handle)
+
+
+def test_videos_that_were_in_the_works_when_the_program_died_are_remembered(form: str, tmp_path: Path) -> None:
+    path = tmp_path / f"labels.{form}"
+    killed(path, "x.mp4", "y.mp4")
+    with opened(path) as file:
+        deaths = [file.deaths(job(name), STAMP) for name in ("x.mp4", "y.mp4", "z.mp4")]
+        assert deaths == [1, 1, 0]
+        assert file.deaths(job("x.mp4"), Stamp(8, 8)) == 0
+        assert file.known(job("x.mp4"), STAMP) is None
+        assert "killed when 1 of these videos had been begun" in file.remarks()[0]
+        write(file, "y.mp4")
+    # The end in good order clears none but those that are done.
+    killed(path, "x.mp4", alone=True)
+    with opened(path) as file:
+        deaths = [file.deaths(job(name), STAMP) for name in ("x.mp4", "y.mp4")]
+        assert deaths == [2, 0]
+        write(file, "x.mp4", prediction=BAD)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    killed(path, "x.mp4")
+    with opened(path, resume=False) as file:
+        assert file.deaths(job("x.mp4"), STAMP) == 0
+
+
+@pytest.mark.parametrize("left", [b"", b"[]", b'{"x": 3}', b"\xff"])
+def test_a_note_that_cannot_be_read_or_written_stops_nothing(left: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    note = tmp_path / ".labels.jsonl.inprogress"
+    note.write_bytes(left)
+    with opened(path) as file:
+        assert file.deaths(job("x.mp4"), STAMP) == 0
+        note.unlink()
+        note.mkdir()
+        file.begin(job("x.mp4"), STAMP, alone=False)
+        write(file, "x.mp4")
+    assert paths(path) == ["x.mp4"]

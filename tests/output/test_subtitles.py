@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.output.test_writers import BAD, GOOD
-from vidcomp.inference.batch import Job
+from vidcomp.inference.batch import Job, Unwritable
 from vidcomp.inference.prediction import Label, Segment
+from vidcomp.output import log
 from vidcomp.output.errors import OutputError
 from vidcomp.output.record import record_of
 from vidcomp.output.subtitles import SubtitleFiles, subtitles
@@ -45,8 +46,47 @@ def test_files_beside_the_video_in_a_folder_or_named(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError):
-        SubtitleFiles("srt", folder=tmp_path / "file").write(Job("x.mp4", "x.mp4"), SEGMENTED, None)
+    with pytest.raises(OutputError, match="cannot be written"):
+        SubtitleFiles("srt", folder=tmp_path / "file")
+
+
+@pytest.mark.parametrize("name", ["n" * 247 + ".mp4", "folder.mp4"])
+@pytest.mark.parametrize("beside", [True, False])
+def test_subtitles_that_cannot_be_written_are_that_videos_error(name: str, beside: bool, tmp_path: Path) -> None:
+    (tmp_path / "folder.mp4.vidcomp.srt" / "full").mkdir(parents=True)
+    files = SubtitleFiles("srt", folder=None if beside else tmp_path)
+    with pytest.raises(Unwritable, match="its subtitles cannot be written to"):
+        files.write(Job(str(tmp_path / name), name, root=str(tmp_path)), SEGMENTED, None)
+    longest = "n" * (255 - len(".mp4.vidcomp.srt")) + ".mp4"
+    files.write(Job(str(tmp_path / longest), longest, root=str(tmp_path)), SEGMENTED, None)
+    assert (tmp_path / f"{longest}.vidcomp.srt").is_file()
+
+
+def test_a_full_disk_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(log.os, "fsync", full)
+    with pytest.raises(OutputError, match="No space left"):
+        SubtitleFiles("srt").write(Job(str(tmp_path / "x.mp4"), "x.mp4"), SEGMENTED, None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_with_a_folder_all_land_in_it_and_none_replaces_another(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    jobs = [
+        Job("/A/x.mp4", "/A/x.mp4"),
+        Job("A/x.mp4", "A/x.mp4", root="/somewhere"),
+        Job("../A/x.mp4", "../A/x.mp4", root="/some/where"),
+        Job("/B/x.mp4", "x.mp4", root="/B"),
+    ]
+    for _ in range(2):
+        files = SubtitleFiles("srt", folder=out)
+        for job in jobs:
+            files.write(job, SEGMENTED, None)
+    names = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.srt"))
+    expected = ["A/x (2).mp4", "A/x (3).mp4", "A/x.mp4", "x.mp4"]
+    assert names == [f"{name}.vidcomp.srt" for name in expected]
 
 
 def test_segments_in_the_record() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -19,14 +19,17 @@ from vidcomp.cli.signals import Stop, Stopped, stop_signals
 from vidcomp.inference.batch import Job, Sink, Stamp, Tally, label_all, pending
 from vidcomp.inference.engine import Classifier
 from vidcomp.inference.prediction import Prediction
+from vidcomp.output.errors import OutputError
 from vidcomp.output.explanations import is_explanation
-from vidcomp.output.labels_file import FORMATS, LabelsFile, run_of
+from vidcomp.output.labels_file import FORMATS, LabelsFile
+from vidcomp.output.run import Run
 from vidcomp.output.sorting import Sorter
 from vidcomp.output.subtitles import SubtitleFiles
 from vidcomp.output.summary import summary
 from vidcomp.output.table import TableWriter
 from vidcomp.output.writers import WRITERS, Writer
-from vidcomp.video import find_videos
+from vidcomp.video import VideoFile, find_videos
+from vidcomp.video.remote import is_address
 from vidcomp.zoo.build import load_model
 from vidcomp.zoo.fingerprint import fingerprint
 
@@ -46,17 +49,18 @@ def run(request: Request) -> int:
         classifier = stack.enter_context(_load(request))
         sink = stack.enter_context(_sink(request, classifier, single=len(jobs) == 1))
         todo, known = pending(jobs, sink)
+        for remark in sink.remarks() if isinstance(sink, LabelsFile) and not writing.quiet else ():
+            warn(remark, prefix="note")
         labelled, unexpected = [job for job, _ in known], _unexpected(writing)
         shows = (
             stack.enter_context(pictures(request, classifier, todo, labelled, unexpected)),
             stack.enter_context(report(request, sink, labelled, unexpected)),
         )
         tally = Tally(len(todo))
-        sorter = _sorter(writing)
+        sorter = _Sorting(writing)
         for job, before in known:
             tally.remember(before)
-            if sorter and before.label:
-                sorter.place(job.path, before.label)
+            sorter.place(job, before.label)
         try:
             _label(classifier, todo, sink, tally, shows, sorter, writing, stop)
         except Stopped as stopped:
@@ -64,7 +68,7 @@ def run(request: Request) -> int:
             raise
     if not writing.quiet and len(jobs) > 1:
         print(f"vidcomp: {summary(tally)}", file=sys.stderr)
-    return SOME_FAILED if tally.errors else OK
+    return SOME_FAILED if tally.errors or sorter.failed else OK
 
 
 def _jobs(request: Request) -> list[Job]:
@@ -85,7 +89,7 @@ def _jobs(request: Request) -> list[Job]:
     explained_before = _inside(request.showing.explain)
     videos = [
         video
-        for video in found.videos
+        for video in _apart(found.videos, request)
         if not (sorted_before and _absolute(video.path).startswith(sorted_before))
         and not (explained_before and _absolute(video.path).startswith(explained_before) and is_explanation(video.path))
     ]
@@ -99,7 +103,38 @@ def _jobs(request: Request) -> list[Job]:
     if not chosen and not writing.quiet:
         warn(f"none of the {len(videos)} videos found is in --shard {finding.shard}: nothing to do")
     relative = writing.output is not None and _is_one_folder(finding)
-    return [Job(video.path, video.relative if relative else video.path, video.certain) for video in chosen]
+    if relative:
+        root = _root(finding.paths[0])
+        return [Job(video.path, video.relative, video.certain, root) for video in chosen]
+    root = os.getcwd()  # noqa: PTH109
+    return [Job(video.path, video.path, video.certain, _root_of(video.path, root, finding)) for video in chosen]
+
+
+def _root(folder: str) -> str:
+    """The absolute path of a folder, links kept, unless `..` makes text and path differ."""
+    return os.path.realpath(folder) if ".." in Path(folder).parts else _absolute(folder)
+
+
+def _root_of(path: str, working_directory: str, finding: Finding) -> str | None:
+    """What the name of a video is relative to."""
+    is_file = not (finding.allow_urls and is_address(path)) or os.path.lexists(path)
+    return working_directory if is_file and not os.path.isabs(path) else None  # noqa: PTH117
+
+
+def _apart(videos: Sequence[VideoFile], request: Request) -> list[VideoFile]:
+    """The videos without what is written now; UsageError if that is one of them, or a list of them."""
+    written = {"--output": request.writing.output, "--report": request.showing.report}
+    names = {
+        place: (option, path)
+        for option, path in written.items()
+        if path is not None
+        for place in (_absolute(str(path)), os.path.realpath(path))
+    }
+    for name in (*(video.path for video in videos if video.certain), *request.finding.lists):
+        if hit := names.get(_absolute(name)):
+            option, path = hit
+            raise UsageError(f"{option} {path}: this is one of the videos or lists to read; name another file")
+    return [video for video in videos if _absolute(video.path) not in names]
 
 
 def _is_one_folder(finding: Finding) -> bool:
@@ -140,12 +175,11 @@ def _sink(request: Request, classifier: Classifier, *, single: bool) -> Iterator
         is_file = output is not None and single and not output.is_dir()
         yield SubtitleFiles(form.value, file=output if is_file else None, folder=None if is_file else output)
     elif output is not None and form.value in FORMATS and (output.is_file() or not output.exists() or output.is_dir()):
-        run_name = run_of(_settings(classifier, writing))
         with LabelsFile(
             output,
             form.value,
-            run=run_name,
-            top_k=writing.top_k,
+            run=_run_of(classifier, writing),
+            any_precision=request.passing.precision == "auto",
             resume=writing.resume,
             retry_errors=writing.retry_errors,
         ) as file:
@@ -158,16 +192,16 @@ def _sink(request: Request, classifier: Classifier, *, single: bool) -> Iterator
             yield _Stream(writer)
 
 
-def _settings(classifier: Classifier, writing: Writing) -> dict[str, object]:
-    """All that the labels of a video depend on, beside the video."""
-    return {
-        "model": fingerprint(classifier.model.manifest),
-        "strategy": classifier.strategy.name if classifier.strategy else "auto",
-        "precision": str(classifier.runner.precision).removeprefix("torch."),
-        "max_damage": classifier.max_damage,
-        "top_k": writing.top_k,
-        "min_probability": writing.min_probability,
-    }
+def _run_of(classifier: Classifier, writing: Writing) -> Run:
+    manifest = classifier.model.manifest
+    return Run(
+        manifest.name,
+        fingerprint(manifest),
+        classifier.strategy.name if classifier.strategy else "auto",
+        str(classifier.runner.precision).removeprefix("torch."),
+        writing.top_k,
+        writing.min_probability,
+    )
 
 
 def _label(
@@ -176,7 +210,7 @@ def _label(
     sink: Sink,
     tally: Tally,
     shows: Iterable[Show],
-    sorter: Sorter | None,
+    sorter: _Sorting,
     writing: Writing,
     stop: Stop,
 ) -> None:
@@ -193,20 +227,16 @@ def _label(
             _tell(prediction, quiet=writing.quiet)
             for show in shows:
                 show(job, prediction)
-            if sorter and prediction.labels:
-                sorter.place(job.path, prediction.labels[0].label)
+            sorter.place(job, prediction.top.label if prediction.top else None)
             advance()
             stop.check()
 
 
-class _Stream:
+class _Stream(Sink):
     """A stream as a sink: it remembers nothing."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
-
-    def known(self, job: Job, stamp: Stamp | None) -> None:
-        return None
 
     def write(self, job: Job, prediction: Prediction, stamp: Stamp | None) -> None:
         self._writer.write(prediction)
@@ -232,10 +262,22 @@ def _unexpected(writing: Writing) -> Callable[[Exception], None]:
     return (lambda error: traceback.print_exception(error, file=sys.stderr)) if writing.debug else lambda error: None
 
 
-def _sorter(writing: Writing) -> Sorter | None:
-    if writing.move_to is not None:
-        return Sorter(writing.move_to, move=True)
-    return None if writing.link_to is None else Sorter(writing.link_to, move=False)
+class _Sorting:
+    """Sorts by label if that was asked for; a video that cannot be put there stays where it is, and is told."""
+
+    def __init__(self, writing: Writing) -> None:
+        folder = writing.move_to or writing.link_to
+        self._sorter = None if folder is None else Sorter(folder, move=writing.move_to is not None)
+        self.failed = 0
+
+    def place(self, job: Job, label: str | None) -> None:
+        if self._sorter is None or label is None:
+            return
+        try:
+            self._sorter.place(job.path, label)
+        except OutputError as error:
+            self.failed += 1
+            warn(str(error), prefix="error")
 
 
 def _inside(folder: Path | None) -> str | None:

@@ -143,6 +143,7 @@ class Writing:
     def _form(self) -> OutputFormat:
         """The format asked for, or else the one that the output's extension names."""
         if self.chosen is not None:
+            self._check_extension(self.chosen)
             return self.chosen
         if self.output is None:
             return OutputFormat.TABLE
@@ -153,6 +154,14 @@ class Writing:
                 f"--output {self.output}: the extension names no format; use .jsonl, .json, .csv, .parquet, .srt or "
                 ".vtt, or give --format"
             ) from None
+
+    def _check_extension(self, chosen: OutputFormat) -> None:
+        suffix = "" if self.output is None or self.output.is_dir() else self.output.suffix.removeprefix(".").lower()
+        if suffix != chosen.value and suffix in {form.value for form in OutputFormat}:
+            raise UsageError(
+                f"--output {self.output} and --format {chosen.value}: the extension names another format; "
+                "leave --format out, or choose another extension"
+            )
 
 
 @dataclass(frozen=True)

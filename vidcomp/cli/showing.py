@@ -17,7 +17,6 @@ from vidcomp.output.explanations import Explanations
 from vidcomp.output.labels_file import LabelsFile
 from vidcomp.output.record import record_of
 from vidcomp.output.report import HtmlReport
-from vidcomp.output.writers import encodable
 
 Show = Callable[[Job, Prediction], None]
 
@@ -44,7 +43,7 @@ def pictures(
     one_folder = paths[0] if len(paths) == 1 and not request.finding.lists and os.path.isdir(paths[0]) else None  # noqa: PTH112
     every = [job.path for job in (*todo, *known)]
     with Explanations(folder, every, root=one_folder, video=request.showing.explain_video) as explanations:
-        missing = sum(not explanations.beside(job.path, "png").exists() for job in known)
+        missing = sum(not os.path.exists(explanations.beside(job.path, "png")) for job in known)  # noqa: PTH110 - any length
         if missing and not request.writing.quiet:
             warn(
                 f"{missing} of the videos labelled before have no picture in {folder}; "
@@ -93,11 +92,8 @@ def report(
                     warn(f"{record['path']}: not in the report: {error or type(error).__name__}")
 
         if isinstance(sink, LabelsFile) and known:
-            # A format may keep bytes of odd file names as escapes only.
-            videos = {encodable(job.name): job.path for job in known}
-            for record in sink.records():
-                if (video := videos.get(encodable(record["path"]))) is not None:
-                    add(record, video)
+            for job, record in sink.records(known):
+                add(record, job.path)
         yield lambda job, prediction: add(record_of(prediction, writing.top_k), job.path)
 
 

@@ -43,12 +43,14 @@ def stamp_of(path: str) -> Stamp | None:
 class Job:
     """A video to label: `path` opens it, `name` is what it is called in the results.
 
-    `certain` is false for a file that may be anything: if it is no video, it is passed over.
+    `certain` is false for a file that may be anything: if it is no video, it is passed over. `root` is the absolute
+    folder that `name` is relative to; None for an address.
     """
 
     path: str
     name: str
     certain: bool = True
+    root: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,16 +61,36 @@ class Known:
     error: str | None
 
 
+class Unwritable(Exception):  # noqa: N818 - said of a video, not of the program
+    """A result cannot be kept, for a reason that lies with this video alone: the message says which."""
+
+
 class Sink(Protocol):
-    """Where results go, and who remembers those of earlier runs."""
+    """Where results go, and who remembers those of earlier runs, where anybody does."""
 
     def known(self, job: Job, stamp: Stamp | None) -> Known | None:
         """What is known of this video as it is now; None if it is to be labelled."""
-        ...
+        return None
 
     def write(self, job: Job, prediction: Prediction, stamp: Stamp | None) -> None:
-        """Keep one result; when this returns, it survives the end of the program."""
+        """Keep one result; when this returns, it survives the end of the program.
+
+        Raises:
+            Unwritable: this one cannot be kept; others can.
+        """
         ...
+
+    def pass_over(self, job: Job) -> None:
+        """There is nothing to keep of this video."""
+        return
+
+    def begin(self, job: Job, stamp: Stamp | None, *, alone: bool) -> None:
+        """Take note that work on this video begins, with no other in the works or with others."""
+        return
+
+    def deaths(self, job: Job, stamp: Stamp | None) -> int:
+        """How often the program died while this video was worked on: 0, 1, or 2 if the last time it was alone."""
+        return 0
 
 
 @dataclass
@@ -115,8 +137,9 @@ class Tally:
         self.frames += prediction.frames.decoded
         self.decoder_s += prediction.timing.decoder_s
         self.model_s += prediction.timing.model_s
-        best = prediction.labels[0].label if prediction.labels else None
-        self._count(best, prediction.error.kind if prediction.error else None)
+        self._count(
+            prediction.top.label if prediction.top else None, prediction.error.kind if prediction.error else None
+        )
 
     def _count(self, label: str | None, error: str | None) -> None:
         if error is not None:
@@ -150,7 +173,8 @@ def label_all(
 
     Whatever goes wrong with a video is that video's error: ``internal`` and ``out_of_memory`` stand for what nobody
     foresaw, and `unexpected` is told of the exception itself. A video on which the decoder died gets a second try in
-    a new process: it may have been killed for somebody else's sake.
+    a new process: it may have been killed for somebody else's sake. Videos that were in the works when the program
+    itself died come last, each with no other; one that it died on then, too, is ``crashed`` without another try.
 
     Raises:
         DecoderUnavailable: the system starts no decoding process, even after a while.
@@ -164,26 +188,45 @@ def label_all(
         predictions = _finish(classifier, [begun for _, _, begun in held], unexpected)
         for (job, stamp, _), prediction in zip(held, predictions, strict=True):
             if not job.certain and prediction.error is not None and prediction.error.kind in _NO_VIDEO:
+                sink.pass_over(job)
                 tally.passed_over += 1
                 continue
             prediction = replace(prediction, path=job.name).at_least(min_probability)
-            sink.write(job, prediction, stamp)
+            try:
+                sink.write(job, prediction, stamp)
+            except Unwritable as error:
+                prediction = replace(prediction, labels=(), segments=(), error=Failure("unwritable", str(error)))
             tally.add(prediction)
             kept.append((job, prediction))
         held.clear()
         return kept
 
-    for job, stamp in drawn_ahead(_expected(classifier, jobs), classifier.depth):
+    suspects: list[Job] = []
+    for job, stamp in drawn_ahead(_expected(classifier, jobs, sink, suspects), classifier.depth):
         held.append((job, stamp, _begin(classifier, job.path, unexpected)))
         if not classifier.wants_more([begun for _, _, begun in held]):
             yield from finished()
     yield from finished()
+    for job in suspects:
+        stamp = stamp_of(job.path)
+        if sink.deaths(job, stamp) > 1:
+            held.append((job, stamp, classifier.failure(job.path, _killed_twice(job.path), 0.0)))
+        else:
+            sink.begin(job, stamp, alone=True)
+            held.append((job, stamp, _begin(classifier, job.path, unexpected)))
+        yield from finished()
 
 
-def _expected(classifier: Classifier, jobs: Iterable[Job]) -> Iterator[tuple[Job, Stamp | None]]:
-    """Have each video decoded ahead, with the stamp that its file had before any of it was read."""
+def _expected(
+    classifier: Classifier, jobs: Iterable[Job], sink: Sink, suspects: list[Job]
+) -> Iterator[tuple[Job, Stamp | None]]:
+    """Have each video but suspects decoded ahead, with the stamp that its file had before any of it was read."""
     for job in jobs:
         stamp = stamp_of(job.path)
+        if sink.deaths(job, stamp):
+            suspects.append(job)
+            continue
+        sink.begin(job, stamp, alone=False)
         classifier.expect(job.path)
         yield job, stamp
 
@@ -229,6 +272,14 @@ def _finish(
         unexpected(error)
         path = videos[0].path
         return [classifier.failure(path, _explain(path, error), time.perf_counter() - started)]
+
+
+def _killed_twice(path: str) -> Failure:
+    return Failure(
+        "crashed",
+        f"{printable(path)}: vidcomp was killed twice while it worked on this video, the second time on no other; it "
+        "may need more memory than there is: --clips takes less, and --retry-errors tries again",
+    )
 
 
 def _explain(path: str, error: Exception) -> Failure:

@@ -157,6 +157,11 @@ class Prediction:
         return replace(self, labels=_at_least(self.labels, probability), segments=segments)
 
     @property
+    def top(self) -> Label | None:
+        """The most probable label; ``None`` for an error, or if none was probable enough."""
+        return self.labels[0] if self.labels else None
+
+    @property
     def ok(self) -> bool:
         """Whether the video was labelled."""
         return self.error is None

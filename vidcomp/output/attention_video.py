@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vidcomp.attention.summary import ATTENDED, importance_of
 from vidcomp.attention.timeline import timeline
 from vidcomp.inference.prediction import AttentionMap
-from vidcomp.output.log import put_in_place
+from vidcomp.output.log import put_in_place, unfinished
 from vidcomp.video import DecodeOptions, DecodeWorker
 
 _SHORT_SIDE = 240
@@ -37,7 +37,7 @@ def write_video(
     """
     import av
 
-    new = target.with_name(f".{target.name}.new")
+    new = unfinished(target)
     try:
         with (
             worker.open(path, DecodeOptions(_SHORT_SIDE, max_damage=1.0)) as reader,

@@ -5,22 +5,52 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import sys
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import IO, Any, NamedTuple, Protocol
 
 from vidcomp.output.writers import CSV_COLUMNS, csv_row, encodable
 
 Record = dict[str, Any]
 
+_SOURCE_COLUMNS = ("size", "mtime_ns", "run", "root")
+
+
+def identity(root: str | None, path: str) -> str:
+    """What tells a video from all others: its absolute path, links kept; or its address.
+
+    Args:
+        root: the absolute folder that `path` is relative to; None for an address. A relative path without a root, as
+            vidcomp 0.1.0 wrote it, stands for itself.
+        path: the video as its record names it.
+    """
+    if root is None:
+        return str(PurePath(path)) if os.path.isabs(path) else path  # noqa: PTH117
+    folder, parts = PurePath(root), list(PurePath(path).parts)
+    # Behind a link, "..", leads elsewhere than the text says; the root holds no link's "..".
+    while parts and parts[0] == "..":
+        folder = folder.parent
+        del parts[0]
+    return str(folder.joinpath(*parts))
+
 
 class Entry(NamedTuple):
     """What is remembered of a record: the file it is about, the run that made it, its best label or its error."""
 
+    path: str
+    root: str | None
     size: int | None
     mtime_ns: int | None
     run: str | None
     label: str | None
     error: str | None
+
+    @property
+    def key(self) -> str:
+        """What the record is known by."""
+        return identity(self.root, self.path)
 
 
 class Codec(Protocol):
@@ -30,8 +60,8 @@ class Codec(Protocol):
     # How every record begins: by this, what a program left half-written is told from what it never wrote.
     beginning: bytes
 
-    def key(self, name: str) -> str:
-        """What a video of that name is called in the file."""
+    def text(self, name: str) -> str:
+        """A path as the file holds it."""
         ...
 
     def encode(self, record: Record) -> bytes:
@@ -46,8 +76,8 @@ class Codec(Protocol):
         """Whether a piece has its end."""
         ...
 
-    def parse(self, piece: bytes) -> tuple[str, Entry]:
-        """The key of a record and what is remembered of it.
+    def parse(self, piece: bytes) -> Entry:
+        """What is remembered of a record.
 
         Raises:
             ValueError: it is not a whole record.
@@ -58,6 +88,10 @@ class Codec(Protocol):
         """A whole record again, as far as this format keeps it."""
         ...
 
+    def rooted(self, piece: bytes, root: str) -> bytes:
+        """The same record with its path relative to another root."""
+        ...
+
 
 class JsonLines:
     """One JSON object a line, in ASCII, so that every name survives."""
@@ -65,7 +99,7 @@ class JsonLines:
     header = b""
     beginning = b'{"path": '
 
-    def key(self, name: str) -> str:
+    def text(self, name: str) -> str:
         """The name itself."""
         return name
 
@@ -81,7 +115,7 @@ class JsonLines:
         """Whether the line is whole."""
         return piece.endswith(b"\n")
 
-    def parse(self, piece: bytes) -> tuple[str, Entry]:
+    def parse(self, piece: bytes) -> Entry:
         """Read a line back; one without `input` and `run` is a record of an unknown run."""
         if not self.ended(piece):
             raise ValueError("not a whole record")
@@ -89,10 +123,12 @@ class JsonLines:
         try:
             source = record.get("input") or {}
             labels, error = record["labels"], record["error"]
-            return str(record["path"]), Entry(
+            return Entry(
+                str(record["path"]),
+                _shared(source.get("root")),
                 source.get("size"),
                 source.get("mtime_ns"),
-                record.get("run"),
+                _shared(record.get("run")),
                 labels[0]["label"] if labels else None,
                 error["kind"] if error else None,
             )
@@ -104,24 +140,29 @@ class JsonLines:
         record: Record = json.loads(piece)
         return record
 
+    def rooted(self, piece: bytes, root: str) -> bytes:
+        """The line with another `root`."""
+        record = self.record(piece)
+        source = record["input"] or {"size": None, "mtime_ns": None}
+        return self.encode({**record, "input": {**source, "root": root}})
+
 
 class Csv:
-    """One row a video: the columns of `--format csv`, then the file's size and time of change, and the run."""
+    """One row a video: the columns of `--format csv`, then the file's size and time of change, the run, the root."""
 
-    header = ",".join((*CSV_COLUMNS, "size", "mtime_ns", "run")).encode() + b"\n"
+    header = ",".join((*CSV_COLUMNS, *_SOURCE_COLUMNS)).encode() + b"\n"
+    header_of_0_1_0 = ",".join((*CSV_COLUMNS, *_SOURCE_COLUMNS[:-1])).encode() + b"\n"
     beginning = b""
 
-    def key(self, name: str) -> str:
+    def text(self, name: str) -> str:
         """The name with bytes of no encoding shown as escapes."""
         return encodable(name)
 
     def encode(self, record: Record) -> bytes:
         """A row."""
-        source = record["input"] or {"size": "", "mtime_ns": ""}
-        text = io.StringIO()
-        row = [*csv_row(record), source["size"], source["mtime_ns"], record["run"]]
-        csv.writer(text, lineterminator="\n").writerow(row)
-        return text.getvalue().encode()
+        source = record["input"]
+        root = None if source["root"] is None else encodable(source["root"])
+        return self._piece([*csv_row(record), source["size"], source["mtime_ns"], record["run"], root])
 
     def split(self, file: IO[bytes]) -> Iterator[bytes]:
         """Rows; a name that holds a line break stands in quotes, so a row ends where its quotes are even."""
@@ -138,11 +179,12 @@ class Csv:
         """Whether the row is whole."""
         return piece.endswith(b"\n") and piece.count(b'"') % 2 == 0
 
-    def parse(self, piece: bytes) -> tuple[str, Entry]:
+    def parse(self, piece: bytes) -> Entry:
         """Read a row back."""
         row = self._row(piece)
         size, mtime_ns = (int(row[key]) if row[key] else None for key in ("size", "mtime_ns"))
-        return row["path"], Entry(size, mtime_ns, row["run"], row["label"] or None, row["error_kind"] or None)
+        root, run, label, error = (row[key] or None for key in ("root", "run", "label", "error_kind"))
+        return Entry(row["path"], _shared(root), size, mtime_ns, _shared(run), label, error)
 
     def record(self, piece: bytes) -> Record:
         """The best label alone, and neither attention nor notes: the others cannot be told apart for certain."""
@@ -163,8 +205,28 @@ class Csv:
             "notes": [],
         }
 
+    def rooted(self, piece: bytes, root: str) -> bytes:
+        """The row with another `root`."""
+        return self._piece(list({**self._row(piece), "root": encodable(root)}.values()))
+
+    def of_0_1_0(self, file: IO[bytes]) -> Iterator[bytes]:
+        """The rows that vidcomp 0.1.0 wrote, after its header, with the column that it lacked."""
+        for piece in self.split(file):
+            yield piece[:-1] + b",\n" if self.ended(piece) else piece
+
+    def _piece(self, row: list[Any]) -> bytes:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerow(row)
+        return text.getvalue().encode()
+
     def _row(self, piece: bytes) -> dict[str, str]:
+        columns = (*CSV_COLUMNS, *_SOURCE_COLUMNS)
         rows = list(csv.reader(io.StringIO(piece.decode(), newline=""))) if self.ended(piece) else []
-        if len(rows) != 1 or len(rows[0]) != len(CSV_COLUMNS) + 3:
+        if len(rows) != 1 or len(rows[0]) != len(columns):
             raise ValueError("not a record")
-        return dict(zip((*CSV_COLUMNS, "size", "mtime_ns", "run"), rows[0], strict=True))
+        return dict(zip(columns, rows[0], strict=True))
+
+
+def _shared(text: Any) -> str | None:
+    """A text that stands in every record, kept in memory once."""
+    return None if text is None else sys.intern(str(text))

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 from vidcomp.output import parquet
-from vidcomp.output.codecs import Codec, Csv, JsonLines
+from vidcomp.output.codecs import Codec, Csv, JsonLines, Record
 from vidcomp.output.errors import OutputError
-from vidcomp.output.log import put_in_place, replace_file
+from vidcomp.output.log import put_in_place, replace_file, unfinished
 from vidcomp.output.writers import encodable
 
 
@@ -72,9 +72,16 @@ class JsonArray:
 
 
 class _PrintableJsonLines(JsonLines):
-    def key(self, name: str) -> str:
+    def text(self, name: str) -> str:
         """The name as Parquet can hold it."""
         return encodable(name)
+
+    def encode(self, record: Record) -> bytes:
+        """A line whose record is found again under the names that Parquet holds."""
+        source = record["input"]
+        if source and source.get("root"):
+            source = {**source, "root": encodable(source["root"])}
+        return super().encode({**record, "path": encodable(record["path"]), "input": source})
 
 
 class Parquet:
@@ -92,7 +99,7 @@ class Parquet:
 
     def write(self, path: Path, pieces: Iterable[bytes]) -> None:
         """Write beside the file, then take its place."""
-        new = path.with_name(f".{path.name}.new")
+        new = unfinished(path)
         try:
             parquet.write(new, map(json.loads, pieces))
             put_in_place(new, path)

@@ -15,6 +15,7 @@ from vidcomp.inference.prediction import AttentionMap, Prediction
 from vidcomp.output import attention_plot
 from vidcomp.output.attention_video import write_video
 from vidcomp.output.log import replace_file
+from vidcomp.output.places import Places
 from vidcomp.output.plotting import PictureError
 from vidcomp.output.thumbnails import pictures_of
 from vidcomp.video import DecodeWorker
@@ -37,10 +38,11 @@ class Explanations:
             folder: where the files go; made when the first is written.
             paths: all videos that may come.
             root: the folder below which the videos lie; by default the deepest that holds them all. Names in ``folder``
-                are relative to it: they repeat only if the videos' do, and never lead out of ``folder``.
+                are relative to it, see :class:`~vidcomp.output.places.Places`.
             video: make the MP4 too.
         """
-        self._folder, self._video = folder, video
+        self._video = video
+        self._places = Places(folder)
         self._root = _absolute(root) if root is not None else _shared_folder(paths)
         self._worker = DecodeWorker()
 
@@ -59,8 +61,8 @@ class Explanations:
             relative = os.path.relpath(absolute, self._root)
         except ValueError:  # another drive of Windows
             relative = absolute.replace(":", "")
-        parts = [part for part in Path(relative).parts if part not in ("..", os.sep)]
-        return self._folder.joinpath(*parts[:-1], f"{parts[-1]}{SUFFIX}.{extension}")
+        place = self._places.of(relative, absolute)
+        return place.with_name(f"{place.name}{SUFFIX}.{extension}")
 
     def write(self, path: str, prediction: Prediction) -> None:
         """Make the files of one labelled video; each is there whole or not at all.
@@ -106,7 +108,7 @@ def _numbers(attention: AttentionMap) -> bytes:
 
 
 def _title(path: str, prediction: Prediction) -> str:
-    best = prediction.labels[0] if prediction.labels else None
+    best = prediction.top
     said = "no label" if best is None else f"{best.label} {best.probability:.0%}"
     assert prediction.attention is not None
     return f"{printable(Path(path).name)}: {said} ({prediction.model}, {prediction.attention.compressor})"

@@ -3,82 +3,138 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-from vidcomp.inference.batch import Job, Known, Stamp
+from vidcomp.inference.batch import Job, Known, Sink, Stamp
 from vidcomp.inference.prediction import Prediction
-from vidcomp.output.codecs import Record
+from vidcomp.output.codecs import Csv, Entry, Record, identity
 from vidcomp.output.documents import APPENDED, DOCUMENTS, Document
 from vidcomp.output.errors import OutputError, kept_so_far
+from vidcomp.output.in_progress import InProgress
 from vidcomp.output.lock import Lock
 from vidcomp.output.log import RecordLog, replace_file
 from vidcomp.output.record import record_of
+from vidcomp.output.run import Run
 
 FORMATS = (*APPENDED, *DOCUMENTS)
 
 
-def run_of(settings: Mapping[str, Any]) -> str:
-    """A short name for the settings that labels depend on: plain JSON values, among them the model's fingerprint."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
-
-
-class LabelsFile:
+class LabelsFile(Sink):
     """Results of many runs in one file: JSON Lines and CSV grow record by record, JSON and Parquet are made at the end.
 
     Until then the records of those two stand in `NAME.journal.jsonl` beside the file. Each record holds, beyond the
-    contract's keys, `input` (`size`, `mtime_ns`; null for a missing file) and `run`: with all three the same, a video
-    is not done again. A newer record of a video supersedes the older, which goes when the run ends.
+    contract's keys, `input` (`root`, `size`, `mtime_ns`) and `run`. A video is its absolute path, links kept: `root`
+    and `path` make it up, so that equal names in two folders are two videos. A video whose file has the size and time
+    of change of its record is not done again; a newer record supersedes the older, which goes when the run ends. A
+    record whose video is no longer where it was stands for the one with the same `path`, size and time of change.
 
     Use it as a context manager: leaving it finishes the document, also for an interrupt.
     """
 
     def __init__(
-        self, path: Path, form: str, *, run: str, top_k: int, resume: bool = True, retry_errors: bool = False
+        self,
+        path: Path,
+        form: str,
+        *,
+        run: Run,
+        any_precision: bool = False,
+        resume: bool = True,
+        retry_errors: bool = False,
     ) -> None:
         """Take the file for this process alone.
 
         Args:
             path: where the labels go; a link is followed.
             form: one of `FORMATS`.
-            run: names model and settings, see `run_of`.
-            top_k: labels to write of each video.
+            run: model and settings.
+            any_precision: go on with records that were computed in another precision than `run`'s.
             resume: keep the records that are there; else begin anew.
             retry_errors: do videos again that failed.
 
         Raises:
-            OutputError: it cannot be written, another process writes it, or it holds something else.
+            OutputError: it cannot be written, another process writes it, it holds something else, or labels of another
+                model or other settings.
         """
         self.path = Path(os.path.realpath(path))
-        self._run, self._top_k, self._retry_errors = run, top_k, retry_errors
+        self._run, self._any_precision, self._retry_errors = run, any_precision, retry_errors
         self._document: Document | None = DOCUMENTS.get(form)
+        self._filtered = self._otherwise = self._suspected = 0
         if self.path.is_dir():
             raise OutputError(f"--output {path}: this is a folder; name a file in it")
         if self._document is not None:
             self._document.check(path)
         self._lock = Lock(self.path)
+        begun_before = self._journal.exists()
         try:
             self._log = self._open(form, resume)
+            try:
+                self._runs = self._runs_before()
+            except BaseException:
+                self._log.close()
+                if not begun_before:
+                    self._journal.unlink(missing_ok=True)
+                raise
         except BaseException:
             self._lock.close()
             raise
+        self._in_progress = InProgress(self.path, resume=resume)
 
     def known(self, job: Job, stamp: Stamp | None) -> Known | None:
-        """What the file says of this video, if that was said of the same file by the same model and settings."""
-        entry = self._log.entries.get(self._log.codec.key(job.name))
-        if entry is None or entry.run != self._run or (entry.error and self._retry_errors):
+        """What the file says of this video, if that was said of the same file."""
+        key, same = self._key(job), (stamp.size, stamp.mtime_ns) if stamp else (None, None)
+        entry = self._log.entries.get(key) or self._moved_here(job, same)
+        if entry is None or (entry.size, entry.mtime_ns) != same or (entry.error and self._retry_errors):
+            self._suspected += bool(self.deaths(job, stamp))
             return None
-        same = (stamp.size, stamp.mtime_ns) if stamp else (None, None)
-        return Known(entry.label, entry.error) if (entry.size, entry.mtime_ns) == same else None
+        self._in_progress.done(key)
+        before = self._runs[entry.run]
+        self._filtered += entry.error is None and before.filters != self._run.filters
+        self._otherwise += before.precision != self._run.precision
+        return Known(entry.label, entry.error)
 
-    def records(self) -> Iterator[Record]:
-        """The latest record of every video in the file, as far as the format keeps it."""
-        return (self._log.codec.record(piece) for piece in self._log.pieces())
+    def remarks(self) -> list[str]:
+        """What is to be said of the videos that `known` was asked about, a sentence each."""
+        remarks = []
+        if self._filtered:
+            remarks.append(
+                f"{self._filtered} of the videos labelled before keep the labels they were written with, by another "
+                "--top-k or --min-probability; --no-resume labels all again"
+            )
+        if self._otherwise:
+            remarks.append(
+                f"{self._otherwise} of the videos labelled before were computed in another precision than "
+                f"{self._run.short_precision}, which this machine takes; they keep their labels"
+            )
+        if self._suspected:
+            remarks.append(
+                f"vidcomp was killed when {self._suspected} of these videos had been begun; they are tried at the end, "
+                "one at a time"
+            )
+        return remarks
+
+    def deaths(self, job: Job, stamp: Stamp | None) -> int:
+        """How often the program died while this video was worked on: 0, 1, or 2 if the last time it was alone."""
+        return self._in_progress.deaths(self._key(job), stamp)
+
+    def begin(self, job: Job, stamp: Stamp | None, *, alone: bool) -> None:
+        """Note that work on this video begins, with no other in the works or with others."""
+        self._in_progress.begin(self._key(job), stamp, alone=alone)
+
+    def pass_over(self, job: Job) -> None:
+        """There is nothing to keep of this video."""
+        self._in_progress.done(self._key(job))
+
+    def records(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Record]]:
+        """The latest record of each of these videos that has one, as far as the format keeps it."""
+        wanted, codec = {self._key(job): job for job in jobs}, self._log.codec
+        for piece in self._log.pieces():
+            if (job := wanted.get(codec.parse(piece).key)) is not None:
+                yield job, codec.record(piece)
 
     def write(self, job: Job, prediction: Prediction, stamp: Stamp | None) -> None:
         """Append a record, whole.
@@ -86,8 +142,13 @@ class LabelsFile:
         Raises:
             OutputError: there is no room; the records before stay.
         """
-        source = {"size": stamp.size, "mtime_ns": stamp.mtime_ns} if stamp else None
-        self._log.append({**record_of(prediction, self._top_k), "input": source, "run": self._run})
+        source = {
+            "root": job.root,
+            "size": stamp.size if stamp else None,
+            "mtime_ns": stamp.mtime_ns if stamp else None,
+        }
+        self._log.append({**record_of(prediction, self._run.top_k), "input": source, "run": str(self._run)})
+        self._in_progress.done(self._key(job))
 
     def __enter__(self) -> LabelsFile:
         return self
@@ -100,6 +161,7 @@ class LabelsFile:
             if not isinstance(error, OutputError):
                 self._finish()
         finally:
+            self._in_progress.close()
             self._log.close()
             self._lock.close()
 
@@ -111,7 +173,50 @@ class LabelsFile:
                 log_path.unlink(missing_ok=True)
             elif self._document is not None and not log_path.exists() and self.path.exists():
                 replace_file(log_path, self._document.read(self.path))
+            if isinstance(codec, Csv):
+                _bring_up_to_date(log_path, codec)
         return RecordLog(log_path, codec)
+
+    def _key(self, job: Job) -> str:
+        return self._log.codec.text(identity(job.root, job.name))
+
+    def _runs_before(self) -> dict[str | None, Run]:
+        """The runs that the records are of; OutputError if one of them had another model or other settings."""
+        runs: dict[str | None, Run] = {}
+        instead = "choose another --output, or --no-resume to start over"
+        for name in {entry.run for entry in self._log.entries.values()}:
+            before = self._run.read(name) if name is not None else None
+            if before is None:
+                what = "by another model or with other settings" if name is not None else "without --output"
+                raise OutputError(f"--output {self.path}: labels in it were made {what}; {instead}")
+            wanted = replace(self._run, precision=before.precision) if self._any_precision else self._run
+            if differences := wanted.differences(before):
+                raise OutputError(
+                    f"--output {self.path}: labels in it were made with {', '.join(differences)}; {instead}"
+                )
+            runs[name] = before
+        return runs
+
+    def _moved_here(self, job: Job, same: tuple[int | None, int | None]) -> Entry | None:
+        """The one record of this video that has no root yet, or whose file has gone from where it was."""
+        if job.root is None:
+            return None
+        entries = self._log.entries
+        found = [
+            key
+            for key in self._by_path.get(self._log.codec.text(job.name), ())
+            if (entry := entries.get(key)) is not None
+            and (entry.size, entry.mtime_ns) == same
+            and (entry.root is None or (entry.size is not None and not os.path.lexists(key)))
+        ]
+        return self._log.move(found[0], job.root) if len(found) == 1 else None
+
+    @cached_property
+    def _by_path(self) -> dict[str, list[str]]:
+        keys: dict[str, list[str]] = {}
+        for key, entry in self._log.entries.items():
+            keys.setdefault(entry.path, []).append(key)
+        return keys
 
     def _finish(self) -> None:
         if self._document is None:
@@ -125,3 +230,12 @@ class LabelsFile:
     @property
     def _journal(self) -> Path:
         return self.path.with_name(f"{self.path.name}.journal.jsonl")
+
+
+def _bring_up_to_date(path: Path, codec: Csv) -> None:
+    """Give a file of vidcomp 0.1.0 the column that it lacks."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        if file.read(len(codec.header_of_0_1_0)) == codec.header_of_0_1_0:
+            replace_file(path, [codec.header], codec.of_0_1_0(file))

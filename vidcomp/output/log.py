@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from vidcomp.output.codecs import Codec, Entry, Record
+from vidcomp.output.codecs import Codec, Entry, Record, identity
 from vidcomp.output.errors import OutputError, kept_so_far, unwritable
 
 # A killed program loses nothing that was written; a power cut at most what was written in this time.
 _SYNC_EVERY_S = 5.0
+# Bytes that common file systems allow.
+_LONGEST_NAME = 255
 
 
 class RecordLog:
@@ -28,6 +31,8 @@ class RecordLog:
         self.path = path
         self.codec = codec
         self.entries: dict[str, Entry] = {}
+        # By the key that a record has in the file: the one it has from now on, and its new root.
+        self._moved: dict[str, tuple[str, str]] = {}
         self._outdated = 0
         self._synced = time.monotonic()
         try:
@@ -50,21 +55,36 @@ class RecordLog:
         Raises:
             OutputError: the system does not take it; the file ends with the record before.
         """
-        self._outdated += self.entries.pop(self.codec.key(record["path"]), None) is not None
+        key = self.codec.text(identity(record["input"]["root"], record["path"]))
+        self._outdated += self.entries.pop(key, None) is not None
         with kept_so_far(self.path):
             self._write(self.codec.encode(record))
             if time.monotonic() - self._synced > _SYNC_EVERY_S:
                 os.fsync(self._handle)
                 self._synced = time.monotonic()
 
+    def move(self, key: str, root: str) -> Entry:
+        """Have a record's path be relative to another root from now on; in the file, once it is made or tidied."""
+        entry = self.entries.pop(key)._replace(root=self.codec.text(root))
+        self.entries[entry.key] = entry
+        self._moved[key] = entry.key, root
+        self._outdated += 1
+        return entry
+
     def pieces(self) -> Iterator[bytes]:
-        """The latest record of each key, as it stands in the file."""
+        """The latest record of each key."""
         last: dict[str, int] = {}
+        roots: dict[int, str] = {}
         for index, piece in enumerate(self._pieces()):
             with contextlib.suppress(ValueError):
-                last[self.codec.parse(piece)[0]] = index
+                key = self.codec.parse(piece).key
+                if key in self._moved:
+                    key, roots[index] = self._moved[key]
+                last[key] = index
         wanted = set(last.values())
-        return (piece for index, piece in enumerate(self._pieces()) if index in wanted)
+        for index, piece in enumerate(self._pieces()):
+            if index in wanted:
+                yield self.codec.rooted(piece, roots[index]) if index in roots else piece
 
     def tidy(self) -> None:
         """Take superseded records out, all at once.
@@ -127,11 +147,11 @@ class RecordLog:
     def _remember(self, piece: bytes) -> bool:
         """Take note of a record; False if the piece is none."""
         try:
-            key, entry = self.codec.parse(piece)
+            entry = self.codec.parse(piece)
         except ValueError:
             return False
-        self._outdated += key in self.entries
-        self.entries[key] = entry
+        self._outdated += entry.key in self.entries
+        self.entries[entry.key] = entry
         return True
 
     def _is_half(self, piece: bytes) -> bool:
@@ -152,7 +172,7 @@ def replace_file(path: Path, *parts: Iterable[bytes]) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    new = path.with_name(f".{path.name}.new")
+    new = unfinished(path)
     try:
         with new.open("wb") as file:
             for part in parts:
@@ -163,6 +183,14 @@ def replace_file(path: Path, *parts: Iterable[bytes]) -> None:
     except BaseException:
         new.unlink(missing_ok=True)
         raise
+
+
+def unfinished(path: Path) -> Path:
+    """Where a file is written until it is whole: beside it, by its own name, or by another if that gets too long."""
+    name = f".{path.name}.new"
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        name = f".vidcomp-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.new"
+    return path.with_name(name)
 
 
 def put_in_place(new: Path, path: Path) -> None:

@@ -36,7 +36,7 @@ def read(path: Path) -> Iterator[Record]:
 
     try:
         with pq.ParquetFile(path) as file:
-            if not file.schema_arrow.equals(_schema()):
+            if not any(file.schema_arrow.equals(_schema(rooted=rooted)) for rooted in (True, False)):
                 raise OutputError(f"--output {path}: its columns are not those of vidcomp; choose another file")
             for batch in file.iter_batches(_ROWS_AT_ONCE):
                 yield from batch.to_pylist()
@@ -65,10 +65,12 @@ def _encodable(value: Any) -> Any:
     return value
 
 
-def _schema() -> Any:
+def _schema(*, rooted: bool = True) -> Any:
+    """The columns; without `input.root`, those of vidcomp 0.1.0."""
     import pyarrow as pa
 
     text, whole, number = pa.string(), pa.int64(), pa.float64()
+    source = {"root": text} if rooted else {}
     labels = pa.list_(pa.struct({"label": text, "index": whole, "probability": number}))
     return pa.schema(
         {
@@ -97,7 +99,7 @@ def _schema() -> Any:
             ),
             "notes": pa.list_(text),
             "segments": pa.list_(pa.struct({"start_s": number, "end_s": number, "labels": labels})),
-            "input": pa.struct({"size": whole, "mtime_ns": whole}),
+            "input": pa.struct({**source, "size": whole, "mtime_ns": whole}),
             "run": text,
         }
     )

@@ -16,7 +16,7 @@ import numpy as np
 from vidcomp.attention.timeline import timeline
 from vidcomp.output.codecs import Record
 from vidcomp.output.errors import OutputError
-from vidcomp.output.log import put_in_place
+from vidcomp.output.log import put_in_place, unfinished
 from vidcomp.output.sparkline import clock
 from vidcomp.output.thumbnails import jpeg, pictures_of
 from vidcomp.video import DecodeWorker, VideoError
@@ -43,7 +43,7 @@ class HtmlReport:
         Raises:
             OutputError: it cannot be written there.
         """
-        self._path, self._new = path, path.with_name(f".{path.name}.new")
+        self._path, self._new = path, unfinished(path)
         try:
             if path.is_dir():
                 raise IsADirectoryError(None, "this is a folder")

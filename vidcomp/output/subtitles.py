@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
-from vidcomp.inference.batch import Job, Stamp
+from vidcomp.inference.batch import Job, Sink, Stamp, Unwritable
 from vidcomp.inference.prediction import Prediction, Segment
-from vidcomp.output.errors import kept_so_far
+from vidcomp.output.codecs import identity
+from vidcomp.output.errors import OutputError, kept_so_far, unwritable
 from vidcomp.output.log import replace_file
+from vidcomp.output.places import Places
 from vidcomp.output.writers import encodable
+from vidcomp.video.source import printable
 
 SUBTITLES = ("srt", "vtt")
+
+# What befalls every video after this one, too.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def subtitles(prediction: Prediction, form: str) -> str:
@@ -28,7 +35,7 @@ def subtitles(prediction: Prediction, form: str) -> str:
     return ("WEBVTT\n\n" if webvtt else "") + "".join(cues)
 
 
-class SubtitleFiles:
+class SubtitleFiles(Sink):
     """Writes subtitles for each labelled video: beside it, within a folder as the videos lie in theirs, or to a file.
 
     Beside a video they are called `NAME.vidcomp.srt`, with the video's whole name: no name that a person's own
@@ -36,25 +43,39 @@ class SubtitleFiles:
     """
 
     def __init__(self, form: str, *, folder: Path | None = None, file: Path | None = None) -> None:
-        self._form, self._folder, self._file = form, folder, file
-
-    def known(self, job: Job, stamp: Stamp | None) -> None:
-        """Subtitles do not tell what made them: they are always written anew."""
+        """Settle where subtitles go; `OutputError` if there can be no such folder."""
+        self._form, self._file = form, file
+        self._places = None
+        if folder is not None:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise unwritable(folder, error) from None
+            self._places = Places(folder)
 
     def write(self, job: Job, prediction: Prediction, stamp: Stamp | None) -> None:
         """Write a prediction's subtitles, whole or not at all; folders on the way are made.
 
         Raises:
-            OutputError: they cannot be written there.
+            Unwritable: they cannot be written there.
+            OutputError: the disk is full.
         """
         if not prediction.ok:
             return
-        path = self._file or self._beside(Path(job.path) if self._folder is None else self._folder / job.name)
-        with kept_so_far(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(path, [encodable(subtitles(prediction, self._form)).encode()])
+        path = self._file or self._beside(job)
+        try:
+            with kept_so_far(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                replace_file(path, [encodable(subtitles(prediction, self._form)).encode()])
+        except OutputError as error:
+            cause = error.__cause__
+            if not isinstance(cause, OSError) or cause.errno in _FULL:
+                raise
+            why = f"its subtitles cannot be written to {printable(str(path))} ({cause.strerror})"
+            raise Unwritable(f"{printable(job.path)}: {why}; choose another place with --output") from error
 
-    def _beside(self, video: Path) -> Path:
+    def _beside(self, job: Job) -> Path:
+        video = Path(job.path) if self._places is None else self._places.of(job.name, identity(job.root, job.name))
         return video.with_name(f"{video.name}.vidcomp.{self._form}")
 
 

@@ -73,7 +73,7 @@ class TableWriter(Writer):
             if prediction.error is not None:
                 rows.append((prediction.path, Text(prediction.error.kind, style="red"), "–", "–", "–", ""))
                 continue
-            label, probability, bar = self._best(prediction.labels[0] if prediction.labels else None)
+            label, probability, bar = self._best(prediction.top)
             seconds = prediction.frames.duration_s
             length = "–" if seconds is None else f"{seconds:.1f}"
             rows.append((prediction.path, label, probability, str(prediction.frames.decoded), length, bar))
