@@ -6,11 +6,11 @@ from pathlib import Path
 
 import typer
 
+from vidcomp import DEFAULT_MODEL
 from vidcomp.cli.computing import BATCH, COMPILE, DECODE_WORKERS, DEVICE, HOW, PRECISION, DeviceChoice, PrecisionChoice
 from vidcomp.cli.errors import reported
 from vidcomp.cli.request import Finding, OutputFormat, Passing, Request, Showing, Writing
 
-_DEFAULT_MODEL = "ucf16-lite0"
 _WHICH, _WHERE, _LOOK = "Which videos", "Where labels go", "What was looked at"
 
 
@@ -43,7 +43,7 @@ def classify(
         rich_help_panel=_WHICH,
     ),
     model: str = typer.Option(
-        _DEFAULT_MODEL, "--model", help="A model's name, or the path of a YAML manifest.", rich_help_panel=HOW
+        DEFAULT_MODEL, "--model", help="A model's name, or the path of a YAML manifest.", rich_help_panel=HOW
     ),
     compressor: str | None = typer.Option(
         None,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from vidcomp import DEFAULT_MODEL
 from vidcomp.cli.compiling import compile_model
 from vidcomp.cli.computing import BATCH, COMPILE, DECODE_WORKERS, DEVICE, PRECISION, DeviceChoice, PrecisionChoice
 from vidcomp.cli.errors import INTERRUPTED, SOME_FAILED, UsageError, reported, warn
@@ -32,7 +33,7 @@ def evaluate(
     folder: Path = typer.Argument(
         help="A folder with a sub-folder of videos for each class, or a CSV file of path,label."
     ),
-    model: str = typer.Option("ucf16-lite0", "--model", help="A model's name, or the path of a YAML manifest."),
+    model: str = typer.Option(DEFAULT_MODEL, "--model", help="A model's name, or the path of a YAML manifest."),
     strategy: str | None = typer.Option(
         None,
         "--strategy",

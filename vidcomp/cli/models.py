@@ -87,7 +87,7 @@ def show(
         with torch.device("meta"):
             network = build_network(manifest).eval()
         count = frames or network.spec.clip_frames
-        height, width = _parse_size(size) if size else (network.spec.short_side, network.spec.short_side)
+        height, width = _parse_size(size) if size else (network.spec.whole_side, network.spec.whole_side)
         description: dict[str, Any] = {
             "name": manifest.name,
             "summary": manifest.summary,
@@ -104,8 +104,10 @@ def show(
             "preprocessing": {
                 "clip_frames": network.spec.clip_frames,
                 "stride": network.spec.stride,
+                "fps": network.spec.fps,
                 "short_side": network.spec.short_side,
                 "crop": network.spec.crop,
+                "central": network.spec.central,
                 "mean": list(network.spec.mean),
                 "std": list(network.spec.std),
             },
@@ -167,9 +169,10 @@ def _print_description(description: dict[str, Any]) -> None:
     facts.add_row("compressors", escape(compressors))
     facts.add_row("can be cut after", ", ".join(description["cuts"]))
     facts.add_row("weights", description["weights"])
+    rate = f"{feeding['fps']:g} a second" if feeding["fps"] else f"stride {feeding['stride']}"
     facts.add_row(
         "clip",
-        f"{feeding['clip_frames']} frames at stride {feeding['stride']}, short side {feeding['short_side']} px, "
+        f"{feeding['clip_frames']} frames at {rate}, short side {feeding['short_side']} px, "
         f"dense views {feeding['crop']} px",
     )
     for key in ("source", "license"):

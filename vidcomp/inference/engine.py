@@ -18,6 +18,7 @@ from vidcomp.inference.strategies import Encoded, OnePass, Outcome, Strategy, Un
 from vidcomp.nn.compressors import FeaturesError
 from vidcomp.video import DecodeOptions, DecodeReport, DecodeWorker, Frames, VideoError
 from vidcomp.video.remote import Downloads, is_address
+from vidcomp.video.sampling import count_samples
 from vidcomp.zoo.build import LoadedModel
 
 SEGMENT_LABELS = 20
@@ -190,8 +191,11 @@ class Classifier:
         return self._open_for(worker, path, WholeVideo() if count <= self.model.manifest.max_frames else UniformClips())
 
     def _open_for(self, worker: DecodeWorker, path: str, strategy: Strategy, limit: int | None = None) -> Opened:
-        count = self._counted(worker, path) if strategy.needs_count else 0
         spec = self.model.spec
+        count = 0
+        if strategy.needs_count:
+            info = worker.probe(path, timeout_s=self.decode_timeout_s)
+            count = count_samples(max(1, info.frame_count or 0), info.fps, spec.fps)
         options = DecodeOptions(spec.short_side, strategy.select(spec, count), chunk_frames=self.runner.chunk_frames)
         return Opened(strategy, count, worker.open(path, options, timeout_s=self.decode_timeout_s), limit)
 
@@ -211,7 +215,7 @@ class Classifier:
                 self.runner.synchronise()
             report = reader.report
             # Where only some of the frames were read, they may end before the video does.
-            duration_s = max(report.duration_s, opened.count / reader.info.fps)
+            duration_s = max(report.duration_s, opened.count / (self.model.spec.fps or reader.info.fps))
         spent = time.perf_counter() - began
         timing = Timing(waiting.seconds, spent - waiting.seconds, reader.decode_s / self.decode_workers)
         facts = (path, strategy.name, report, duration_s, timing, tuple(report.notes))

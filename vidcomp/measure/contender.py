@@ -19,6 +19,7 @@ from vidcomp.measure.machine import host_memory_bytes
 from vidcomp.measure.memory import PeakMemory, largest_that_fits
 from vidcomp.nn.compressors import SFC
 from vidcomp.video import DecodeOptions, DecodeWorker, Frames
+from vidcomp.video.sampling import count_samples
 from vidcomp.zoo.build import LoadedModel, build_network
 
 _KEPT_LABELS = 5
@@ -75,7 +76,7 @@ class Contender:
     def warm_up(self) -> None:
         """Run the network once on noise: kernels are chosen and threads started before anything is measured."""
         runner, spec = self.classifier.runner, self.classifier.runner.spec
-        side = spec.crop if isinstance(self.candidate.strategy, DenseViews) else spec.short_side
+        side = spec.crop if isinstance(self.candidate.strategy, DenseViews) else spec.whole_side
         clip = noise(spec.clip_frames, side, side)
         if isinstance(self.candidate.strategy, DenseViews):
             runner.probabilities(runner.tensor(clip))
@@ -166,7 +167,8 @@ class Contender:
         runner, strategy, limit = self.classifier.runner, self.candidate.strategy, self.classifier.decode_timeout_s
         count = 0
         if strategy.needs_count:
-            count = max(1, self._worker.probe(path, timeout_s=limit).frame_count or 0)
+            info = self._worker.probe(path, timeout_s=limit)
+            count = count_samples(max(1, info.frame_count or 0), info.fps, runner.spec.fps)
         options = DecodeOptions(
             runner.spec.short_side, strategy.select(runner.spec, count), chunk_frames=runner.chunk_frames
         )
