@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def convert(
     file: Path = typer.Argument(help="The publisher's checkpoint (.pyth, .pth, .pt, .ckpt or .safetensors)."),
-    source: str = typer.Option(..., "--from", help="Who published it: i3d, mmaction2, pytorchvideo, tpn or vmz."),
+    source: str = typer.Option(..., "--from", help="Who published it: mmaction2, pytorchvideo, tpn, vmz or i3d."),
     output: Path = typer.Option(..., "--output", help="The .safetensors file to write."),
     backbone: str | None = typer.Option(None, "--backbone", help="Its backbone family; recognised if not given."),
     half: bool = typer.Option(False, "--half", help="Store the numbers in 16 bits: half the size."),

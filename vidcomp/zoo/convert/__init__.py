@@ -22,11 +22,11 @@ from vidcomp.zoo.convert.vmz import VMZ
 
 # What `--from` may name.
 SOURCES: dict[str, Source] = {
-    "i3d": I3D,
     "mmaction2": MMACTION2,
     "pytorchvideo": PYTORCHVIDEO,
     "tpn": TPN,
     "vmz": VMZ,
+    "i3d": I3D,
 }
 
 __all__ = [
