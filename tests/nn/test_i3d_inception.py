@@ -66,6 +66,15 @@ def test_a_pool_by_hand(values: list[float], kernel: int, expected: list[float])
     assert pool(torch.tensor(values, dtype=torch.float32).reshape(1, 1, -1, 1, 1)).flatten().tolist() == expected
 
 
+@pytest.mark.parametrize("size", [(1, 1, 1), (2, 1, 5), (4, 3, 2)])
+def test_the_pool_without_a_stride_is_the_same_axis_by_axis(size: tuple[int, int, int]) -> None:
+    torch.manual_seed(0)
+    features = torch.randn(2, 3, *size)
+    with torch.inference_mode():
+        pooled = SameMaxPool3d((3, 3, 3), (1, 1, 1))(features)
+    assert torch.equal(pooled, nn.functional.max_pool3d(features, 3, 1, 1))
+
+
 def test_shapes_of_every_stage_and_the_cost_of_a_clip() -> None:
     with torch.device("meta"):
         backbone = i3d_inception().eval()

@@ -75,12 +75,24 @@ class SameMaxPool3d(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, C, T, H, W) to (N, C, T/stride, H/stride, W/stride), rounded up."""
+        if self.kernel == (3, 3, 3) and self.stride == (1, 1, 1) and not torch.is_grad_enabled():
+            # Axis by axis a third of the comparisons are left, and they are vectorised: less than half the time.
+            return _highest_of_three(_highest_of_three(_highest_of_three(features, 2), 3), 4)
         # What SAME adds behind, torch's ceil mode adds too: a last window that hangs over the edge.
         before = [
             same_padding(size, kernel, stride)[0]
             for size, kernel, stride in zip(features.shape[2:], self.kernel, self.stride, strict=True)
         ]
         return F.max_pool3d(features, self.kernel, self.stride, before, ceil_mode=True)
+
+
+def _highest_of_three(features: Tensor, axis: int) -> Tensor:
+    """The maximum of each element along an axis and of its two neighbours there."""
+    highest, others = features.clone(), features.shape[axis] - 1
+    for first, neighbour in ((0, 1), (1, 0)):
+        part = highest.narrow(axis, first, others)
+        torch.maximum(part, features.narrow(axis, neighbour, others), out=part)
+    return highest
 
 
 class Mixed(nn.Module):
