@@ -40,7 +40,9 @@ def main() -> None:
     options = parser.parse_args()
     machine = describe(torch.device("cpu"))
     runner = Runner(load_model(options.model).network, torch.device("cpu"))
-    with decode(options.video, DecodeOptions(runner.spec.short_side, whole(runner.spec.stride))) as reader:
+    with decode(
+        options.video, DecodeOptions(runner.spec.short_side, whole(runner.spec.stride, runner.spec.fps))
+    ) as reader:
         chunks = list(reader.chunks())
         duration_s = reader.report.duration_s
     with torch.inference_mode():

@@ -157,7 +157,7 @@ class Subject:
 
     def _pixels(self, path: str) -> Iterator[NDArray[np.uint8]]:
         spec = self.runner.spec
-        options = DecodeOptions(spec.short_side, whole(spec.stride), chunk_frames=self.runner.chunk_frames)
+        options = DecodeOptions(spec.short_side, whole(spec.stride, spec.fps), chunk_frames=self.runner.chunk_frames)
         with self._worker.open(path, options) as reader:
             for chunk in reader.chunks():
                 yield chunk.pixels

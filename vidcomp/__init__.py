@@ -2,7 +2,7 @@
 
 import vidcomp
 
-with vidcomp.load("ucf16-lite0") as classifier:
+with vidcomp.load() as classifier:
     prediction = classifier.classify("video.mp4")
 print(prediction.labels[0])
 """
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+DEFAULT_MODEL = "kinetics400-i3d"
+
 
 def load(
-    name: str | Path = "ucf16-lite0",
+    name: str | Path = DEFAULT_MODEL,
     *,
     strategy: str | None = None,
     compressor: str | None = None,

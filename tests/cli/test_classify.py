@@ -16,7 +16,7 @@ from vidcomp.cli import app
 
 
 def classify(*arguments: str | Path, stdin: bytes | None = None) -> Result:
-    return CliRunner().invoke(app, ["classify", *map(str, arguments)], input=stdin)
+    return CliRunner().invoke(app, ["classify", "--model", "ucf16-lite0", *map(str, arguments)], input=stdin)
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,8 @@ def test_the_installed_program_keeps_results_and_remarks_apart(folder: Path) -> 
         "-c",
         "from vidcomp.cli import main; main()",
         "classify",
+        "--model",
+        "ucf16-lite0",
         str(folder),
         "--format",
         "json",

@@ -24,7 +24,7 @@ from vidcomp.zoo.build import LoadedModel, Variant, load_model
 
 @pytest.fixture(scope="module")
 def classifier() -> Iterator[Classifier]:
-    with vidcomp.load(device="cpu") as loaded:
+    with vidcomp.load("ucf16-lite0", device="cpu") as loaded:
         yield loaded
 
 
@@ -78,7 +78,7 @@ def test_videos_that_go_together_are_answered_as_alone(classifier: Classifier, c
     paths = [str(path) for path in (clip, longer, broken, same)]
     alone = [classifier.classify(path) for path in paths]
     batches: list[int] = []
-    with vidcomp.load(device="cpu", batch=4) as together:
+    with vidcomp.load("ucf16-lite0", device="cpu", batch=4) as together:
         tail = together.runner.network.segments[-1]
         tail.register_forward_hook(lambda module, inputs, output: batches.append(len(output)))
         answers = list(together.classify_all(paths))
@@ -174,7 +174,7 @@ def test_cuda_where_there_is_none_is_refused() -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
     with pytest.raises(ValueError, match="no usable CUDA device"):
-        vidcomp.load(device="cuda")
+        vidcomp.load("ucf16-lite0", device="cuda")
 
 
 def test_what_memory_does_not_hold_is_refused_before_it_is_taken(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from vidcomp.nn.backbones import BACKBONES
+from vidcomp.nn.backbones.i3d_inception import SameMaxPool3d
 from vidcomp.nn.compressed_model import CompressedModel, Insertion
 from vidcomp.nn.compressors import Identity
 from vidcomp.nn.temporal_field import TemporalField, run_in_chunks, temporal_field
@@ -126,6 +127,8 @@ HEADS = {
     "r2plus1d_18": "res3",
     "s3d": "res4",
     "i3d_r50": "res3",
+    # Its padding goes by the number of frames.
+    "i3d_inception": "mixed_4b",
     "lite0_slow": "res4",
 }
 
@@ -150,12 +153,38 @@ def test_a_backbones_head_over_any_chunks_gives_the_features_of_one_pass(
 
 @pytest.mark.parametrize(
     ("family", "cut", "stride"),
-    [("r3d_18", "res3", 2), ("r3d_18", "res4", 4), ("s3d", "res4", 4), ("slow_r50", "res3", 1)],
+    [
+        ("r3d_18", "res3", 2),
+        ("r3d_18", "res4", 4),
+        ("s3d", "res4", 4),
+        ("slow_r50", "res3", 1),
+        ("i3d_inception", "mixed_4a", 4),
+    ],
 )
 def test_the_stride_found_is_the_one_declared(family: str, cut: str, stride: int) -> None:
     model = compressed(family, cut)
     assert model.head_field is not None
     assert model.head_field.stride == model.temporal_strides[0] == stride
+
+
+def test_padding_that_goes_by_the_length_is_found() -> None:
+    same = SameMaxPool3d((3, 1, 1), (2, 1, 1))
+    # Behind an even number of frames, a window is frames 2j to 2j + 2; behind an odd one, 2j - 1 to 2j + 1.
+    assert temporal_field(same) == TemporalField(2, 1, 3, by_length=True)
+    assert temporal_field(nn.MaxPool3d((3, 1, 1), (2, 1, 1), (1, 0, 0))) == TemporalField(2, 1, 1)
+
+
+@pytest.mark.parametrize("frames", range(1, 26))
+def test_padding_by_the_length_needs_not_wait_where_the_remainder_is_known(frames: int) -> None:
+    network = nn.Sequential(SameMaxPool3d((3, 1, 1), (2, 1, 1)), temporal_conv(3), SameMaxPool3d((2, 1, 1), (2, 1, 1)))
+    field = temporal_field(network)
+    assert field is not None
+    assert field.stride == 4
+    clip = video(frames, side=1)
+    pieces = list(run_in_chunks(network, field, chunked(clip, [3]), remainder=frames % 4))
+    torch.testing.assert_close(torch.cat(pieces, dim=2), network(clip), atol=1e-6, rtol=0)
+    long = run_in_chunks(network, field, chunked(video(400, side=1), [4]), remainder=0)
+    assert next(long).shape[2] < 20
 
 
 def test_a_head_without_temporal_kernels_runs_each_chunk_once() -> None:

@@ -320,3 +320,29 @@ def test_isolated_is_the_same(clip: Path, worker: DecodeWorker, backend: str) ->
     assert np.concatenate([chunk.seconds for chunk in chunks]).tolist() == frames.seconds.tolist()
     assert np.concatenate([chunk.indices for chunk in chunks]).tolist() == frames.indices.tolist()
     assert (isolated.info, isolated.report, isolated.size) == (frames.info, report, (86, 64))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("fps", "expected"), [(5, [0] * 3 + [1] * 5 + [2] * 7), (50, list(range(0, 40, 2)))])
+def test_frames_by_the_second(backend: str, fps: int, expected: list[int], tmp_path: Path) -> None:
+    clip = clips.make_clip(tmp_path / "clip.mp4", 3 if fps == 5 else 40, fps=fps, options={"g": "4"})
+    frames, report = read(clip, selection=whole(fps=25), backend=backend, chunk_frames=4)
+    assert clips.numbers(frames.pixels) == frames.indices.tolist() == expected
+    assert frames.seconds == pytest.approx(np.arange(len(expected)) / 25)
+    assert report.used == len(set(expected))
+    assert report.decoded == (3 if fps == 5 else 40)
+    assert not report.notes
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_chosen_samples_by_the_second(backend: str, tmp_path: Path) -> None:
+    clip = clips.make_clip(tmp_path / "clip.mp4", 20, fps=10)
+    frames, report = read(clip, selection=Selection(indices=(1, 2, 3, 20), fps=25), backend=backend)
+    # 0.04, 0.08, 0.12 and 0.8 s.
+    assert clips.numbers(frames.pixels) == frames.indices.tolist() == [0, 1, 1, 8]
+    assert report.decoded < 20
+
+
+def test_a_stream_without_timestamps_is_sampled_by_its_rate(tmp_path: Path) -> None:
+    frames, _ = read(clips.make_clip(tmp_path / "clip.h264", 50, fps=50), selection=whole(fps=25))
+    assert len(frames) == round(50 / frames.info.fps * 25)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vidcomp.video import Selection, View, dense_views, needed, rows_of, uniform_clips, whole
+from vidcomp.video.sampling import count_samples
 
 number = st.integers(1, 40)
 
@@ -126,3 +129,82 @@ def test_wrong_numbers_are_named() -> None:
         dense_views(0, 8, 8)
     with pytest.raises(ValueError, match="not a view"):
         View((1,), crop=1.5)
+
+
+def sampled(seconds: list[float], selection: Selection, step_s: float) -> list[tuple[int, float]]:
+    frames = ((number, second, None) for number, second in enumerate(seconds))
+    return [(index, round(second, 6)) for index, second, _ in selection.choose(frames, step_s)]
+
+
+def test_sampling_by_frames_per_second_by_hand() -> None:
+    slow = sampled([0, 0.2, 0.4], whole(fps=25), 0.2)
+    # Until half way to the next frame the one before is the nearest; the last one stands until it ends.
+    assert [index for index, _ in slow] == [0] * 3 + [1] * 5 + [2] * 7
+    assert [second for _, second in slow] == [round(0.04 * sample, 6) for sample in range(15)]
+    fast = sampled([number / 240 for number in range(240)], whole(fps=25), 1 / 240)
+    # 9.6 frames a sample.
+    assert [index for index, _ in fast] == [round(9.6 * sample) for sample in range(25)]
+
+
+@pytest.mark.parametrize("jitter", [0, 0.01])
+def test_a_video_of_that_rate_gives_each_frame_once(jitter: float) -> None:
+    times = [max(0.0, 0.04 * number + jitter * (number % 3 - 1)) for number in range(200)]
+    assert [index for index, _ in sampled(times, whole(fps=25), 0.04)] == list(range(200))
+
+
+def test_of_two_frames_as_near_the_earlier_is_taken() -> None:
+    assert [index for index, _ in sampled([0, 0.08, 0.16], whole(fps=25), 0.08)] == [0, 0, 1, 1, 2, 2]
+
+
+def test_a_variable_rate_is_evened_out() -> None:
+    assert sampled([0, 0.01, 0.02, 0.5, 0.51], whole(fps=10), 0.05) == [
+        (0, 0.0),
+        (2, 0.1),
+        (2, 0.2),
+        (3, 0.3),
+        (3, 0.4),
+        (3, 0.5),
+    ]
+
+
+@given(
+    gaps=st.lists(st.integers(1, 900), min_size=1, max_size=60),
+    fps=st.sampled_from([5.0, 12.5, 25.0, 29.97]),
+    stride=st.integers(1, 4),
+)
+def test_a_sample_is_the_frame_nearest_in_time(gaps: list[int], fps: float, stride: int) -> None:
+    times = [0.0, *np.cumsum(gaps).tolist()]
+    seconds = [time / 1000 for time in times]
+    end = seconds[-1] + 0.04
+    chosen = sampled(seconds, whole(stride, fps), 0.04)
+    assert len(chosen) == len(range(0, int(np.ceil(end * fps - 1e-6 * fps)), stride))
+    for place, (index, second) in enumerate(chosen):
+        assert second == pytest.approx(place * stride / fps, abs=1e-6)
+        assert abs(seconds[index] - second) <= min(abs(time - second) for time in seconds) + 3e-6
+
+
+def test_samples_that_are_chosen_stop_the_reading() -> None:
+    drawn = []
+
+    def frames() -> Iterator[tuple[int, float, None]]:
+        for number in range(100):
+            drawn.append(number)
+            yield number, number / 50, None
+
+    selection = Selection(indices=(2, 3, 7), fps=25)
+    assert [index for index, _, _ in selection.choose(frames(), 0.02)] == [4, 6, 14]
+    assert max(drawn) == 15
+    assert selection.number(14, 0.28) == selection.last
+
+
+@pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf")])
+def test_a_rate_is_a_positive_number(fps: float) -> None:
+    with pytest.raises(ValueError, match="fps"):
+        whole(fps=fps)
+
+
+def test_how_many_samples_a_video_gives() -> None:
+    assert count_samples(300, 30, None) == 300
+    assert count_samples(300, 30, 25) == 250
+    assert count_samples(3, 5, 25) == 15
+    assert count_samples(1, 240, 25) == 1

@@ -45,6 +45,14 @@ def test_leaps_are_exact_in_number_and_time(long_clip: Path) -> None:
     assert decoded <= FRAMES if "one_key" in long_clip.name else decoded < FRAMES / 4
 
 
+def test_leaps_to_samples_by_the_second(long_clip: Path) -> None:
+    # At 60 a second, the video's 25 are repeated two or three times.
+    wanted = (0, 1, 1000, 1001, 1002, 1003, 3599)
+    painted, told, seconds, _ = read(long_clip, Selection(indices=wanted, fps=60))
+    assert painted == told == [0, 0, 417, 417, 417, 418, 1499]
+    np.testing.assert_allclose(seconds, np.array(wanted) / 60)
+
+
 def test_uniform_clips_of_a_long_video(long_clip: Path) -> None:
     selection = needed(uniform_clips(FRAMES, clips=4, frames_per_clip=8, stride=4))
     painted, told, *_ = read(long_clip, selection)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from vidcomp import DEFAULT_MODEL
 from vidcomp.cli.computing import (
     BATCH,
     COMPILE,
@@ -21,7 +22,6 @@ from vidcomp.cli.computing import (
 from vidcomp.cli.errors import reported
 from vidcomp.cli.request import Finding, OutputFormat, Passing, Request, Showing, Writing
 
-_DEFAULT_MODEL = "ucf16-lite0"
 _WHICH, _WHERE, _LOOK = "Which videos", "Where labels go", "What was looked at"
 
 
@@ -54,7 +54,7 @@ def classify(
         rich_help_panel=_WHICH,
     ),
     model: str = typer.Option(
-        _DEFAULT_MODEL, "--model", help="A model's name, or the path of a YAML manifest.", rich_help_panel=HOW
+        DEFAULT_MODEL, "--model", help="A model's name, or the path of a YAML manifest.", rich_help_panel=HOW
     ),
     compressor: str | None = typer.Option(
         None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from vidcomp import DEFAULT_MODEL
 from vidcomp.cli.computing import DeviceChoice
 from vidcomp.cli.errors import INTERRUPTED, SOME_FAILED, UsageError, reported, warn
 
@@ -34,7 +35,7 @@ def compare(
         "speed, size and memory only.",
         show_default=False,
     ),
-    model: str = typer.Option("ucf16-lite0", "--model", help="A model's name, or the path of a YAML manifest."),
+    model: str = typer.Option(DEFAULT_MODEL, "--model", help="A model's name, or the path of a YAML manifest."),
     dense: list[int] | None = typer.Option(
         None, "--dense", metavar="N", help="Row: N dense views (clips x 3 crops) of the uncompressed network.", min=1
     ),

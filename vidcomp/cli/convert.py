@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 
 def convert(
-    file: Path = typer.Argument(help="The publisher's checkpoint (.pyth, .pth, .pt or .safetensors)."),
-    source: str = typer.Option(..., "--from", help="Who published it: pytorchvideo, mmaction2, tpn or vmz."),
+    file: Path = typer.Argument(help="The publisher's checkpoint (.pyth, .pth, .pt, .ckpt or .safetensors)."),
+    source: str = typer.Option(..., "--from", help="Who published it: mmaction2, pytorchvideo, tpn, vmz or i3d."),
     output: Path = typer.Option(..., "--output", help="The .safetensors file to write."),
     backbone: str | None = typer.Option(None, "--backbone", help="Its backbone family; recognised if not given."),
+    half: bool = typer.Option(False, "--half", help="Store the numbers in 16 bits: half the size."),
     keys: bool = typer.Option(False, "--keys", help="Print what became of every key."),
     as_json: bool = typer.Option(False, "--json", help="Print the whole report as JSON."),
     debug: bool = typer.Option(False, "--debug", help="Show tracebacks."),
@@ -41,7 +42,8 @@ def convert(
         except ConversionError as error:
             _print_report(error.report, keys=keys, as_json=as_json, extra={})
             raise
-        digest = write(output, tensors, {"format": "pt", "converted_from": source, "backbone": report.family})
+        metadata = {"format": "pt", "converted_from": source, "backbone": report.family}
+        digest = write(output, tensors, metadata, half=half)
         extra = {
             "output": str(output),
             "sha256": digest,

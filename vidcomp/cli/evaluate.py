@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from vidcomp import DEFAULT_MODEL
 from vidcomp.cli.compiling import compile_model
 from vidcomp.cli.computing import (
     BATCH,
@@ -42,7 +43,7 @@ def evaluate(
     folder: Path = typer.Argument(
         help="A folder with a sub-folder of videos for each class, or a CSV file of path,label."
     ),
-    model: str = typer.Option("ucf16-lite0", "--model", help="A model's name, or the path of a YAML manifest."),
+    model: str = typer.Option(DEFAULT_MODEL, "--model", help="A model's name, or the path of a YAML manifest."),
     strategy: str | None = STRATEGY,
     tau: float | None = typer.Option(None, "--tau", help="Compression ratio of SFC (at least 1)."),
     agreement: bool = typer.Option(

@@ -81,7 +81,7 @@ def show(
         with torch.device("meta"):
             network = build_network(manifest).eval()
         count = frames or network.spec.clip_frames
-        height, width = _parse_size(size) if size else (network.spec.short_side, network.spec.short_side)
+        height, width = _parse_size(size) if size else (network.spec.whole_side, network.spec.whole_side)
         description: dict[str, Any] = {
             "name": manifest.name,
             "summary": manifest.summary,
@@ -98,8 +98,10 @@ def show(
             "preprocessing": {
                 "clip_frames": network.spec.clip_frames,
                 "stride": network.spec.stride,
+                "fps": network.spec.fps,
                 "short_side": network.spec.short_side,
                 "crop": network.spec.crop,
+                "central": network.spec.central,
                 "mean": list(network.spec.mean),
                 "std": list(network.spec.std),
             },
@@ -157,6 +159,7 @@ def _print_description(description: dict[str, Any]) -> None:
     console = console_of(sys.stdout)
     console.print(description["name"], style="bold")
     feeding = description["preprocessing"]
+    rate = f"{feeding['fps']:g} a second" if feeding["fps"] else f"stride {feeding['stride']}"
     facts = {
         "summary": description["summary"],
         "backbone": f"{description['backbone']}, {description['classes']} classes",
@@ -165,7 +168,7 @@ def _print_description(description: dict[str, Any]) -> None:
         ),
         "can be cut after": ", ".join(description["cuts"]),
         "weights": description["weights"],
-        "clip": f"{feeding['clip_frames']} frames at stride {feeding['stride']}, "
+        "clip": f"{feeding['clip_frames']} frames at {rate}, "
         f"short side {feeding['short_side']} px, dense views {feeding['crop']} px",
         "source": description["source"],
         "license": description["license"],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperGroup
 
+from vidcomp import DEFAULT_MODEL
 from vidcomp.cli.computing import DeviceChoice
 from vidcomp.cli.errors import SOME_FAILED, UsageError, fail, reported
 
@@ -62,7 +63,7 @@ _FOLDER = typer.Argument(
     "videos need no labels."
 )
 _MODEL = typer.Option(
-    "ucf16-lite0", "--model", help="A model's name, or the path of a YAML manifest.", rich_help_panel=_WHAT
+    DEFAULT_MODEL, "--model", help="A model's name, or the path of a YAML manifest.", rich_help_panel=_WHAT
 )
 _OUTPUT = typer.Option(
     ..., "--output", help="The manifest (.yaml) to write; weights and log get its name.", rich_help_panel=_WHERE

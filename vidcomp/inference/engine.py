@@ -22,6 +22,7 @@ from vidcomp.video.errors import VideoTooLarge
 from vidcomp.video.limits import memory_at_hand
 from vidcomp.video.reader import MAX_DAMAGE
 from vidcomp.video.remote import Downloads, is_address
+from vidcomp.video.sampling import count_samples
 from vidcomp.zoo.build import LoadedModel
 
 SEGMENT_LABELS = 20
@@ -205,8 +206,11 @@ class Classifier:
         return self._open_for(worker, path, WholeVideo() if count <= self.model.manifest.max_frames else UniformClips())
 
     def _open_for(self, worker: DecodeWorker, path: str, strategy: Strategy, limit: int | None = None) -> Opened:
-        count = self._counted(worker, path) if strategy.needs_count else 0
         spec = self.model.spec
+        count = 0
+        if strategy.needs_count:
+            info = worker.probe(path, timeout_s=self.decode_timeout_s)
+            count = count_samples(max(1, info.frame_count or 0), info.fps, spec.fps)
         options = DecodeOptions(
             spec.short_side,
             strategy.select(spec, count),
@@ -232,7 +236,7 @@ class Classifier:
                 self.runner.synchronise()
             report = reader.report
             # Where only some of the frames were read, they may end before the video does.
-            duration_s = max(report.duration_s, opened.count / reader.info.fps)
+            duration_s = max(report.duration_s, opened.count / (self.model.spec.fps or reader.info.fps))
         spent = time.perf_counter() - began
         timing = Timing(waiting.seconds, spent - waiting.seconds, reader.decode_s / self.decode_workers)
         facts = (path, strategy.name, report, duration_s, timing, tuple(report.notes))
@@ -251,7 +255,8 @@ class Classifier:
         spec = self.model.spec
         width, height = target_size(info.width, info.height, spec.short_side)
         selection = strategy.select(spec, count)
-        frames = len(selection.indices or ()) or -(-(info.expected_frames or 0) // selection.stride)
+        samples = count_samples(info.expected_frames or 0, info.fps, spec.fps)
+        frames = len(selection.indices or ()) or -(-samples // selection.stride)
         head = self.runner.head_bytes(width, height)
         # Most videos are far from any limit, and nothing is measured for them.
         if head + frames * width * height * _MOST_HELD_BYTES < _MODEST_BYTES:

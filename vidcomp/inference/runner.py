@@ -115,12 +115,13 @@ class Runner:
 
         Where it cannot be compiled the answer says why, and the network runs as before.
         """
-        side = self.spec.short_side
+        side = self.spec.whole_side
+        wide = side if self.spec.central else side * 4 // 3
 
         def warm_up() -> None:
             # A chunk of each kind that videos are cut into: full, part, and single frame.
             for frames in (self.chunk_frames, self.chunk_frames + 3, self.chunk_frames + 1):
-                self.whole([noise(max(frames, self.spec.clip_frames), side, side * 4 // 3)])
+                self.whole([noise(max(frames, self.spec.clip_frames), side, wide)])
             self.synchronise()
 
         return compile_segments(self.network, warm_up)
@@ -180,7 +181,11 @@ class Runner:
         """The head's features of a video; frames that are the same pass it once where it looks at single frames."""
         field = self.network.head_field
         if field is None or not field.framewise:
-            return self.network.encode(map(self.tensor, parts))
+            if field is not None and field.by_length:
+                # Padding that goes by the number of frames, which is not known until the last one is there, does not
+                # go by it where it is a multiple of the stride.
+                parts = _filled_up(parts, field.stride)
+            return self.network.encode(map(self.tensor, parts), remainder=0)
         distinct = DistinctFrames()
         features = self.network.encode(map(self.tensor, distinct.of(parts)))
         assert isinstance(features, Tensor)  # a head with a temporal field has one pathway
@@ -192,3 +197,15 @@ class Runner:
     def _split(self, chunk: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
         for start in range(0, len(chunk), self.chunk_frames):
             yield chunk[start : start + self.chunk_frames]
+
+
+def _filled_up(parts: Iterable[NDArray[np.uint8]], multiple: int) -> Iterator[NDArray[np.uint8]]:
+    """Frames (t, H, W, 3), the last one repeated until there are a multiple of so many."""
+    count = 0
+    last: NDArray[np.uint8] | None = None
+    for part in parts:
+        if len(part):
+            count, last = count + len(part), part[-1:].copy()
+        yield part
+    if last is not None and count % multiple:
+        yield last.repeat(multiple - count % multiple, axis=0)

@@ -57,7 +57,10 @@ class Strategy(ABC):
 
     @abstractmethod
     def select(self, spec: BackboneSpec, frame_count: int) -> Selection:
-        """Say which frames of a video to read; ``frame_count`` is 0 where :attr:`needs_count` is false."""
+        """Say which frames of a video to read; ``frame_count`` is 0 where :attr:`needs_count` is false.
+
+        For a backbone with a rate of its own (``spec.fps``) it counts samples, here and in :meth:`run`.
+        """
 
     def bytes_held(self, runner: Runner, frames: int, fps: float, pixels: int) -> int:
         """Bytes of memory that a video of so many selected frames, of so many pixels each, takes while it is passed."""
@@ -88,7 +91,7 @@ class OnePass(Strategy):
 
     def encode(self, runner: Runner, chunks: Iterable[Frames]) -> Encoded:
         """Pass the head; a video with fewer frames than a clip has its last frame repeated."""
-        reading = _Reading(chunks, runner.spec.clip_frames)
+        reading = _Reading(chunks, runner.spec)
         features = runner.encode(reading.pixels())
         return Encoded(
             features, np.asarray(reading.seconds), np.asarray(reading.indices), reading.size, reading.repeated
@@ -123,7 +126,7 @@ class WholeVideo(OnePass):
 
     def select(self, spec: BackboneSpec, frame_count: int) -> Selection:
         """Frames 0, s, 2s, … for the backbone's stride s."""
-        return whole(spec.stride)
+        return whole(spec.stride, spec.fps)
 
 
 DEFAULT_CROPS = 3
@@ -153,13 +156,13 @@ class DenseViews(Strategy):
 
     def select(self, spec: BackboneSpec, frame_count: int) -> Selection:
         """The frames that any view holds."""
-        return needed(self.views(spec, frame_count))
+        return needed(self.views(spec, frame_count), spec.fps)
 
     def run(self, runner: Runner, chunks: Iterable[Frames], frame_count: int) -> Outcome:
         """Average the probabilities of all views; those that share frames share their decoding too."""
         views = self.views(runner.spec, frame_count)
-        pixels, indices = _gather(chunks)
-        rows = {view: rows_of(view, indices) for view in views}
+        pixels, numbers = _gather(chunks, self.select(runner.spec, frame_count))
+        rows = {view: rows_of(view, numbers) for view in views}
 
         def passed(group: Sequence[View]) -> NDArray[np.float64]:
             clips = [runner.tensor(crop(pixels[rows[view][0]], runner.spec.crop, view.crop)) for view in group]
@@ -187,15 +190,16 @@ class UniformClips(OnePass):
 
     def select(self, spec: BackboneSpec, frame_count: int) -> Selection:
         """Every stride-th frame of each clip."""
-        return needed(uniform_clips(frame_count, self.clips, max(1, self.clip_frames // spec.stride), spec.stride))
+        views = uniform_clips(frame_count, self.clips, max(1, self.clip_frames // spec.stride), spec.stride)
+        return needed(views, spec.fps)
 
 
 class _Reading:
     """The frames of a video as the head takes them, noting their times and numbers, and how many were repeated."""
 
-    def __init__(self, chunks: Iterable[Frames], at_least: int) -> None:
+    def __init__(self, chunks: Iterable[Frames], spec: BackboneSpec) -> None:
         self.chunks = chunks
-        self.at_least = at_least
+        self.spec = spec
         self.seconds: list[float] = []
         self.indices: list[int] = []
         self.repeated = 0
@@ -206,10 +210,11 @@ class _Reading:
         for chunk in self.chunks:
             self.seconds.extend(chunk.seconds.tolist())
             self.indices.extend(chunk.indices.tolist())
-            last = chunk.pixels[-1:].copy()
-            self.size = (chunk.pixels.shape[1], chunk.pixels.shape[2])
-            yield chunk.pixels
-        missing = self.at_least - len(self.seconds)
+            pixels = seen_whole(self.spec, chunk.pixels)
+            last = pixels[-1:].copy()
+            self.size = (pixels.shape[1], pixels.shape[2])
+            yield pixels
+        missing = self.spec.least_frames - len(self.seconds)
         if last is not None and missing > 0:
             self.repeated = missing
             self.seconds.extend([self.seconds[-1]] * missing)
@@ -217,10 +222,24 @@ class _Reading:
             yield last.repeat(missing, axis=0)
 
 
-def _gather(chunks: Iterable[Frames]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Hold all selected frames (K, H, W, 3) with their indices (K,)."""
-    held = [(chunk.pixels, chunk.indices) for chunk in chunks]
-    return np.concatenate([pixels for pixels, _ in held]), np.concatenate([indices for _, indices in held])
+def seen_whole(spec: BackboneSpec, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What a network sees of a whole video's frames (T, H, W, 3)."""
+    if not spec.central:
+        return pixels
+    square = crop(pixels, spec.crop)
+    assert isinstance(square, np.ndarray)
+    return square
+
+
+def _gather(chunks: Iterable[Frames], selection: Selection) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Hold all selected frames (K, H, W, 3) with the numbers (K,) that the selection knows them by."""
+    held = list(chunks)
+    numbers = [
+        selection.number(index, second)
+        for chunk in held
+        for index, second in zip(chunk.indices.tolist(), chunk.seconds.tolist(), strict=True)
+    ]
+    return np.concatenate([chunk.pixels for chunk in held]), np.asarray(numbers, dtype=np.int64)
 
 
 def _numbers(values: torch.Tensor) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vidcomp.inference.prediction import Passes
 from vidcomp.inference.runner import Runner
-from vidcomp.inference.strategies import Outcome, Strategy, WindowOutcome, repetition
+from vidcomp.inference.strategies import Outcome, Strategy, WindowOutcome, repetition, seen_whole
 from vidcomp.nn.backbones import BackboneSpec
 from vidcomp.video import Frames
 from vidcomp.video.sampling import Selection, whole
@@ -47,7 +47,7 @@ class Windows(Strategy):
 
     def select(self, spec: BackboneSpec, frame_count: int) -> Selection:
         """Frames 0, s, 2s, … for the backbone's stride s."""
-        return whole(spec.stride)
+        return whole(spec.stride, spec.fps)
 
     def bytes_held(self, runner: Runner, frames: int, fps: float, pixels: int) -> int:
         """The pixels of a window, and the head's features of them."""
@@ -59,7 +59,7 @@ class Windows(Strategy):
         windows: list[WindowOutcome] = []
         passes, repeated = Passes(0, 0, 0, 0), 0
         for window in _windows(chunks, self.every_s, self.window_s):
-            pixels, missing = _filled(window.pixels, runner.spec.clip_frames)
+            pixels, missing = _filled(seen_whole(runner.spec, window.pixels), runner.spec.least_frames)
             output = runner.whole([pixels])
             probabilities = output.logits.softmax(dim=1)[0].double().cpu().numpy()
             windows.append(WindowOutcome(window.start_s, window.end_s, probabilities))

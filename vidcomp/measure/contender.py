@@ -18,6 +18,7 @@ from vidcomp.measure.machine import host_memory_bytes
 from vidcomp.measure.memory import PeakMemory, largest_that_fits
 from vidcomp.nn.compressors import SFC
 from vidcomp.video import DecodeOptions, DecodeWorker, Frames
+from vidcomp.video.sampling import count_samples
 from vidcomp.zoo.build import LoadedModel, build_network
 
 _KEPT_LABELS = 5
@@ -78,7 +79,7 @@ class Contender:
     def warm_up(self) -> None:
         """Run the network once on noise: kernels are chosen and threads started before anything is measured."""
         runner, spec = self.classifier.runner, self.classifier.runner.spec
-        side = spec.crop if self.is_dense else spec.short_side
+        side = spec.crop if self.is_dense else spec.whole_side
         clip = noise(spec.clip_frames, side, side)
         if self.is_dense:
             runner.probabilities(runner.tensor(clip))
@@ -169,7 +170,8 @@ class Contender:
         runner, strategy, limit = self.classifier.runner, self.strategy, self.classifier.decode_timeout_s
         count = 0
         if strategy.needs_count:
-            count = max(1, self._worker.probe(path, timeout_s=limit).frame_count or 0)
+            info = self._worker.probe(path, timeout_s=limit)
+            count = count_samples(max(1, info.frame_count or 0), info.fps, runner.spec.fps)
         options = DecodeOptions(
             runner.spec.short_side, strategy.select(runner.spec, count), chunk_frames=runner.chunk_frames
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,10 @@ from torch import Tensor, nn
 from vidcomp.nn.backbones.base import Backbone
 from vidcomp.nn.buckets import Bucket, CompressedBucket, buckets_of, join_attention, join_logits, regroup
 from vidcomp.nn.compressors.base import Attention, Compressor, Features, Ragged
-from vidcomp.nn.temporal_field import TemporalField, run_in_chunks, temporal_field
+from vidcomp.nn.temporal_field import TemporalField, run_in_chunks, temporal_fields
+
+# Frames that a stage's window brings anew for each that it shares with the one before, and computes twice.
+_FRESH = 4
 
 
 @dataclass(frozen=True)
@@ -74,24 +78,41 @@ class CompressedModel(nn.Module):
     @cached_property
     def head_field(self) -> TemporalField | None:
         """How far in time the head looks, found at first use; ``None`` where it cannot be run in chunks."""
-        return temporal_field(self.head)
+        return None if self._stage_fields is None else functools.reduce(TemporalField.then, self._stage_fields)
+
+    @cached_property
+    def _stage_fields(self) -> list[TemporalField] | None:
+        head = self.head
+        return temporal_fields(list(head) if isinstance(head, nn.Sequential) else [head])
+
+    def _parts(self, whole: TemporalField) -> list[tuple[nn.Module, TemporalField]]:
+        """What of the head runs in windows of its own, as few frames as possible being computed twice."""
+        # A head that was compiled is one module; one that looks at single frames has nothing to compute twice.
+        if whole.framewise or not isinstance(self.head, nn.Sequential):
+            return [(self.head, whole)]
+        return list(zip(self.head, self._stage_fields or (), strict=True))
 
     def forward(self, clip: Tensor, *, need_attention: bool = False) -> ModelOutput:
         """Run normalised clips (N, 3, T, H, W) from the first frame to the logits."""
         return self.finish(self.head(clip), need_attention=need_attention)
 
-    def encode(self, chunks: Iterable[Tensor]) -> Features:
+    def encode(self, chunks: Iterable[Tensor], *, remainder: int | None = None) -> Features:
         """Run the head over consecutive chunks (N, 3, t, H, W) of one video and join the features in time.
 
-        The result equals one pass over all frames (to rounding), whatever the chunks' lengths: windows overlap by as
-        much as the head looks around itself. Memory is bounded by a chunk, that overlap and the features; only a head
-        that pools over the whole video, or that has several pathways, needs all frames at once.
+        The result equals one pass over all frames (to rounding), whatever the chunks' lengths: each stage's windows
+        overlap by as much as it looks around itself. Memory is bounded by a chunk, those overlaps and the features;
+        only a head that pools over the whole video, or that has several pathways, needs all frames at once.
+
+        ``remainder`` is that of the number of frames, divided by the stride of :attr:`head_field`. A head that pads by
+        the length (:attr:`TemporalField.by_length`) waits for all chunks where it is not given.
 
         Raises:
             ValueError: there is not a single frame.
         """
         if self.head_field is not None:
-            chunks = run_in_chunks(self.head, self.head_field, chunks)
+            for stage, field in self._parts(self.head_field):
+                chunks = run_in_chunks(stage, field, chunks, remainder=remainder, fresh=_FRESH * field.overlap)
+                remainder = None if remainder is None else -(-remainder // field.stride)
         pieces = list(chunks)
         if not pieces:
             raise ValueError("a video needs at least one frame")

@@ -11,7 +11,7 @@ over all time shows itself too: there every feature frame depends on every frame
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,17 +28,29 @@ _PROBE_FRAMES = (96, 288, 1152)
 class TemporalField:
     """What a network's feature frame depends on.
 
-    Feature frame j depends on frames j·``stride`` − ``before`` to j·``stride`` + ``after``, and on no others.
+    Feature frame j depends on frames j·``stride`` − ``before`` to j·``stride`` + ``after``, and on no others. Where it
+    is ``by_length``, the number of frames moves that stretch by less than a stride, as TensorFlow's SAME padding does;
+    ``before`` and ``after`` then cover all that it may be.
     """
 
     stride: int
     before: int
     after: int
+    by_length: bool = False
 
     @property
     def framewise(self) -> bool:
         """Whether each feature frame depends on its own frame alone."""
         return (self.stride, self.before, self.after) == (1, 0, 0)
+
+    def then(self, following: TemporalField) -> TemporalField:
+        """The field of this network and one that takes its features."""
+        return TemporalField(
+            self.stride * following.stride,
+            self.before + following.before * self.stride,
+            self.after + following.after * self.stride,
+            self.by_length or following.by_length,
+        )
 
     @property
     def overlap(self) -> int:
@@ -72,35 +84,53 @@ def temporal_field(network: nn.Module) -> TemporalField | None:
     Raises:
         RuntimeError: the network cannot be run on a clip of 64×64 pixels.
     """
-    training = [module for module in network.modules() if module.training]
-    network.eval()
+    fields = temporal_fields([network])
+    return None if fields is None else fields[0]
+
+
+def temporal_fields(stages: Sequence[nn.Module]) -> list[TemporalField] | None:
+    """The field of each of the stages that a network is made of, each in frames of its own input.
+
+    ``None``, and RuntimeError, as :func:`temporal_field` has them for any one stage.
+    """
+    training = [module for stage in stages for module in stage.modules() if module.training]
+    for stage in stages:
+        stage.eval()
     try:
         # cuDNN may compute a convolution by transforms over many frames at once, which would spread the NaN.
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=False):
-            return _search(network)
+            return _search(stages)
     finally:
         for module in training:
             module.training = True
 
 
-def _search(network: nn.Module) -> TemporalField | None:
+def _search(stages: Sequence[nn.Module]) -> list[TemporalField] | None:
+    like = next((parameter for stage in stages for parameter in stage.parameters()), torch.empty(0))
     for side in _PROBE_SIDES:
         try:
-            fields = (_probe(network, frames, side) for frames in _PROBE_FRAMES)
-            return next((field for field in fields if field is not None), None)
+            fields = []
+            inputs = torch.zeros(1, 3, _PROBE_FRAMES[0], side, side, dtype=like.dtype, device=like.device)
+            for stage in stages:
+                tried = (_probe(stage, frames, inputs) for frames in _PROBE_FRAMES)
+                field = next((field for field in tried if field is not None), None)
+                if field is None:
+                    return None
+                fields.append(field)
+                inputs = stage(inputs)
+            return fields
         except RuntimeError:
             if side == _PROBE_SIDES[-1]:
                 raise
     return None
 
 
-def _probe(network: nn.Module, frames: int, side: int) -> TemporalField | None:
-    """Look for the field with clips of ``frames`` frames; ``None`` if they are too short to tell.
+def _probe(network: nn.Module, frames: int, inputs: Tensor) -> TemporalField | None:
+    """Look for the field with clips of ``frames`` frames, else shaped as ``inputs``; ``None`` if too short to tell.
 
     Also ``None`` for features of several pathways, each of which has a stride of its own.
     """
-    like = next(network.parameters(), torch.empty(0))
-    clip = torch.zeros(1, 3, frames, side, side, dtype=like.dtype, device=like.device)
+    clip = inputs.new_zeros(1, inputs.shape[1], frames, *inputs.shape[3:])
     features = network(clip)
     if not isinstance(features, Tensor):
         return None
@@ -116,7 +146,7 @@ def _probe(network: nn.Module, frames: int, side: int) -> TemporalField | None:
     for phase in range(stride):
         clips[phase, :, middle + phase] = torch.nan
         clips[stride, :, middle + steps * stride + phase] = torch.nan
-    reached = network(clips).isnan().any(dim=4).any(dim=3).any(dim=1)
+    reached = _reached(network, clips)
     of_all_phases = reached[:stride].any(dim=0)
     # A dilated layer leaves gaps: only a field that stays in the middle half cannot go on unseen beyond the ends.
     if of_all_phases[:steps].any() or of_all_phases[-steps:].any():
@@ -128,28 +158,60 @@ def _probe(network: nn.Module, frames: int, side: int) -> TemporalField | None:
         for feature in reached[phase].nonzero().flatten().tolist():
             offset = middle + phase - feature * stride
             before, after = max(before, -offset), max(after, offset)
-    return TemporalField(stride, before, after)
+    if stride == 1:
+        return TemporalField(stride, before, after)
+    # One frame more, behind all others, moves the field where padding goes by the length.
+    longer = _reached(network, torch.cat([clips[:stride], clip[:, :, :1].expand(stride, -1, -1, -1, -1)], dim=2))
+    if torch.equal(longer[:, :length], reached[:stride]):
+        return TemporalField(stride, before, after)
+    return TemporalField(stride, before + stride - 1, after + stride - 1, by_length=True)
+
+
+def _reached(network: nn.Module, clips: Tensor) -> Tensor:
+    """Which feature frames (N, T') see the NaN in each clip."""
+    reached: Tensor = network(clips).isnan().any(dim=4).any(dim=3).any(dim=1)
+    return reached
 
 
 def run_in_chunks(
-    network: Callable[[Tensor], Tensor], field: TemporalField, chunks: Iterable[Tensor]
+    network: Callable[[Tensor], Tensor],
+    field: TemporalField,
+    chunks: Iterable[Tensor],
+    *,
+    remainder: int | None = None,
+    fresh: int = 0,
 ) -> Iterator[Tensor]:
-    """Run ``network`` over consecutive chunks (N, 3, t, H, W) of one video; yield its features in pieces, in order.
+    """Run ``network`` over consecutive chunks (N, C, t, H, W) of one video; yield its features in pieces, in order.
 
     Joined in time, the pieces are the features of one pass over all frames. Of the frames, never more are held than
-    one chunk, the one after it, and twice the overlap; a chunk may be of any length.
+    one chunk, the one after it, and twice the overlap (or, if more, the overlap and ``fresh``); a chunk may be of any
+    length.
+
+    Args:
+        network: what has the field.
+        field: its field.
+        chunks: the video.
+        remainder: of the number of all frames, divided by the stride. A field that goes by the length needs it before
+            the first frame; where it is not known, all chunks are waited for.
+        fresh: frames that a window brings at least, beside those that it has in common with the one before.
     """
+    if field.by_length and remainder is None:
+        chunks = list(chunks)
+        remainder = sum(chunk.shape[2] for chunk in chunks)
     held: Tensor | None = None  # frames [start, start + held.shape[2])
     start = 0
     done = 0  # feature frames that were yielded
     for chunk, is_last in _mark_last(chunks):
         held = chunk if held is None else torch.cat([held, chunk], dim=2)
-        end = start + held.shape[2]
+        # A window begins at a multiple of the stride. For padding that goes by the length to fall as it would in one
+        # pass, it must also leave the same remainder; the last one does by itself.
+        surplus = (held.shape[2] - (remainder or 0)) % field.stride if field.by_length and not is_last else 0
+        end = start + held.shape[2] - surplus
         settled = field.complete(end)
         # A window costs its overlap: wait until it brings at least as much that is new.
-        if not is_last and (settled - done) * field.stride < max(1, field.overlap):
+        if not is_last and (settled - done) * field.stride < max(1, field.overlap, fresh):
             continue
-        features = network(held)
+        features = network(held[:, :, : end - start])
         if is_last:
             settled = start // field.stride + features.shape[2]
         first = done - start // field.stride
@@ -157,8 +219,8 @@ def run_in_chunks(
         done = settled
         keep_from = field.first_needed(done)
         # A copy, so that the frames before it can be freed.
-        held = held[:, :, keep_from - start :].clone() if keep_from < end else None
-        start = min(keep_from, end)
+        held = held[:, :, keep_from - start :].clone() if keep_from < start + held.shape[2] else None
+        start = keep_from if held is not None else min(keep_from, end + surplus)
 
 
 def _mark_last(chunks: Iterable[Tensor]) -> Iterator[tuple[Tensor, bool]]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidcomp.video import DecodeOptions, DecodeWorker, Selection
+from vidcomp.video.sampling import count_samples
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -41,14 +42,15 @@ class Decoders:
         for worker in self._all:
             worker.close()
 
-    def count(self, path: str) -> int:
-        """Frames coded in a file, at least 1.
+    def count(self, path: str, fps: float | None = None) -> int:
+        """Frames coded in a file, or samples at ``fps`` a second, at least 1.
 
         Raises:
             VideoError: it cannot be read.
         """
         with self._worker() as worker:
-            return max(1, worker.probe(path, timeout_s=self._timeout_s).frame_count or 0)
+            info = worker.probe(path, timeout_s=self._timeout_s)
+            return count_samples(max(1, info.frame_count or 0), info.fps, fps)
 
     def chunks(self, path: str, short_side: int, selection: Selection) -> Iterator[NDArray[np.uint8]]:
         """The selected frames (t, H, W, 3) in chunks.

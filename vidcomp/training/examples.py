@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidcomp.inference.strategies import UniformClips
+from vidcomp.inference.strategies import UniformClips, seen_whole
 from vidcomp.nn.compressed_model import CompressedModel
 from vidcomp.nn.compressors import Features
 from vidcomp.nn.compressors.base import map_pathways, pathways_of
@@ -237,27 +237,26 @@ class Examples:
         clips: int = 1,
     ) -> NDArray[np.uint8]:
         """Consecutive frames (T, H, W, 3) from a random start; ``decoded`` hands all frames from view to view."""
-        stride, side = self._spec.stride, self._spec.short_side
+        stride, fps, side = self._spec.stride, self._spec.fps, self._spec.short_side
         if decoded:
             return take_clip(decoded[0], self._length(len(decoded[0]), clips), random)
-        count = -(-self._decoders.count(video.path) // stride)
+        count = -(-self._decoders.count(video.path, fps) // stride)
         if count <= _DECODED_WHOLE:
             if self._encoder is None or not self._recipe.views_cached:
                 frames = self._frames.get(_key(video.path), lambda: self._decode_tensor(video.path))["frames"].numpy()
             else:
-                frames = self._decoders.frames(video.path, side, whole(stride))
+                frames = self._decoders.frames(video.path, side, whole(stride, fps))
             if decoded is not None:
                 decoded.append(frames)
             return take_clip(frames, self._length(len(frames), clips), random)
         length = self._length(count, clips)
         start = int(random.integers(0, count - length + 1)) * stride
         indices = tuple(range(start, start + length * stride, stride))
-        return take_clip(self._decoders.frames(video.path, side, Selection(indices=indices)), length, random)
+        return take_clip(self._decoders.frames(video.path, side, Selection(indices=indices, fps=fps)), length, random)
 
     def _decode_tensor(self, path: str) -> dict[str, Tensor]:
-        return {
-            "frames": torch.from_numpy(self._decoders.frames(path, self._spec.short_side, whole(self._spec.stride)))
-        }
+        selection = whole(self._spec.stride, self._spec.fps)
+        return {"frames": torch.from_numpy(self._decoders.frames(path, self._spec.short_side, selection))}
 
     def _length(self, frames: int, clips: int) -> int:
         """Frames of a view of so many: ``clips``, or the video within what is allowed; never less than a clip."""
@@ -266,17 +265,18 @@ class Examples:
 
     def _all_frames(self, path: str) -> Iterator[Tensor]:
         """Chunks (1, 3, t, H, W) of a video as `vidcomp classify` passes it: whole, or as clips where it is long."""
-        selection = whole(self._spec.stride)
-        count = self._decoders.count(path)
+        selection = whole(self._spec.stride, self._spec.fps)
+        count = self._decoders.count(path, self._spec.fps)
         if count > self._max_frames:
             selection = UniformClips().select(self._spec, count)
         seen = 0
         for chunk in self._decoders.chunks(path, self._spec.short_side, selection):
             seen += len(chunk)
-            last = chunk[-1:]
-            yield self._input(chunk)
-        if 0 < seen < self._spec.clip_frames:
-            yield self._input(last.repeat(self._spec.clip_frames - seen, axis=0))
+            seen_pixels = seen_whole(self._spec, chunk)
+            last = seen_pixels[-1:]
+            yield self._input(seen_pixels)
+        if 0 < seen < self._spec.least_frames:
+            yield self._input(last.repeat(self._spec.least_frames - seen, axis=0))
 
     def _encode(self, chunks: Iterator[Tensor]) -> Features:
         assert self._encoder is not None

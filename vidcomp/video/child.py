@@ -60,7 +60,8 @@ def options_to_json(options: DecodeOptions) -> Message:
 def options_from_json(message: Message) -> DecodeOptions:
     """The options that `options_to_json` was given."""
     indices = message["selection"]["indices"]
-    selection = Selection(message["selection"]["stride"], None if indices is None else tuple(indices))
+    stride, fps = message["selection"]["stride"], message["selection"]["fps"]
+    selection = Selection(stride, None if indices is None else tuple(indices), fps)
     return DecodeOptions(**{**message, "selection": selection})
 
 

@@ -7,7 +7,12 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vidcomp.video.container import describe, scan
 from vidcomp.video.errors import DecodeFailed
@@ -86,29 +91,36 @@ class DecordReader:
         Raises:
             DecodeFailed: decord stopped before the end, as it does at the first damaged frame.
         """
+        times = [self.clock.tick(stamp) for stamp in self._scan.seconds]
+        stamped = ((index, second, None) for index, second in enumerate(times))
+        chosen = (frame for frame in selection.choose(stamped, 1 / self.info.fps) if frame[0] > after)
+        for index, alike in groupby(chosen, key=itemgetter(0)):
+            pixels = self._frame(index, len(times))
+            assert pixels is not None  # only behind the last frame is there none
+            for _, second, _ in alike:
+                yield index, second, pixels
+                if selection.number(index, second) == selection.last:
+                    return
+        self._frame(len(times), len(times))
+
+    def _frame(self, index: int, promised: int) -> NDArray[np.uint8] | None:
+        """The frame of that number; None at the end, up to which all is then decoded."""
         from decord import DECORDError
 
-        times = [self.clock.tick(stamp) for stamp in self._scan.seconds]
         width, height = self.size
-        while self.decoded < len(times):
-            wanted = (i for i in range(max(self.decoded, after + 1), len(times)) if i in selection)
-            index = next(wanted, len(times))
-            try:
-                if index > self.decoded:
-                    self._video.skip_frames(index - self.decoded)
-                    self.decoded = index
-                if index == len(times):
-                    return
-                pixels = self._video.next().asnumpy()
-            except (DECORDError, RuntimeError, StopIteration) as error:
-                reason = f"decord stopped at frame {self.decoded} of {len(times)}"
-                raise DecodeFailed(self._path, reason) from error
-            if pixels.shape != (height, width, 3):
-                raise DecodeFailed(self._path, f"decord gave a picture of shape {pixels.shape}")
-            self.decoded += 1
-            yield index, times[index], pixels
-            if selection.last == index:
-                return
+        try:
+            if index > self.decoded:
+                self._video.skip_frames(index - self.decoded)
+                self.decoded = index
+            if index == promised:
+                return None
+            pixels: NDArray[np.uint8] = self._video.next().asnumpy()
+        except (DECORDError, RuntimeError, StopIteration) as error:
+            raise DecodeFailed(self._path, f"decord stopped at frame {self.decoded} of {promised}") from error
+        if pixels.shape != (height, width, 3):
+            raise DecodeFailed(self._path, f"decord gave a picture of shape {pixels.shape}")
+        self.decoded += 1
+        return pixels
 
     def close(self) -> None:
         """Let go of the file."""

@@ -51,7 +51,8 @@ class Frames:
     """Consecutive chosen frames of one video.
 
     `pixels` uint8 RGB (T, H, W, 3); `seconds` float64 (T,), since the first frame of the video, strictly increasing;
-    `indices` int64 (T,), the frames' numbers in the video, from 0.
+    `indices` int64 (T,), the frames' numbers in the video, from 0. Where the video was sampled by frames per second,
+    `seconds` are the samples' own times, and a frame that was sampled twice is there twice.
     """
 
     pixels: NDArray[np.uint8]

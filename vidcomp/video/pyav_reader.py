@@ -117,17 +117,18 @@ class PyAVReader:
             # A view, not a copy: each line of the plane may end in padding.
             lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[:height, : 3 * width]
             yield index, seconds, np.rot90(lines.reshape(height, width, 3), turns)
-            if selection.last == index:
-                return
 
     def _read_through(self, selection: Selection, after: int) -> Iterator[tuple[int, float, VideoFrame]]:
         """Decode every frame, and give those selected."""
+        for index, seconds, frame in selection.choose(self._timed(), 1 / self.info.fps):
+            if index > after:
+                yield index, seconds, frame
+
+    def _timed(self) -> Iterator[tuple[int, float, VideoFrame]]:
         for frame in self._decoding:
             index = self.decoded
             self.decoded += 1
-            seconds = self.clock.tick(frame.time)
-            if index > after and index in selection:
-                yield index, seconds, frame
+            yield index, self.clock.tick(frame.time), frame
 
     def _leap(self, packets: PacketScan, selection: Selection, after: int) -> Iterator[tuple[int, float, VideoFrame]]:
         """Decode what leads up to the selected frames, and give these."""

@@ -162,7 +162,7 @@ class Reader:
         self._started = True
         width, height = self.size
         capacity = most or self._options.frames_per_chunk(self.size)
-        used = last = 0
+        used, last = 0, (-1, 0.0)
         pictures = self._pictures()
         while batch := list(islice(pictures, 1)):
             shape = (capacity, height, width, 3)
@@ -173,13 +173,15 @@ class Reader:
                 pixels[len(indices)] = picture
                 indices.append(index)
                 seconds.append(second)
-            used += len(indices)
-            last = indices[-1]
+            # A frame that was sampled twice is one frame.
+            used += len({last[0], *indices}) - 1
+            last = indices[-1], seconds[-1]
             yield Frames(pixels[: len(indices)], np.array(seconds, np.float64), np.array(indices, np.int64), self.info)
         if not used:
             reason = f"only {self._backend.decoded} frames could be read, none of those asked for among them"
             raise VideoTruncated(self._path, reason)
-        complete = last != self._options.selection.last
+        selection = self._options.selection
+        complete = selection.number(*last) != selection.last
         harm = self._backend.damage()
         self._check(harm, complete=complete)
         self._report = self._reported(harm, used, complete=complete)

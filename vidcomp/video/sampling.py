@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+T = TypeVar("T")
+
+# Times closer than this are the same: containers round theirs, some to a microsecond.
+_SAME_TIME_S = 1e-6
+
 
 @dataclass(frozen=True)
 class Selection:
-    """The frames that a reader keeps: every `stride`-th one, or, where given, just those in `indices` (ascending)."""
+    """The frames that a reader keeps: every `stride`-th one, or, where given, just those in `indices` (ascending).
+
+    With `fps`, the video is first sampled so many times a second, and `stride` and `indices` count these samples:
+    sample k is the frame nearest in time to k / fps seconds (of two as near, the earlier), so that frames of a slower
+    video are repeated, those of a faster one left out, and a variable rate evened out.
+    """
 
     stride: int = 1
     indices: tuple[int, ...] | None = None
+    fps: float | None = None
 
     def __post_init__(self) -> None:
         if self.stride < 1:
             raise ValueError(f"stride must be at least 1, got {self.stride}")
+        if self.fps is not None and not 0 < self.fps < math.inf:
+            raise ValueError(f"fps must be a positive number, got {self.fps}")
         if self.indices is None:
             return
         if self.stride != 1:
@@ -32,17 +47,55 @@ class Selection:
     def _wanted(self) -> frozenset[int]:
         return frozenset(self.indices or ())
 
-    def __contains__(self, index: int) -> bool:
-        return index % self.stride == 0 if self.indices is None else index in self._wanted
+    def __contains__(self, number: int) -> bool:
+        return number % self.stride == 0 if self.indices is None else number in self._wanted
 
     @property
     def last(self) -> int | None:
-        """The last frame wanted, after which reading may stop; None: read to the end."""
+        """The last frame (or sample) wanted, after which reading may stop; None: read to the end."""
         return None if self.indices is None else self.indices[-1]
+
+    def number(self, index: int, second: float) -> int:
+        """What `stride` and `indices` call a chosen frame: its number in the video or, with `fps`, its sample's."""
+        return index if self.fps is None else round(second * self.fps)
+
+    def choose(self, frames: Iterable[tuple[int, float, T]], step_s: float) -> Iterator[tuple[int, float, T]]:
+        """Of a video's frames, each with its number and its seconds, those selected, in order.
+
+        Samples are given at their own times, k / fps; a repeated frame comes once for each. One frame more than is
+        chosen may be drawn. `step_s` is how long the last frame lasts.
+        """
+        if self.fps is None:
+            for index, second, frame in frames:
+                if index in self:
+                    yield index, second, frame
+                if index == self.last:
+                    return
+            return
+        number = 0
+        for (index, _, frame), until in _with_ends(frames, step_s):
+            while (second := number / self.fps) <= until:
+                if number in self:
+                    yield index, second, frame
+                if number == self.last:
+                    return
+                number += 1
 
 
 WHOLE = Selection()
 """Every frame."""
+
+
+def _with_ends(frames: Iterable[tuple[int, float, T]], step_s: float) -> Iterator[tuple[tuple[int, float, T], float]]:
+    """Each frame, and until when it is the nearest; the last one until it ends."""
+    held: tuple[int, float, T] | None = None
+    for frame in frames:
+        if held is not None:
+            yield held, (held[1] + frame[1]) / 2 + _SAME_TIME_S
+        held = frame
+    if held is not None:
+        # What begins as the video ends is no more of it.
+        yield held, held[1] + step_s - _SAME_TIME_S
 
 
 @dataclass(frozen=True)
@@ -63,9 +116,14 @@ class View:
             raise ValueError(f"not a view: {self}")
 
 
-def whole(stride: int = 1) -> Selection:
-    """The whole video: frames 0, stride, 2·stride, …"""
-    return Selection(stride=stride)
+def whole(stride: int = 1, fps: float | None = None) -> Selection:
+    """The whole video: frames (or samples) 0, stride, 2·stride, …"""
+    return Selection(stride=stride, fps=fps)
+
+
+def count_samples(frame_count: int, frame_rate: float, fps: float | None) -> int:
+    """How many frames a video of so many, at so many a second, has when it is sampled `fps` times a second."""
+    return frame_count if fps is None else max(1, math.ceil(frame_count / frame_rate * fps - _SAME_TIME_S))
 
 
 def dense_views(n_frames: int, clip_frames: int, stride: int, clips: int = 10, crops: int = 3) -> tuple[View, ...]:
@@ -94,9 +152,9 @@ def uniform_clips(n_frames: int, clips: int, frames_per_clip: int, stride: int =
     return tuple(_view(n_frames, start, frames_per_clip, stride, 0.5) for start in starts)
 
 
-def needed(views: Iterable[View]) -> Selection:
+def needed(views: Iterable[View], fps: float | None = None) -> Selection:
     """The frames that any of the views looks at, each once: read these, forward only, and every view has its own."""
-    return Selection(indices=tuple(sorted({index for view in views for index in view.frame_indices})))
+    return Selection(indices=tuple(sorted({index for view in views for index in view.frame_indices})), fps=fps)
 
 
 def rows_of(view: View, kept: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import chain, pairwise
+from itertools import chain, groupby, pairwise
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from vidcomp.video.container import Decoding, PacketScan, scan
@@ -44,12 +45,13 @@ def leap(
 
     For a frame that is damaged beyond decoding the next one stands in.
     """
-    assert selection.indices is not None
+    stamped = (
+        (number, float((stamp - packets.stamps[0]) * time_base), None) for number, stamp in enumerate(packets.stamps)
+    )
+    step_s = float((packets.stamps[-1] - packets.stamps[0]) * time_base) / max(1, len(packets.stamps) - 1)
     frames: Iterator[VideoFrame] = chain([decoding.first], decoding.following)
     coming = 0  # the number of the next frame to come out of the decoder
-    for wanted in selection.indices:
-        if wanted >= len(packets.stamps):
-            return
+    for wanted, alike in groupby(selection.choose(stamped, step_s), key=itemgetter(0)):
         target = packets.stamps[wanted]
         key = packets.keys[bisect_right(packets.keys, target) - 1]
         if bisect_left(packets.stamps, key) > coming:
@@ -59,7 +61,8 @@ def leap(
         for frame in frames:
             if frame.pts is not None and frame.pts >= target:
                 coming = bisect_right(packets.stamps, frame.pts)
-                yield wanted, float((target - packets.stamps[0]) * time_base), frame
+                for _, second, _ in alike:
+                    yield wanted, second, frame
                 break
         else:
             return

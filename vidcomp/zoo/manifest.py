@@ -96,8 +96,11 @@ class PreprocessingSection(_Section):
 
     clip_frames: int | None = Field(None, ge=1, description="frames of a clip")
     stride: int | None = Field(None, ge=1, description="source frames from one frame of a clip to the next")
+    fps: float | None = Field(None, gt=0, le=1000, description="frames a second that the network was trained on")
+    shortest: int | None = Field(None, ge=1, description="frames that a whole video is filled up to")
     short_side: int | None = Field(None, ge=16, description="shorter side of a whole frame in pixels")
     crop: int | None = Field(None, ge=16, description="side of a dense view's square in pixels")
+    central: bool | None = Field(None, description="whether a whole video is seen through its central square alone")
     mean: tuple[float, float, float] | None = Field(None, description="RGB mean on a scale of 0 to 1")
     std: tuple[float, float, float] | None = Field(None, description="RGB standard deviation on a scale of 0 to 1")
 

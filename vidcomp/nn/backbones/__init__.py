@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec, CutError
 from vidcomp.nn.backbones.i3d import i3d_r50
+from vidcomp.nn.backbones.i3d_inception import i3d_inception
 from vidcomp.nn.backbones.lite0_slow import lite0_slow
 from vidcomp.nn.backbones.r2plus1d import r2plus1d_34, r2plus1d_50, r2plus1d_152, r2plus1d_r50
 from vidcomp.nn.backbones.resnet3d import resnet3d_18, resnet3d_50
@@ -18,6 +19,7 @@ from vidcomp.nn.backbones.x3d import x3d_l, x3d_m, x3d_s, x3d_xl, x3d_xs
 
 # Each builder takes the number of classes and the manifest's options.
 BACKBONES: dict[str, Callable[..., Backbone]] = {
+    "i3d_inception": i3d_inception,
     "i3d_r50": i3d_r50,
     "lite0_slow": lite0_slow,
     "lite0_two_stream": lite0_two_stream,

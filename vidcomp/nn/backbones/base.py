@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,9 +21,12 @@ class BackboneSpec:
     """What a backbone expects of its input, in the units of the papers.
 
     ``clip_frames`` frames enter the network per clip, read every ``stride`` source frames ("8×8" is 8 frames at
-    stride 8). ``short_side`` is the test-time size of the whole frame's shorter side and ``crop`` the side of a dense
-    view's square, both in pixels. ``mean`` and ``std`` are per RGB channel on a 0–1 scale. ``temporal_strides`` gives
-    the stages (by name) whose output has fewer frames than their input; a stage that is absent keeps every frame.
+    stride 8). A network that was trained on a fixed rate names it in ``fps``: the video is then sampled so many times a
+    second first, and the stride counts in those samples. A whole video of fewer than ``shortest`` frames (by default,
+    than a clip) has its last frame repeated. ``short_side`` is the test-time size of the whole frame's shorter side and
+    ``crop`` the side of a dense view's square, both in pixels; with ``central`` a whole video, too, is seen through
+    that square, in the middle. ``mean`` and ``std`` are per RGB channel on a 0–1 scale. ``temporal_strides`` gives the
+    stages (by name) whose output has fewer frames than their input; a stage that is absent keeps every frame.
     """
 
     clip_frames: int
@@ -32,6 +36,9 @@ class BackboneSpec:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     temporal_strides: Mapping[str, int] = field(default_factory=dict)
+    fps: float | None = None
+    shortest: int | None = None
+    central: bool = False
 
     def __post_init__(self) -> None:
         for name in ("clip_frames", "stride", "short_side", "crop"):
@@ -42,8 +49,22 @@ class BackboneSpec:
                 f"short_side: {self.short_side} is less than crop, {self.crop}: dense views are cut out of the frame, "
                 "so give both, crop being at most short_side"
             )
+        if self.fps is not None and not 0 < self.fps < math.inf:
+            raise ValueError(f"fps must be a positive number, not {self.fps}")
+        if self.shortest is not None and self.shortest < 1:
+            raise ValueError(f"shortest must be at least 1, not {self.shortest}")
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise ValueError("mean and std must hold three numbers each, and every std must be positive")
+
+    @property
+    def least_frames(self) -> int:
+        """Frames that a whole video is filled up to."""
+        return self.shortest or self.clip_frames
+
+    @property
+    def whole_side(self) -> int:
+        """Pixels of the shorter side of a whole video's frames as the network sees them."""
+        return self.crop if self.central else self.short_side
 
 
 class Backbone(nn.Module):

@@ -13,6 +13,7 @@ from vidcomp.zoo.convert.engine import (
     recognise_family,
     write,
 )
+from vidcomp.zoo.convert.i3d import I3D
 from vidcomp.zoo.convert.mmaction2 import MMACTION2
 from vidcomp.zoo.convert.pytorchvideo import PYTORCHVIDEO
 from vidcomp.zoo.convert.rules import Leave, Rename, Rule, Source
@@ -20,7 +21,13 @@ from vidcomp.zoo.convert.tpn import TPN
 from vidcomp.zoo.convert.vmz import VMZ
 
 # The publishers, by the name that users type.
-SOURCES: dict[str, Source] = {"mmaction2": MMACTION2, "pytorchvideo": PYTORCHVIDEO, "tpn": TPN, "vmz": VMZ}
+SOURCES: dict[str, Source] = {
+    "mmaction2": MMACTION2,
+    "pytorchvideo": PYTORCHVIDEO,
+    "tpn": TPN,
+    "vmz": VMZ,
+    "i3d": I3D,
+}
 
 __all__ = [
     "SOURCES",

@@ -170,11 +170,13 @@ def convert_file(path: Path, source: Source, family: str | None = None) -> tuple
         with warnings.catch_warnings():
             # torch warns of unusual pickles before it refuses or reads them; the outcome is said below.
             warnings.simplefilter("ignore")
-            content: object = (
-                load_file(path)
-                if path.suffix == ".safetensors"
-                else torch.load(path, map_location="cpu", weights_only=True)
-            )
+            content: object
+            if path.suffix == ".safetensors":
+                content = load_file(path)
+            elif source.read is not None:
+                content = source.read(path)
+            else:
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a file that is no checkpoint fails inside the unpickler in any of a dozen ways
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise WeightsError(f"{path}: not readable as a checkpoint of tensors ({reason})") from None
@@ -192,13 +194,17 @@ def convert_file(path: Path, source: Source, family: str | None = None) -> tuple
         raise ConversionError(f"{path}: {error}", error.report) from None
 
 
-def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], *, half: bool = False) -> str:
     """Write tensors as safetensors, whole or not at all, and return the file's sha256.
+
+    ``half`` stores numbers in 16 bits, which halves the file; they are loaded as float32 all the same.
 
     Raises:
         WeightsError: the file cannot be written.
     """
     partial = path.with_name(path.name + ".part")
+    if half:
+        tensors = {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
     try:
         save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, partial, metadata=dict(metadata))
         partial.replace(path)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,15 @@ class Source:
     """A publisher of checkpoints.
 
     ``families`` gives, for each backbone family that is published, the rules for its keys. ``mean`` and ``std`` are
-    the preprocessing that the weights want, per RGB channel on a 0–1 scale.
+    the preprocessing that the weights want, per RGB channel on a 0–1 scale. ``read`` reads a file that is none of
+    torch's and not safetensors, and brings its tensors to torch's order of axes; it may raise anything.
     """
 
     summary: str
     families: Mapping[str, Sequence[Rule]]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    read: Callable[[Path], Mapping[str, Tensor]] | None = None
 
 
 def apply_rules(key: str, rules: Sequence[Rule]) -> tuple[str, str | None]:

@@ -1,0 +1,113 @@
+"""I3D on Inception: TensorFlow's SAME padding, worked by hand; the shapes and the cost of the paper's layout."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from vidcomp.measure.cost import gmacs
+from vidcomp.nn.backbones.i3d_inception import SameConvBN, SameMaxPool3d, i3d_inception, same_padding
+from vidcomp.nn.compressed_model import CompressedModel, Insertion
+from vidcomp.nn.compressors import Identity
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "expected"),
+    [
+        (224, 7, 2, (2, 3)),
+        (225, 7, 2, (3, 3)),
+        (112, 3, 2, (0, 1)),
+        (113, 3, 2, (1, 1)),
+        (8, 2, 2, (0, 0)),
+        (7, 2, 2, (0, 1)),
+        (1, 7, 2, (3, 3)),
+        (2, 7, 2, (2, 3)),
+        (5, 3, 1, (1, 1)),
+    ],
+)
+def test_padding_by_hand(size: int, kernel: int, stride: int, expected: tuple[int, int]) -> None:
+    assert same_padding(size, kernel, stride) == expected
+
+
+@pytest.mark.parametrize(
+    ("frames", "expected"),
+    [
+        # Seven ones in the kernel: each output is the sum of the frames it sees. Two zeros before, three behind:
+        # 1 + … + 5, 1 + … + 6 and two zeros less of the seven, 3 + … + 6.
+        ([1, 2, 3, 4, 5, 6], [15, 21, 18]),
+        # Three before and three behind: 1 + … + 4, 1 + … + 5, 2 + … + 5.
+        ([1, 2, 3, 4, 5], [10, 15, 14]),
+        ([1], [1]),
+    ],
+)
+def test_a_strided_convolution_by_hand(frames: list[float], expected: list[float]) -> None:
+    layer = SameConvBN(1, 1, kernel=7, stride=2).eval()
+    layer.bn = nn.Identity()  # type: ignore[assignment]
+    with torch.no_grad():
+        layer.conv.weight.zero_()
+        layer.conv.weight[0, 0, :, 3, 3] = 1
+    # One pixel high and wide: the kernel's middle lies on it.
+    out = layer(torch.tensor(frames, dtype=torch.float32).reshape(1, 1, -1, 1, 1))
+    assert out.flatten().tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "kernel", "expected"),
+    [
+        ([5, 1, 2, 3], 3, [5, 3]),  # windows 0–2 and 2–3
+        ([5, 1, 2, 3, 4], 3, [5, 3, 4]),  # windows 0–1, 1–3 and 3–4
+        ([5, 1, 2, 3, 4], 2, [5, 3, 4]),
+        ([-2, -1], 3, [-1]),  # padding is no value
+    ],
+)
+def test_a_pool_by_hand(values: list[float], kernel: int, expected: list[float]) -> None:
+    pool = SameMaxPool3d((kernel, 1, 1), (2, 1, 1))
+    assert pool(torch.tensor(values, dtype=torch.float32).reshape(1, 1, -1, 1, 1)).flatten().tolist() == expected
+
+
+@pytest.mark.parametrize("size", [(1, 1, 1), (2, 1, 5), (4, 3, 2)])
+def test_the_pool_without_a_stride_is_the_same_axis_by_axis(size: tuple[int, int, int]) -> None:
+    torch.manual_seed(0)
+    features = torch.randn(2, 3, *size)
+    with torch.inference_mode():
+        pooled = SameMaxPool3d((3, 3, 3), (1, 1, 1))(features)
+    assert torch.equal(pooled, nn.functional.max_pool3d(features, 3, 1, 1))
+
+
+def test_shapes_of_every_stage_and_the_cost_of_a_clip() -> None:
+    with torch.device("meta"):
+        backbone = i3d_inception().eval()
+        features = torch.empty(1, 3, 64, 224, 224)
+        shapes = {}
+        for name, stage in backbone.stages.items():
+            features = stage(features)
+            shapes[name] = tuple(features.shape[1:])
+        model = CompressedModel(backbone, [Insertion("mixed_5", Identity())])
+    assert shapes == {
+        "stem": (192, 32, 28, 28),
+        "mixed_3b": (256, 32, 28, 28),
+        "mixed_3": (480, 32, 28, 28),
+        "mixed_4a": (480, 16, 14, 14),
+        "mixed_4b": (512, 16, 14, 14),
+        "mixed_4c": (512, 16, 14, 14),
+        "mixed_4d": (512, 16, 14, 14),
+        "mixed_4e": (528, 16, 14, 14),
+        "mixed_4": (832, 16, 14, 14),
+        "mixed_5a": (832, 8, 7, 7),
+        "mixed_5b": (832, 8, 7, 7),
+        "mixed_5": (1024, 8, 7, 7),
+        "classifier": (400,),
+    }
+    assert gmacs(model, 64, 224, 224).total == pytest.approx(111.15, abs=0.01)
+    weights = sum(tensor.numel() for tensor in backbone.state_dict().values() if tensor.is_floating_point())
+    assert weights == 12_704_544  # as many as were published
+
+
+@pytest.mark.parametrize("frames", [1, 2, 7, 16, 33])
+def test_any_number_of_frames_and_any_size_gives_logits(frames: int) -> None:
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        logits = i3d_inception(classes=3).eval()(torch.randn(1, 3, frames, 33, 50))
+    assert logits.shape == (1, 3)
+    assert logits.isfinite().all()
