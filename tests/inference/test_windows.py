@@ -112,7 +112,9 @@ def test_rounding_loses_no_frame(every_s: float) -> None:
     assert sorted(frame for _, _, frames in windows for frame in frames) == list(range(200))
 
 
-@pytest.mark.parametrize(("every_s", "window_s"), [(0, 1), (2, 1), (1, 1000), (1e-7, 1), (float("nan"), 1), (1, float("inf"))])
+@pytest.mark.parametrize(
+    ("every_s", "window_s"), [(0, 1), (2, 1), (1, 1000), (1e-7, 1), (float("nan"), 1), (1, float("inf"))]
+)
 def test_windows_that_make_no_sense(every_s: float, window_s: float) -> None:
     with pytest.raises(ValueError, match="window"):
         Windows(every_s, window_s)
