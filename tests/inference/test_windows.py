@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vidcomp.inference.windows import Windows, _windows
 from vidcomp.video import Frames, VideoInfo
@@ -44,6 +46,7 @@ def test_overlapping_windows_share_frames() -> None:
         (0, 1, list(range(10))),
         (0.5, 1.5, list(range(5, 15))),
         (1, 2, list(range(10, 20))),
+        (1.5, 2, list(range(15, 20))),
     ]
 
 
@@ -55,13 +58,63 @@ def test_a_gap_in_the_video_has_no_windows() -> None:
     assert cut([0, 0.5, 7.2, 7.3], 1, 1) == [(0, 1, [0, 1]), (7, 7.4, [2, 3])]
 
 
+def test_what_follows_a_gap_is_in_each_window_that_covers_it() -> None:
+    assert cut([0, 0.1, 20.5, 20.6], 10, 12) == [(0, 12, [0, 1]), (10, 20.7, [2, 3]), (20, 20.7, [2, 3])]
+
+
+def test_windows_shorter_than_a_frame_are_those_that_begin_with_one() -> None:
+    assert cut([0, 0.1, 0.2], 0.03, 0.03) == [(0, 0.03, [0]), (0.09, 0.12, [1]), (0.18, 0.21, [2])]
+
+
+def test_a_gap_of_thirty_years_takes_no_time() -> None:
+    assert [window[2] for window in cut([0, 1e9], 0.001, 0.001)] == [[0], [1]]
+
+
+def test_windows_are_multiples_of_their_distance_whenever_the_video_starts() -> None:
+    assert cut([5 + i / 10 for i in range(15)], 1, 1) == [(5, 6, list(range(10))), (6, 6.5, list(range(10, 15)))]
+    assert cut([5.2, 5.3], 10, 12) == [(5.2, 5.4, [0, 1])]
+    assert cut([-0.5, 0.5], 1, 1) == [(-0.5, 0, [0]), (0, 0.6, [1])]
+
+
+TICK = 1000  # microseconds
+TIMES = st.builds(
+    lambda start, gaps: [start + sum(gaps[:i]) for i in range(len(gaps) + 1)],
+    st.integers(-5000, 20_000),
+    st.lists(st.integers(0, 60) | st.integers(0, 3_000) | st.just(10**12), max_size=20),
+)
+
+
+@given(TIMES, st.integers(1, 2_000), st.integers(0, 2_000), st.integers(1, 5))
+def test_every_frame_is_in_exactly_the_windows_that_cover_it(
+    ticks: list[int], every: int, longer: int, at_once: int
+) -> None:
+    """Starts early and late, gaps, equal times, variable rates; windows shorter and longer than frames."""
+    window = every + min(longer, 20 * every)
+    expected: dict[int, list[int]] = {}
+    lowest = min(0, ticks[0] // every)
+    for frame, tick in enumerate(ticks):
+        for number in range(max(lowest, (tick - window) // every), tick // every + 1):
+            if number * every <= tick < number * every + window:
+                expected.setdefault(number, []).append(frame)
+    end_s = (ticks[-1] * TICK + 100_000) / 1e6
+    assert [
+        (found.start_s, found.end_s, found.pixels[:, 0, 0, 0].tolist())
+        for found in _windows(chunks([tick * TICK / 1e6 for tick in ticks], at_once), every / 1e3, window / 1e3)
+    ] == [
+        (max(ticks[0], number * every) * TICK / 1e6, min(end_s, (number * every + window) * TICK / 1e6), frames)
+        for number, frames in sorted(expected.items())
+    ]
+
+
 @pytest.mark.parametrize("every_s", [0.1, 0.3, 0.7])
 def test_rounding_loses_no_frame(every_s: float) -> None:
     windows = cut([i / 10 for i in range(200)], every_s, every_s)
     assert sorted(frame for _, _, frames in windows for frame in frames) == list(range(200))
 
 
-@pytest.mark.parametrize(("every_s", "window_s"), [(0, 1), (2, 1), (1, 1000)])
+@pytest.mark.parametrize(
+    ("every_s", "window_s"), [(0, 1), (2, 1), (1, 1000), (1e-7, 1), (float("nan"), 1), (1, float("inf"))]
+)
 def test_windows_that_make_no_sense(every_s: float, window_s: float) -> None:
     with pytest.raises(ValueError, match="window"):
         Windows(every_s, window_s)

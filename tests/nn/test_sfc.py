@@ -147,3 +147,28 @@ def test_a_bad_tau_is_refused_at_inference_and_leaves_the_old_one() -> None:
     with pytest.raises(ValueError, match="tau"):
         sfc.tau = 0
     assert sfc.tau == 4
+
+
+@pytest.mark.parametrize("need_attention", [True, False])
+@pytest.mark.parametrize(("dtype", "size"), [(torch.float16, 0.7), (torch.float16, 40.0), (torch.bfloat16, 1e9)])
+def test_products_of_half_floats_do_not_overflow(dtype: torch.dtype, size: float, need_attention: bool) -> None:
+    """512 channels of 16 × 20 positions: q·k is 160 thousand times the square of their size."""
+    torch.manual_seed(0)
+    sfc = SFC(512, tau=2, qkv="head", theta_kernel="1x1x1").to(dtype).eval()
+    for theta in (sfc.theta_q, sfc.theta_k):
+        nn.init.dirac_(theta.weight)
+    features = (size * torch.randn(1, 512, 4, 16, 20)).to(dtype)
+    compressed = sfc(features, need_attention=need_attention)
+    assert compressed.features.dtype == dtype
+    # Each frame is like nothing but itself, by far.
+    kept = features.float().mean(dim=(0, 1, 3, 4)).topk(2).indices.sort().values
+    torch.testing.assert_close(compressed.features, features[:, :, kept])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_frames_are_ranked_by_more_digits_than_they_have(dtype: torch.dtype) -> None:
+    features = torch.ones(1, 4096, 3, 1, 1, dtype=dtype)
+    features[:, :2, 1] = 1.5
+    features[:, :1, 2] = 1.5
+    features[:, :1, 0] = 0.5
+    assert topk_frames(features, 1)[0, 1].item() == 1.5

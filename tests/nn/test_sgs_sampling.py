@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vidcomp.nn.compressors import FeaturesError
-from vidcomp.nn.compressors.binning import EDGE_WEIGHT
+from vidcomp.nn.compressors.binning import EDGE_WEIGHT, assign_bins
 from vidcomp.nn.compressors.sgs import similarity_guided_sampling
 
 
@@ -156,3 +156,19 @@ def test_half_floats_keep_frames_on_the_edge() -> None:
     output, _ = similarity_guided_sampling(features, torch.tensor([1, 2, 3, 4], dtype=torch.float16), 4)
     assert output.dtype == torch.float16
     assert (output > 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_floats_count_every_frame_of_a_full_bin(dtype: torch.dtype) -> None:
+    """bfloat16 cannot tell 256 + 1 from 256, nor float16 2048 + 1 from 2048."""
+    features = torch.ones(4096, 1, 1, 1, dtype=dtype)
+    output, _ = similarity_guided_sampling(features, torch.zeros(4096), 3)
+    assert output.item() == 4096
+
+
+def test_finite_half_floats_are_finite_however_large_their_sum() -> None:
+    features = torch.full((3, 512, 16, 20), 30_000.0, dtype=torch.float16)
+    output, _ = similarity_guided_sampling(features, torch.arange(1.0, 4.0), 3)
+    assert torch.isfinite(output).all()
+    summed = assign_bins(torch.zeros(3, 1), [3], "linear").aggregate(features)
+    torch.testing.assert_close(summed, torch.full((1, 512, 16, 20), 90_000.0))

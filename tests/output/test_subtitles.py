@@ -34,6 +34,18 @@ def test_vtt() -> None:
     assert lines[:5] == ["WEBVTT", "", "1", "00:00:00.000 --> 00:00:10.000", "jump &lt;high> 76%"]
 
 
+def test_windows_of_no_length_and_before_the_clock_starts_have_no_cue() -> None:
+    label = (Label("run", 1, 0.5),)
+    times = [(-2.0, -1.0), (-1.0, 5.0), (3.0, 5.0), (5.0, 6.0), (5.0, 7.0)]
+    prediction = replace(GOOD, segments=tuple(Segment(start, end, label) for start, end in times))
+    cues = [line for line in subtitles(prediction, "vtt").splitlines() if "-->" in line]
+    assert cues == [
+        "00:00:00.000 --> 00:00:03.000",
+        "00:00:03.000 --> 00:00:05.000",
+        "00:00:05.000 --> 00:00:07.000",
+    ]
+
+
 def test_files_beside_the_video_in_a_folder_or_named(tmp_path: Path) -> None:
     job = Job(str(tmp_path / "a" / "x.mp4"), "a/x.mp4")
     SubtitleFiles("srt").write(job, SEGMENTED, None)

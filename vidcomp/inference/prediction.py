@@ -114,7 +114,10 @@ class Passes:
 
 @dataclass(frozen=True)
 class Segment:
-    """A window of a video, in seconds since its first frame, with the window's labels, most probable first."""
+    """A window, in seconds on the video's timeline, with its labels, most probable first.
+
+    It starts no earlier and ends no later than the video's frames do.
+    """
 
     start_s: float
     end_s: float

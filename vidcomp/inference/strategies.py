@@ -26,7 +26,7 @@ from vidcomp.video.transforms import crop
 
 @dataclass(frozen=True)
 class WindowOutcome:
-    """Probabilities (classes,) of one window of a video, from and to in seconds since its first frame."""
+    """Probabilities (classes,) of one window of a video; from and to in seconds on the video's timeline."""
 
     start_s: float
     end_s: float

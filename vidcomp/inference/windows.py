@@ -19,13 +19,12 @@ from vidcomp.video.sampling import Selection, whole
 MAX_WINDOW_S = 300.0
 """Seconds of the longest window: its frames are held in memory all at once."""
 
-_DECIMALS = 6  # of seconds: a frame belongs to the window that begins with it, whatever the last bits of a float say
-
 
 @dataclass(frozen=True)
 class Windows(Strategy):
     """A window of ``window_s`` seconds every ``every_s``; the video's probabilities are the windows' mean.
 
+    Windows start at multiples of ``every_s`` on the video's own timeline, where its first frame need not be at 0.
     Frames are read once; memory holds one window of them, however long the video.
     """
 
@@ -39,6 +38,8 @@ class Windows(Strategy):
             raise ValueError(f"windows of {self.window_s:g} s every {self.every_s:g} s would leave gaps")
         if self.window_s > MAX_WINDOW_S:
             raise ValueError(f"a window may last {MAX_WINDOW_S:g} s, not {self.window_s:g} s")
+        if _microseconds(self.every_s) < 1:
+            raise ValueError(f"windows every {self.every_s:g} s are too many; they may be a microsecond apart")
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -77,28 +78,45 @@ class _Window:
 
 
 def _windows(chunks: Iterable[Frames], every_s: float, window_s: float) -> Iterator[_Window]:
-    """Cut frames into windows. The last one ends with the video, and none lies wholly within the one before."""
-    held: list[tuple[float, NDArray[np.uint8]]] = []
-    number, end = 0, 0.0
+    """Cut frames into windows: number k holds the frames of times from k·every up to, but not, k·every + window.
+
+    Times are whole microseconds here, so that every frame is in exactly the windows that cover it. Windows without
+    frames are left out. The first starts no earlier than the video, the last ends no later.
+    """
+    every, window = _microseconds(every_s), _microseconds(window_s)
+    held: list[tuple[int, NDArray[np.uint8]]] = []  # the frames of window `number` that have come so far
+    number = first = end = 0
+    started = False
     for chunk in chunks:
-        for row, second in enumerate(np.round(chunk.seconds, _DECIMALS).tolist()):
-            while held and second >= (until := round(number * every_s + window_s, _DECIMALS)):
-                yield _joined(held, number * every_s, until)
+        for row, second in enumerate(chunk.seconds.tolist()):
+            time = _microseconds(second)
+            if not started:
+                started, first, number = True, time, min(0, time // every)
+            while held and time >= number * every + window:
+                yield _joined(held, max(first, number * every), number * every + window)
                 number += 1
-                start = round(number * every_s, _DECIMALS)
-                held = [(time, pixels) for time, pixels in held if time >= start]
+                held = _since(held, number * every)
             if not held:
-                # A gap in the video: windows without frames are stepped over.
-                number = max(number, int(second // every_s))
-            end = second + 1 / chunk.info.fps
-            held.append((second, chunk.pixels[row]))
-    covered = (number - 1) * every_s + window_s if number else 0.0
-    if held and (end > covered or not number):
-        yield _joined(held, number * every_s, end)
+                # The first window that covers the frame, however long the gap before it.
+                number = max(number, (time - window) // every + 1)
+            held.append((time, chunk.pixels[row]))
+            end = time + max(1, _microseconds(1 / chunk.info.fps))
+    while held:
+        yield _joined(held, max(first, number * every), min(end, number * every + window))
+        number += 1
+        held = _since(held, number * every)
 
 
-def _joined(held: list[tuple[float, NDArray[np.uint8]]], start_s: float, end_s: float) -> _Window:
-    return _Window(round(start_s, _DECIMALS), round(end_s, _DECIMALS), np.stack([pixels for _, pixels in held]))
+def _microseconds(seconds: float) -> int:
+    return round(seconds * 1_000_000)
+
+
+def _since(held: list[tuple[int, NDArray[np.uint8]]], start: int) -> list[tuple[int, NDArray[np.uint8]]]:
+    return [(time, pixels) for time, pixels in held if time >= start]
+
+
+def _joined(held: list[tuple[int, NDArray[np.uint8]]], start: int, end: int) -> _Window:
+    return _Window(start / 1_000_000, end / 1_000_000, np.stack([pixels for _, pixels in held]))
 
 
 def _filled(pixels: NDArray[np.uint8], at_least: int) -> tuple[NDArray[np.uint8], int]:

@@ -21,7 +21,10 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def subtitles(prediction: Prediction, form: str) -> str:
-    """One cue a window, which ends where the next begins: "PushUps 93 %". Windows without a label have none."""
+    """One cue per window, which ends where the next begins: "PushUps 93 %". Windows without a label have none.
+
+    Nor have windows that start together with the next, or end before the player's clock starts.
+    """
     webvtt = form == "vtt"
     mark = "." if webvtt else ","
     cues = []
@@ -86,9 +89,9 @@ def _cues(prediction: Prediction) -> list[tuple[float, float, Segment]]:
         for segment, following in zip(prediction.segments, [*starts[1:], float("inf")], strict=True)
     ]
     return [
-        (segment.start_s, end, segment)
+        (max(0.0, segment.start_s), end, segment)
         for segment, end in zip(prediction.segments, ends, strict=True)
-        if segment.labels
+        if segment.labels and end > max(0.0, segment.start_s)
     ]
 
 

@@ -54,13 +54,15 @@ class BinAssignment:
         """Sum the weighted frames (T, C, H, W) of each active bin to (B', C, H, W) (equation 4).
 
         The result lies in memory as the frames do, so that the adding runs along memory and the tail finds the
-        layout (``channels_last_3d``) that the head left.
+        layout (``channels_last_3d``) that the head left. The sums of half floats are float32 numbers: a bin may hold
+        more frames than half floats can count or hold the sum of.
         """
-        weighted = frames * self.weights.to(frames.dtype).view(-1, 1, 1, 1)
+        exact = torch.promote_types(frames.dtype, torch.float32)
+        weighted = frames.to(exact) * self.weights.to(exact).view(-1, 1, 1, 1)
         strides = frames.stride()
         by_stride = sorted(range(4), key=lambda d: (-strides[d], -frames.shape[d]))
         shape = (self.active, *frames.shape[1:])
-        output = frames.new_zeros([shape[d] for d in by_stride])
+        output = weighted.new_zeros([shape[d] for d in by_stride])
         output = output.permute([by_stride.index(d) for d in range(4)])
         return output.index_add_(0, self.rows, weighted)
 
@@ -141,12 +143,12 @@ def similarity_guided_sampling(
             f"features (T, C, H, W) and delta (T,) or (T, {len(numbers)}) must agree, "
             f"not {tuple(features.shape)} and {tuple(delta.shape)}"
         )
-    check_finite(features.detach().flatten(1).sum(dim=1)[None])
+    check_finite(features.detach()[None])
     check_finite(coordinates.detach()[None], "delta")
     if coordinates.detach().amin() < 0:
         raise ValueError("delta must not be negative: it is a magnitude")
     assignment = assign_bins(coordinates, numbers, check_kernel(kernel))
-    return assignment.aggregate(features), assignment.matrix()
+    return assignment.aggregate(features).to(features.dtype), assignment.matrix()
 
 
 def check_finite(values: Tensor, what: str = "features") -> None:

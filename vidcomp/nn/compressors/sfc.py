@@ -128,23 +128,23 @@ class SFC(Compressor):
     def forward(self, features: Tensor, *, need_attention: bool = False) -> Compressed:
         """Compress (N, C, T, H, W) to (N, C, T/τ, H, W); the map, where asked for, has rows that sum to 1.
 
-        Equations 3–5. Without the map, the same product is computed by fused attention.
+        Equations 3–5. The products q·k are float32 numbers, and q is scaled before them: over all channels and
+        positions they sum to more than half floats hold.
         """
         abstracted = self._abstracted(features)
         attended_to = abstracted if self.qkv == "abstracted" else features
         pooled = POOLINGS[self.pooling](abstracted, self.kept_frames(features.shape[2]))
-        query = _flatten_frames(self.theta_q(pooled))
-        key = _flatten_frames(self.theta_k(abstracted))
+        exact = torch.promote_types(features.dtype, torch.float32)
+        query = _flatten_frames(self.theta_q(pooled)).to(exact)
+        key = _flatten_frames(self.theta_k(abstracted)).to(exact)
         value = _flatten_frames(attended_to)
         scale = self.scale if self.scale is not None else key.shape[2] ** -0.5
-        attention = None
-        if need_attention:
-            attention = torch.softmax(query @ key.transpose(1, 2) * scale, dim=-1)
-            flat = attention @ value
-        else:
-            flat = F.scaled_dot_product_attention(query, key, value, scale=scale)
+        # The meta device knows no autocast.
+        with torch.autocast("cpu" if features.is_meta else features.device.type, enabled=False):
+            attention = torch.softmax(query * scale @ key.transpose(1, 2), dim=-1)
+            flat = attention.to(value.dtype) @ value
         n, c, _, h, w = features.shape
-        return Compressed(flat.view(n, -1, h, w, c).permute(0, 4, 1, 2, 3), attention)
+        return Compressed(flat.view(n, -1, h, w, c).permute(0, 4, 1, 2, 3), attention if need_attention else None)
 
     def _abstracted(self, features: Tensor) -> Tensor:
         """The abstraction, of a few frames at a time: what lies between its layers is larger than its result."""
@@ -159,7 +159,9 @@ def topk_frames(features: Tensor, keep: int) -> Tensor:
 
     Of equal frames the earlier is kept, so that the choice is the same on every run.
     """
-    ranked = features.mean(dim=(1, 3, 4)).argsort(dim=1, descending=True, stable=True)
+    # Half floats have too few digits to tell the means of frames that look alike apart.
+    means = features.mean(dim=(1, 3, 4), dtype=torch.promote_types(features.dtype, torch.float32))
+    ranked = means.argsort(dim=1, descending=True, stable=True)
     kept = ranked[:, :keep].sort(dim=1).values
     n, c, _, h, w = features.shape
     return features.gather(2, kept.view(n, 1, keep, 1, 1).expand(n, c, keep, h, w))
