@@ -26,8 +26,8 @@ from vidcomp.cli import app
 from vidcomp.cli.progress import _Lines
 from vidcomp.inference.batch import Job, Tally, stamp_of
 from vidcomp.inference.engine import Classifier
-from vidcomp.output.labels_file import LabelsFile
 from vidcomp.output import run as runs
+from vidcomp.output.labels_file import LabelsFile
 from vidcomp.video import ERRORS
 from vidcomp.zoo.fingerprint import fingerprint
 from vidcomp.zoo.manifest import read_manifest

@@ -46,3 +46,35 @@ def test_labels_that_are_not_the_models_are_told_and_taken_off() -> None:
     assert kept == [LabelledVideo("a", "yes"), LabelledVideo("b"), LabelledVideo("c")]
     assert notes == ["maybe is not a label of the model: 1 of 3 videos do not count for accuracy"]
     assert keep_known(kept, ("yes", "no")) == (kept, [])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_csv_with_more_columns_in_another_order_and_encoding(encoding: str, tmp_path: Path) -> None:
+    file = tmp_path / "list.csv"
+    file.write_bytes("split,Label,path\nval,yes,ä.mp4\nval,,b.mp4\n".encode(encoding))
+    assert read_csv(file) == [LabelledVideo(str(tmp_path / "ä.mp4"), "yes"), LabelledVideo(str(tmp_path / "b.mp4"))]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("path;label\na.mp4;yes\n", "line 1 is separated by ;: path;label; separate path,label by a comma"),
+        ("a.mp4\tyes\n", "line 1 is separated by tabs"),
+        ("video,class\na.mp4,yes\n", "its heading is video,class; name the columns path and label"),
+        ("path,split\na.mp4,val\n", "its heading is path,split; name the columns path and label"),
+    ],
+)
+def test_a_csv_of_another_shape_is_told_what_was_found_and_what_is_wanted(text: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "list.csv"
+    file.write_text(text)
+    with pytest.raises(SourceError) as caught:
+        read_csv(file)
+    assert said in str(caught.value).replace("\\t", "\t")
+
+
+def test_files_whose_names_look_like_a_heading_or_hold_other_separators(tmp_path: Path) -> None:
+    (tmp_path / "video").touch()
+    (tmp_path / "a;b.mp4").touch()
+    file = tmp_path / "list.csv"
+    file.write_text("video,class\na;b.mp4\n")
+    assert [video.label for video in read_csv(file)] == ["class", None]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vidcomp.video import SourceError, find_videos
-from vidcomp.video.source import printable
+from vidcomp.video.errors import VideoMissing, printable
 
 
 @pytest.fixture
@@ -115,7 +115,66 @@ def test_links_that_go_round(folder: Path) -> None:
     (folder / "sub" / "up").symlink_to(folder, target_is_directory=True)
     (folder / "self.mp4").symlink_to(folder / "self.mp4")
     (folder / "dangling.mp4").symlink_to(folder / "nowhere.mp4")
-    assert relative(folder) == ["a.MKV", "b.mp4", "sub/a.mp4", "sub/b.mp4"]
+    (folder / "note.txt").symlink_to(folder / "nowhere.txt")
+    # What leads nowhere fails when its turn comes, where its name says that it was a video.
+    assert relative(folder) == ["a.MKV", "b.mp4", "dangling.mp4", "self.mp4", "sub/a.mp4", "sub/b.mp4"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="paths are shorter there")
+def test_a_folder_of_any_depth(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    for _ in range(1200):
+        os.mkdir("d")  # noqa: PTH102
+        os.chdir("d")
+    Path("deep.mp4").touch()
+    monkeypatch.undo()
+    found = find_videos([str(folder)])
+    deep = [video.relative for video in found.videos if video.relative.endswith("deep.mp4")]
+    assert deep == ["/".join([*["d"] * 1200, "deep.mp4"])]
+    monkeypatch.chdir(folder / "sub")
+    for _ in range(30):
+        os.mkdir("n" * 200)  # noqa: PTH102
+        os.chdir("n" * 200)
+    monkeypatch.undo()
+    found = find_videos([str(folder)])
+    assert [video.relative for video in found.videos if video.relative.startswith("sub")] == ["sub/a.mp4", "sub/b.mp4"]
+    assert "this folder cannot be read (File name too long)" in found.notes[0]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lists_of_any_encoding(
+    encoding: str, end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    monkeypatch.chdir(folder)
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    data = (mark + f"b.mp4{end}sub/ä.mp4{end}").encode(encoding)
+    assert relative(stdin=io.BytesIO(data)) == []
+    assert relative("-", stdin=io.BytesIO(data)) == ["b.mp4", "sub/ä.mp4"]
+    (tmp_path / "list.txt").write_bytes(data)
+    assert relative(lists=[str(tmp_path / "list.txt")]) == ["b.mp4", "sub/ä.mp4"]
+
+
+def test_a_list_whose_separator_nothing_tells_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    for data in ("b.mp4\nsub/a.mp4\n".encode("utf-16-le"), b"b.mp4\0sub/a\n.mp4\0"):
+        with pytest.raises(SourceError, match="null=True"):
+            find_videos(["-"], stdin=io.BytesIO(data))
+    assert relative("-", stdin=io.BytesIO(b"b.mp4\0sub/a\n.mp4\0"), null=True) == ["b.mp4", "sub/a\n.mp4"]
+    with pytest.raises(SourceError, match="utf-16-le"):
+        find_videos(["-"], stdin=io.BytesIO(b"\xff\xfea"))
+
+
+def test_names_in_a_list_are_never_patterns(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    for name in ("clip 1.mp4", "#1.mp4", '"q".mp4'):
+        Path(name).touch()
+    listed = b'clip [1].mp4\n*.mp4\nclip?1.mp4\n# a comment\n#1.mp4\n"b.mp4"\n"q".mp4\n"gone.mp4"\n'
+    found = find_videos(["-"], stdin=io.BytesIO(listed))
+    assert [video.path for video in found.videos] == [
+        *("clip [1].mp4", "*.mp4", "clip?1.mp4", "#1.mp4", "b.mp4", '"q".mp4', '"gone.mp4"')
+    ]
+    assert found.notes == ("-: lines that begin with # and name no file are comments: 1",)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are Unicode")
@@ -126,6 +185,11 @@ def test_names_of_any_bytes(tmp_path: Path) -> None:
     (video,) = find_videos([str(tmp_path)]).videos
     assert os.fsencode(video.path) == name
     assert printable(video.relative) == "caf\\udce9\\n.mp4"
+
+
+def test_what_would_change_a_terminal_or_the_direction_of_writing_is_shown_as_escapes() -> None:
+    assert printable("a\x1b[31m\u202egpj.mp4\x9b\t") == "a\\x1b[31m\\u202egpj.mp4\\x9b\\t"
+    assert str(VideoMissing("a\x07\u2066.mp4", "it\x1b[2J is gone")) == "a\\x07\\u2066.mp4: it\\x1b[2J is gone"
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads everything")

@@ -80,6 +80,7 @@ def _jobs(request: Request) -> list[Job]:
         finding.paths,
         stdin=sys.stdin.buffer,
         lists=finding.lists,
+        null=finding.null,
         all_files=finding.all_files,
         allow_urls=finding.allow_urls,
     )

@@ -32,7 +32,10 @@ def classify(
         help="Video files, folders (searched recursively), globs, or - for a list of paths on standard input.",
     ),
     files_from: list[str] = typer.Option(
-        [], "--files-from", help="A file that lists paths: one a line, or separated by NUL.", rich_help_panel=_WHICH
+        [], "--files-from", help="A file that lists paths, one per line; none is a pattern.", rich_help_panel=_WHICH
+    ),
+    null: bool = typer.Option(
+        False, "--null", "-0", help="NUL separates the paths of lists, as after find -print0.", rich_help_panel=_WHICH
     ),
     all_files: bool = typer.Option(
         False, "--all-files", help="Try every file of a folder, whatever its extension.", rich_help_panel=_WHICH
@@ -178,6 +181,7 @@ def classify(
                 shard,
                 limit,
                 allow_urls,
+                null,
             ),
             Passing(
                 model,

@@ -35,6 +35,7 @@ def compare(
         "speed, size and memory only.",
         show_default=False,
     ),
+    null: bool = typer.Option(False, "--null", "-0", help="NUL separates the paths of the list on standard input."),
     model: str = typer.Option(DEFAULT_MODEL, "--model", help="A model's name, or the path of a YAML manifest."),
     dense: list[int] | None = typer.Option(
         None, "--dense", metavar="N", help="Row: N dense views (clips x 3 crops) of the uncompressed network.", min=1
@@ -101,7 +102,7 @@ def compare(
         from vidcomp.cli.progress import download_progress
         from vidcomp.measure.comparison import Measurement
 
-        videos = _videos(paths or [], quiet=quiet)
+        videos = _videos(paths or [], null=null, quiet=quiet)
         try:
             with download_progress(quiet=quiet) as progress:
                 measurement = Measurement(
@@ -185,10 +186,10 @@ def _strategies(
     return list(dict.fromkeys(names)) or default_names(model)
 
 
-def _videos(paths: list[str], *, quiet: bool) -> list[LabelledVideo]:
+def _videos(paths: list[str], *, null: bool, quiet: bool) -> list[LabelledVideo]:
     from vidcomp.measure.labelled import gather
 
-    videos, notes = gather(paths, stdin=sys.stdin.buffer)
+    videos, notes = gather(paths, stdin=sys.stdin.buffer, null=null)
     for note in notes if not quiet else ():
         warn(note)
     if paths and not videos:

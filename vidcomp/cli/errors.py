@@ -58,6 +58,7 @@ _OPTIONS = {
     "from_scratch": "--from-scratch",
     "from_trained": "--from-trained",
     "kinds": "--compressor",
+    "null": "--null",
     "precision": "--precision",
     "resume": "--resume",
     "tau": "--tau",
@@ -83,5 +84,7 @@ def fail(message: str, code: int) -> None:
 
 
 def warn(message: str, prefix: str = "warning") -> None:
-    """Print one line on stderr."""
-    print(f"vidcomp: {prefix}: {' '.join(in_options(message).split())}", file=sys.stderr)
+    """Print one line on stderr, whatever characters the names in it have."""
+    from vidcomp.video.errors import printable
+
+    print(f"vidcomp: {prefix}: {printable(' '.join(in_options(message).split()))}", file=sys.stderr)

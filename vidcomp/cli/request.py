@@ -47,6 +47,7 @@ class Finding:
     shard: str | None = None
     limit: int | None = None
     allow_urls: bool = False
+    null: bool = False
 
     def choice(self) -> Choice:
         """The patterns, share and limit."""

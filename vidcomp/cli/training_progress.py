@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from vidcomp.cli.errors import warn
 from vidcomp.training.reporter import Reporter
+from vidcomp.video.errors import printable
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -74,7 +75,7 @@ class TrainingProgress(Reporter):
     def skipped(self, line: str) -> None:
         """Print why a video is left out."""
         if self._live:
-            self._print(f"vidcomp: skipped: {line}")
+            self._print(f"vidcomp: skipped: {printable(line)}")
         else:
             warn(line, prefix="skipped")
 

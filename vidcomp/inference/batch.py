@@ -14,7 +14,7 @@ from vidcomp.inference.allocator import give_back, is_out_of_memory
 from vidcomp.inference.engine import Begun, Classifier
 from vidcomp.inference.prediction import Failure, Prediction, Timing
 from vidcomp.video import DecoderUnavailable
-from vidcomp.video.source import printable
+from vidcomp.video.errors import printable
 
 # What a file that is no video gives. Of files that only might have been videos, these are no errors.
 _NO_VIDEO = frozenset({"not_video", "no_video_stream", "empty"})

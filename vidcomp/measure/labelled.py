@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 from vidcomp.video import SourceError, find_videos
+from vidcomp.video.source import text_of
 
-_HEADER = ("path", "label")
+_COLUMNS = ("path", "label")
+# What a heading may be known by, right or not.
+_HEADINGS = {*_COLUMNS, "class", "file", "filename", "name", "target", "video"}
 
 
 @dataclass(frozen=True)
@@ -21,11 +25,12 @@ class LabelledVideo:
     label: str | None = None
 
 
-def gather(named: Sequence[str], *, stdin: IO[bytes] | None = None) -> tuple[list[LabelledVideo], list[str]]:
+def gather(
+    named: Sequence[str], *, stdin: IO[bytes] | None = None, null: bool = False
+) -> tuple[list[LabelledVideo], list[str]]:
     """Resolve what the user named into videos, each once, and remarks for the user.
 
-    A ``.csv`` file lists ``path,label`` (a heading of that name is allowed; paths are relative to the file). In a
-    folder, the first sub-folder of a video's path is its label. Everything else is as in ``find_videos``.
+    A ``.csv`` file lists ``path,label`` (as :func:`read_csv` reads it; paths are relative to the file). In a folder, the first sub-folder of a video's path is its label. Everything else is as in ``find_videos``.
 
     Raises:
         SourceError: something named does not exist, or a CSV file has a line that is not ``path,label``.
@@ -36,7 +41,7 @@ def gather(named: Sequence[str], *, stdin: IO[bytes] | None = None) -> tuple[lis
         if name.lower().endswith(".csv"):
             found = read_csv(Path(name))
         else:
-            sources = find_videos([name], stdin=stdin)
+            sources = find_videos([name], stdin=stdin, null=null)
             notes += sources.notes
             found = [
                 LabelledVideo(video.path, video.relative.split("/")[0] if _within_sub_folder(video.relative) else None)
@@ -50,24 +55,37 @@ def gather(named: Sequence[str], *, stdin: IO[bytes] | None = None) -> tuple[lis
 
 
 def read_csv(file: Path) -> list[LabelledVideo]:
-    """Read ``path,label`` a line; an empty label says that it is not known.
+    """Read ``path,label`` per line; an empty label says that it is not known.
+
+    With a heading that names them, other columns and another order are allowed. A byte order mark tells the encoding.
 
     Raises:
-        SourceError: the file cannot be read, or a line has not one or two fields.
+        SourceError: the file cannot be read, its heading lacks a column, or a line has not one or two fields.
     """
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            rows = [(number, row) for number, row in enumerate(csv.reader(stream), 1) if any(row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = text_of(str(file), file.read_bytes())
+        rows = [(number, row) for number, row in enumerate(csv.reader(io.StringIO(text, newline="")), 1) if any(row)]
+    except (OSError, csv.Error) as error:
         raise SourceError(str(file), f"cannot be read as a CSV file ({error})") from None
-    if rows and tuple(field.strip().lower() for field in rows[0][1]) == _HEADER:
+    places, most = {"path": 0, "label": 1}, 2
+    heading = [field.strip().lower() for field in rows[0][1]] if rows else []
+    if set(heading) & _HEADINGS and not (file.parent / rows[0][1][0].strip()).exists():
+        if not set(_COLUMNS) <= set(heading):
+            raise SourceError(str(file), f"its heading is {','.join(rows[0][1])}; name the columns path and label")
+        places, most = {name: heading.index(name) for name in _COLUMNS}, len(heading)
         del rows[0]
     videos = []
     for number, row in rows:
-        if len(row) > 2 or not row[0].strip():
+        other = next((sign for sign in ";\t|" if sign in row[0]), None)
+        if len(row) == 1 and other is not None and not (file.parent / row[0].strip()).exists():
+            shown = "tabs" if other == "\t" else other
+            raise SourceError(
+                str(file), f"line {number} is separated by {shown}: {row[0]}; separate path,label by a comma"
+            )
+        path, label = (row[place].strip() if place < len(row) else "" for place in places.values())
+        if not path or len(row) > most:
             raise SourceError(str(file), f"line {number} is not path,label: {','.join(row)}")
-        label = row[1].strip() if len(row) == 2 else ""
-        videos.append(LabelledVideo(str(file.parent / row[0].strip()), label or None))
+        videos.append(LabelledVideo(str(file.parent / path), label or None))
     return videos
 
 

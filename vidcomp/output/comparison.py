@@ -15,7 +15,7 @@ from rich.text import Text
 from vidcomp.measure.comparison import Comparison, Row
 from vidcomp.measure.results import RATIO_COLUMNS
 from vidcomp.output.tables import console_of
-from vidcomp.video.source import printable
+from vidcomp.video.errors import printable
 
 ABSENT = "–"
 # Stands behind a ratio that the measurements cannot tell from 1.

@@ -13,7 +13,7 @@ from vidcomp.output.comparison import COLUMNS, machine_line, ratio_text, remarks
 from vidcomp.output.plotting import PictureError
 from vidcomp.output.thumbnails import thumbnail
 from vidcomp.video import DecodeWorker
-from vidcomp.video.source import printable
+from vidcomp.video.errors import printable
 
 # Thumbnails are a few kB each; a report must stay small enough to be sent.
 _MOST_DISAGREEMENTS = 60

@@ -19,7 +19,7 @@ from vidcomp.output.places import Places
 from vidcomp.output.plotting import PictureError
 from vidcomp.output.thumbnails import pictures_of
 from vidcomp.video import DecodeWorker
-from vidcomp.video.source import printable
+from vidcomp.video.errors import printable
 
 SUFFIX = ".attention"
 """Stands between a video's name and the extension of what is made of it."""

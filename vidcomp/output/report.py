@@ -20,7 +20,7 @@ from vidcomp.output.log import put_in_place, unfinished
 from vidcomp.output.sparkline import clock
 from vidcomp.output.thumbnails import jpeg, pictures_of
 from vidcomp.video import DecodeWorker, VideoError
-from vidcomp.video.source import printable
+from vidcomp.video.errors import printable
 
 # A row must stay below 30 kB, so that a thousand of them can be sent and opened: the strip is two thirds of it.
 _STRIP_FRAMES, _STRIP_SIDE, _STRIP_BIT_RATE = 8, 64, 80_000

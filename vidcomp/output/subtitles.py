@@ -12,7 +12,7 @@ from vidcomp.output.errors import OutputError, kept_so_far, unwritable
 from vidcomp.output.log import replace_file
 from vidcomp.output.places import Places
 from vidcomp.output.writers import encodable
-from vidcomp.video.source import printable
+from vidcomp.video.errors import printable
 
 SUBTITLES = ("srt", "vtt")
 

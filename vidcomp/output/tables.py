@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from vidcomp.video.source import printable
+from vidcomp.video.errors import printable
 
 Cell = str | Text
 _GAP = "  "

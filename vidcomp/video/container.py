@@ -348,6 +348,8 @@ def _open_file(path: str) -> BinaryIO:
 
 def _os_error(path: str, error: OSError) -> VideoError:
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP):
+        if os.path.islink(path):  # noqa: PTH114
+            return VideoMissing(path, "it is a link that leads nowhere; restore the file it stands for")
         return VideoMissing(path, "there is no such file; check the name")
     why = error.strerror or type(error).__name__
     return VideoUnreadable(path, f"the file cannot be read ({why}); check its permissions and the disk")

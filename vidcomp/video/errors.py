@@ -7,6 +7,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+def printable(name: str) -> str:
+    """A name on one line that shows what it is: no control character, change of direction or byte that is no text."""
+    shown = name.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in shown)
+
+
 class VideoError(Exception):
     """A video that gave no frames, or stopped giving them, with the reason in one line.
 
@@ -22,10 +28,7 @@ class VideoError(Exception):
         super().__init__(path, self.reason)
 
     def __str__(self) -> str:
-        # A name may hold line breaks or bytes of no encoding; the message stays one printable line.
-        shown = self.path.encode("utf-8", "backslashreplace").decode("utf-8")
-        shown = shown.replace("\n", "\\n").replace("\r", "\\r")
-        return f"{shown}: {self.reason}"
+        return printable(f"{self.path}: {self.reason}")
 
 
 class VideoMissing(VideoError):

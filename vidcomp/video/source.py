@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import os
 import re
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from vidcomp.video.errors import printable
 from vidcomp.video.remote import is_address
 
 VIDEO_EXTENSIONS = frozenset(
@@ -26,6 +28,16 @@ VIDEO_EXTENSIONS = frozenset(
 STDIN = "-"
 
 # Addresses and the prefixes that FFmpeg takes for protocols. A file that has such a name is a file nevertheless.
+_LINE_END = re.compile(r"\r\n|\n|\r")
+# The longer marks first: that of UTF-16 begins one of UTF-32.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
 _ADDRESS = re.compile(
     r"[A-Za-z][A-Za-z0-9+.-]*://|(?:async|cache|concat|concatf|crypto|data|fd|file|pipe|subfile|tee)[:,]", re.IGNORECASE
 )
@@ -69,6 +81,7 @@ def find_videos(
     *,
     stdin: IO[bytes] | None = None,
     lists: Iterable[str] = (),
+    null: bool = False,
     all_files: bool = False,
     allow_urls: bool = False,
 ) -> Sources:
@@ -77,9 +90,12 @@ def find_videos(
     A file is taken whatever its name. A folder is searched with all its sub-folders, in sorted order, for files whose
     extension is that of a video (or `all_files`), leaving out hidden ones; links are followed, but no folder is entered
     twice. A pattern (`*`, `?`, `[…]`, `**`) stands for what it matches, unless a file has that very name. `-` stands
-    for the list on `stdin`. A list names one path a line, or separates them by NUL where it holds one; what it names
-    and is not there is a video all the same, which fails when its turn comes: one gap must not stop ten thousand. With
-    `allow_urls` a web address that is no file's name is a video, to be fetched when its turn comes.
+    for the list on `stdin`. A link with a video's extension that leads nowhere is a video too, which fails when its
+    turn comes. With `allow_urls` a web address that is no file's name is a video, to be fetched when its turn comes.
+
+    A list names one path per line, or separates them by NUL if `null` is set or it has no line ends; see `names_of`.
+    Its names are never patterns. What it names and is not there is a video all the same, which fails when its turn
+    comes: one gap must not stop ten thousand.
 
     Raises:
         SourceError: something named does not exist or is an address, a pattern matches nothing, or a list cannot be
@@ -89,21 +105,15 @@ def find_videos(
     videos: dict[str, VideoFile] = {}
     for name in named:
         if name == STDIN:
-            found = _of_list(_read(stdin), notes, all_files, allow_urls)
+            found = _of_list(STDIN, _read(stdin), null, notes, all_files, allow_urls)
         else:
             found = _resolve(name, notes, all_files, allow_urls)
         for video in found:
             videos.setdefault(video.path, video)
     for file in lists:
-        for video in _of_list(_read_file(file), notes, all_files, allow_urls):
+        for video in _of_list(file, _read_file(file), null, notes, all_files, allow_urls):
             videos.setdefault(video.path, video)
     return Sources(tuple(videos.values()), tuple(notes))
-
-
-def printable(path: str) -> str:
-    """A path on one line, whatever bytes are in it."""
-    shown = path.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in shown)
 
 
 def _read(stdin: IO[bytes] | None) -> bytes:
@@ -120,16 +130,61 @@ def _read_file(name: str) -> bytes:
         raise SourceError(name, f"this list cannot be read ({why}); name a file that holds one path a line") from None
 
 
-def _of_list(data: bytes, notes: list[str], all_files: bool, allow_urls: bool) -> Iterator[VideoFile]:
-    for part in data.split(b"\0") if b"\0" in data else data.splitlines():
-        name = os.fsdecode(part)
+def text_of(source: str, data: bytes) -> str:
+    """The text of a file that a user made, by its byte order mark if it has one; else UTF-8, or whatever bytes.
+
+    Raises:
+        SourceError: it is not what its mark says.
+    """
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            try:
+                return data[len(mark) :].decode(encoding)
+            except UnicodeDecodeError:
+                raise SourceError(source, f"it is marked as {encoding} and is not; save it as UTF-8") from None
+    return os.fsdecode(data)
+
+
+def names_of(source: str, data: bytes, *, null: bool = False) -> list[str]:
+    """The names in a list: one per line, or, if `null` is set or there are no line ends, separated by NUL.
+
+    Raises:
+        SourceError: it has NULs as well as line ends, so that nothing tells what separates the names.
+    """
+    text = text_of(source, data)
+    if "\0" not in text:
+        names = _LINE_END.split(text) if not null else [text]
+    elif null or not _LINE_END.search(text):
+        names = text.split("\0")
+    else:
+        raise SourceError(
+            source, "it has both line ends and NULs; save it as UTF-8, or give null=True if NULs separate its paths"
+        )
+    return [name for name in names if name]
+
+
+def _of_list(
+    source: str, data: bytes, null: bool, notes: list[str], all_files: bool, allow_urls: bool
+) -> Iterator[VideoFile]:
+    comments = 0
+    for name in names_of(source, data, null=null):
+        if not _exists(name):
+            if name.startswith("#"):
+                comments += 1
+                continue
+            bare = name[1:-1] if len(name) > 2 and name[0] == name[-1] == '"' else name
+            name = bare if _exists(bare) else name
         try:
-            yield from _resolve(name, notes, all_files, allow_urls) if name else ()
+            yield from _resolve(name, notes, all_files, allow_urls, patterns=False)
         except SourceError:
             yield VideoFile(name, name)
+    if comments:
+        notes.append(f"{printable(source)}: lines that begin with # and name no file are comments: {comments}")
 
 
-def _resolve(name: str, notes: list[str], all_files: bool, allow_urls: bool) -> Iterator[VideoFile]:
+def _resolve(
+    name: str, notes: list[str], all_files: bool, allow_urls: bool, *, patterns: bool = True
+) -> Iterator[VideoFile]:
     if _exists(name):
         yield from _named(name, notes, all_files)
         return
@@ -141,9 +196,10 @@ def _resolve(name: str, notes: list[str], all_files: bool, allow_urls: bool) -> 
             "give allow_urls=True to have it fetched" if is_address(name) else "name a local file, or an http address"
         )
         raise SourceError(name, f"this is an address, and only local files are read; {instead}")
-    matches = sorted(glob.iglob(name, recursive=True)) if glob.has_magic(name) else []  # noqa: PTH207
+    is_pattern = patterns and glob.has_magic(name)
+    matches = sorted(glob.iglob(name, recursive=True)) if is_pattern else []  # noqa: PTH207
     if not matches:
-        what = "no file matches this pattern" if glob.has_magic(name) else "no such file or folder"
+        what = "no file matches this pattern" if is_pattern else "no such file or folder"
         raise SourceError(name, f"{what}; check the name")
     for match in matches:
         # With `**`, folders match beside the files in them; those are reached by themselves.
@@ -157,7 +213,7 @@ def _named(name: str, notes: list[str], all_files: bool) -> Iterator[VideoFile]:
         return
     found = len(notes)
     empty = True
-    for path in _walk(name, set(), notes):
+    for path in _walk(name, notes):
         certain = os.path.splitext(path)[1].lower() in VIDEO_EXTENSIONS  # noqa: PTH122
         if all_files or certain:
             empty = False
@@ -166,29 +222,43 @@ def _named(name: str, notes: list[str], all_files: bool) -> Iterator[VideoFile]:
         notes.append(f"{printable(name)}: no video in this folder")
 
 
-def _walk(folder: str, entered: set[tuple[int, int]], notes: list[str]) -> Iterator[str]:
-    """Files beneath a folder, each folder's entries sorted by name."""
-    try:
-        status = os.stat(folder)  # noqa: PTH116
-        if (status.st_dev, status.st_ino) in entered:
-            return
-        entered.add((status.st_dev, status.st_ino))
-        with os.scandir(folder) as entries:
-            ordered = sorted(entries, key=lambda entry: os.fsencode(entry.name))
-    except OSError as error:
-        notes.append(f"{printable(folder)}: this folder cannot be read ({error.strerror}); skipped")
-        return
-    for entry in ordered:
-        if entry.name.startswith("."):
+def _walk(folder: str, notes: list[str]) -> Iterator[str]:
+    """Files beneath a folder, each folder's entries sorted by name; links that lead nowhere count as files."""
+    entered: set[tuple[int, int]] = set()
+    levels = [iter(_entries(folder, entered, notes))]
+    while levels:
+        entry = next(levels[-1], None)
+        if entry is None:
+            levels.pop()
             continue
         try:
             is_folder, is_file = entry.is_dir(), entry.is_file()
+            is_lost = not is_folder and not is_file and entry.is_symlink() and not os.path.exists(entry.path)  # noqa: PTH110
         except OSError:
-            is_folder, is_file = False, False  # a link that leads to itself
+            is_folder, is_file, is_lost = False, False, True  # a link that leads to itself, or a name that is too long
         if is_folder:
-            yield from _walk(entry.path, entered, notes)
-        elif is_file:
+            levels.append(iter(_entries(entry.path, entered, notes)))
+        elif is_file or is_lost:
             yield entry.path
+
+
+def _entries(folder: str, entered: set[tuple[int, int]], notes: list[str]) -> list[os.DirEntry[str]]:
+    """What is in a folder, hidden entries left out; nothing of one that was entered before or cannot be read."""
+    try:
+        status = os.stat(folder)  # noqa: PTH116
+        if (status.st_dev, status.st_ino) in entered:
+            return []
+        entered.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as entries:
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        notes.append(f"{printable(_shortened(folder))}: this folder cannot be read ({error.strerror}); skipped")
+        return []
+    return sorted(visible, key=lambda entry: os.fsencode(entry.name))
+
+
+def _shortened(path: str) -> str:
+    return path if len(path) <= 400 else f"{path[:200]}…{path[-200:]}"
 
 
 def _exists(name: str) -> bool:
