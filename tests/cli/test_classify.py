@@ -126,3 +126,16 @@ def test_the_shared_validation_clips_of_one_class(shared_data: Path) -> None:
     records = json.loads(run.stdout)
     right = sum(record["labels"][0]["label"] == "PushUps" for record in records)
     assert right / len(records) >= 0.5
+
+
+def test_max_damage_is_a_percentage_of_the_frames(model: Path, clip: Path, tmp_path: Path) -> None:
+    damaged = clips.damage(clip, tmp_path / "damaged.mp4", 0.5, 0.6)
+    kinds = []
+    for limit in ("100", "1", "0.5"):
+        run = classify(damaged, "--model", model, "--format", "json", "--max-damage", limit)
+        error = json.loads(run.stdout)[0]["error"]
+        kinds.append(error and error["kind"])
+        assert "Traceback" not in run.stderr
+    assert kinds == [None, "damaged", "damaged"]
+    assert f"{damaged}: " in run.stderr
+    assert classify(damaged, "--max-damage", "101").exit_code == 2

@@ -180,16 +180,16 @@ def test_cuda_where_there_is_none_is_refused() -> None:
 def test_what_memory_does_not_hold_is_refused_before_it_is_taken(
     classifier: Classifier, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wide = clips.make_clip(tmp_path / "wide.mp4", 9, size=(960, 32))
-    narrower = clips.make_clip(tmp_path / "narrower.mp4", 3, size=(320, 32))
-    assert classifier.classify(str(wide)).ok
+    wide = str(clips.make_clip(tmp_path / "wide.mp4", 9, size=(160, 32)))
+    monkeypatch.setattr("vidcomp.inference.engine._MODEST_BYTES", 300 * 2**20)
+    monkeypatch.setattr("vidcomp.inference.engine.memory_at_hand", lambda: 600 * 2**20)
+    assert classifier.classify(wide).ok
     monkeypatch.setattr("vidcomp.inference.engine.memory_at_hand", lambda: 10 * 2**20)
-    refused, small, ordinary = classifier.classify_all(map(str, (wide, narrower, clip)))
+    refused, ordinary = classifier.classify_all([wide, str(clip)])
     assert refused.error is not None
     assert refused.error.kind == "too_large"
-    assert "3 pictures of 960×32 pixels, scaled to 4800×160, take about 2.2 GiB" in refused.error.message
-    # What others take is not asked for: it could be had a moment later.
-    assert small.ok
+    assert "3 pictures of 160×32 pixels, scaled to 800×160, take 0.5 GiB" in refused.error.message
+    # What all videos take is not asked for: it could be had a moment later.
     assert ordinary.ok
 
 
@@ -207,3 +207,17 @@ def test_memory_is_asked_for_what_a_strategy_holds(
 ) -> None:
     held = strategy.bytes_held(classifier.runner, 1000, 100.0, 1000)
     assert held == pytest.approx(frames * bytes_each * 1000, rel=0.02)
+
+
+def test_the_limit_of_damage(classifier: Classifier, clip: Path, tmp_path: Path) -> None:
+    damaged = str(clips.damage(clip, tmp_path / "damaged.mp4", 0.5, 0.6))
+    accepted = classifier.classify(damaged)
+    assert accepted.ok
+    assert 0 < accepted.frames.repaired < 0.5 * accepted.frames.decoded
+    with Classifier(classifier.model, device="cpu", max_damage=0.0) as strict:
+        refused = strict.classify(damaged)
+        assert refused.error is not None
+        assert refused.error.kind == "damaged"
+        assert strict.classify(str(clip)).ok
+    with pytest.raises(ValueError, match="max_damage is a share"):
+        Classifier(classifier.model, device="cpu", max_damage=30)

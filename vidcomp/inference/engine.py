@@ -264,11 +264,9 @@ class Classifier:
         needed = head + strategy.bytes_held(self.runner, frames, info.fps, width * height)
         at_hand = memory_at_hand()
         if at_hand is not None and needed > max(at_hand, _MODEST_BYTES):
-            raise VideoTooLarge(
-                path,
-                f"{frames} pictures of {info.width}×{info.height} pixels, scaled to {width}×{height}, take about "
-                f"{needed / 2**30:.1f} GiB of memory, and {at_hand / 2**30:.1f} GiB are left; take clips of it",
-            )
+            takes, left = f"{needed / 2**30:.1f} GiB", f"{at_hand / 2**30:.1f} GiB"
+            what = f"{frames} pictures of {info.width}×{info.height} pixels, scaled to {width}×{height}"
+            raise VideoTooLarge(path, f"{what}, take {takes} of memory, and {left} are left; crop it, or cut it up")
 
     def _finish(self, videos: Sequence[Begun]) -> list[Prediction]:
         started = time.perf_counter()

@@ -30,7 +30,8 @@ def gather(
 ) -> tuple[list[LabelledVideo], list[str]]:
     """Resolve what the user named into videos, each once, and remarks for the user.
 
-    A ``.csv`` file lists ``path,label`` (as :func:`read_csv` reads it; paths are relative to the file). In a folder, the first sub-folder of a video's path is its label. Everything else is as in ``find_videos``.
+    A ``.csv`` file lists ``path,label`` (as :func:`read_csv` reads it; paths are relative to the file). In a
+    folder, the first sub-folder of a video's path is its label. Everything else is as in ``find_videos``.
 
     Raises:
         SourceError: something named does not exist, or a CSV file has a line that is not ``path,label``.
