@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vidcomp.inference.allocator import keep_freed
 from vidcomp.inference.runner import Runner, choose_device
 from vidcomp.measure.labelled import LabelledVideo, gather
 from vidcomp.measure.machine import describe
@@ -164,6 +165,7 @@ def _weights(runner: Runner, output: ModelOutput) -> Tensor | None:
 
 
 def main() -> None:
+    keep_freed()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder")
     parser.add_argument("--model", default="ucf16-lite0", help="whose backbone and first cut all variants share")

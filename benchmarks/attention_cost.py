@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from vidcomp.attention.summary import summarise
+from vidcomp.inference.allocator import keep_freed
 from vidcomp.inference.attention_map import attention_map
 from vidcomp.inference.runner import Runner
 from vidcomp.measure.machine import describe
@@ -33,6 +34,7 @@ def milliseconds(work: Callable[[], object]) -> float:
 
 
 def main() -> None:
+    keep_freed()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video")
     parser.add_argument("--model", default="ucf16-lite0")

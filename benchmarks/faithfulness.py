@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vidcomp.attention.summary import importance_of
+from vidcomp.inference.allocator import keep_freed
 from vidcomp.inference.attention_map import attention_map
 from vidcomp.inference.runner import Runner, choose_device
 from vidcomp.measure.labelled import LabelledVideo, gather
@@ -249,6 +250,7 @@ def measure(subject: Subject, videos: Sequence[LabelledVideo], labels: Sequence[
 
 
 def main() -> None:
+    keep_freed()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder")
     parser.add_argument("--model", default="ucf16-lite0")

@@ -24,6 +24,7 @@ import numpy as np
 import vidcomp
 from benchmarks.harness import DOCS, in_turns, moving_video, save
 from benchmarks.memory import Peak
+from vidcomp.inference.allocator import keep_freed
 from vidcomp.inference.engine import Classifier
 
 FRAMES = (64, 128, 256, 512, 1024, 2048, 4096)
@@ -136,6 +137,7 @@ def plot(results: dict[str, Any], heading: str, path: Path) -> None:
 
 
 def main() -> None:
+    keep_freed()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=["frames", "videos", "resolution"])
     parser.add_argument("--model", default="ucf16-lite0")

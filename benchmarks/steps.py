@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from benchmarks.harness import in_turns, moving_video, save, summary
+from vidcomp.inference.allocator import keep_freed
 from vidcomp.inference.batching import BatchSize
 from vidcomp.inference.engine import Classifier
 from vidcomp.inference.precision import cpu_has_bf16
@@ -137,6 +138,7 @@ STEPS = {
 
 
 def main() -> None:
+    keep_freed()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS))
     parser.add_argument("--model", nargs="+", default=["ucf16-lite0"], help=f"for example {SLOW}, ahead left out")

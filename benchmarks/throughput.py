@@ -13,11 +13,13 @@ from __future__ import annotations
 import argparse
 
 from benchmarks.harness import DOCS, save
+from vidcomp.inference.allocator import keep_freed
 from vidcomp.measure import compare
 from vidcomp.output.comparison_plot import draw
 
 
 def main() -> None:
+    keep_freed()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", nargs="+", default=["ucf16-lite0"])
     parser.add_argument("--rows", nargs="+", default=["dense30", "whole", "sfc"])

@@ -117,6 +117,23 @@ def test_wrong_usage_is_one_line(
     assert told.stderr.count("\n") == 1
 
 
+def test_classes_are_printed_as_they_are_named(folder: Path, model: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "odd.yaml"
+    names = ("[red]", "[/b]", ":fire:")
+    odd.write_text(
+        model.read_text()
+        .replace("tiny.safetensors", "weights.safetensors")
+        .replace("[jump, run, swim]", f"['{names[0]}', '{names[1]}', '{names[2]}']")
+    )
+    (tmp_path / "weights.safetensors").write_bytes((model.parent / "tiny.safetensors").read_bytes())
+    listed = tmp_path / "list.csv"
+    files = ("jump/a.mp4", "jump/b.mp4", "swim/c.mp4")
+    listed.write_text("".join(f"{folder}/{file},{name}\n" for file, name in zip(files, names, strict=True)))
+    told = evaluate(listed, odd)
+    assert told.exit_code == 0, told.stderr
+    assert [line.split()[0] for line in told.stdout.splitlines()[2:]] == list(names)
+
+
 def test_a_video_that_cannot_be_read_is_left_out(folder: Path, model: Path, tmp_path: Path) -> None:
     (tmp_path / "jump").mkdir()
     (tmp_path / "jump" / "a.mp4").write_bytes((folder / "jump" / "a.mp4").read_bytes())

@@ -130,7 +130,7 @@ def test_dense_views_are_the_mean_over_views_of_the_plain_network(clip: Path) ->
     model = load_model("ucf16-lite0", Variant(compressor="none"))
     with Classifier(model, device="cpu", strategy=DenseViews(clips=2, crops=2)) as dense:
         prediction = dense.classify(str(clip))
-    assert prediction.strategy == "dense4"
+    assert prediction.strategy == "dense2x2"
     assert prediction.frames.used == 4 * 16
     expected = np.zeros(16)
     spec = model.spec

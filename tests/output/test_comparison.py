@@ -114,6 +114,15 @@ def test_on_a_narrow_terminal_the_table_lies_on_its_side(monkeypatch: pytest.Mon
     assert all(len(line.rstrip()) <= 80 for line in lines[: lines.index(next(s for s in lines if "a <note>" in s))])
 
 
+def test_on_a_very_narrow_terminal_each_row_has_a_table_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = [line.split() for line in re.sub(r"\x1b\[[0-9;]*m", "", written("table")).splitlines()]
+    assert [line for line in lines if line in (["dense30"], ["sfc"])] == [["dense30"], ["sfc"]]
+    assert [line for line in lines if line[:1] == ["GMACs"]] == [["GMACs", "1,636"], ["GMACs", "244.9"]]
+
+
 def test_markdown_is_a_table_of_equal_rows() -> None:
     lines = [line for line in written("markdown").splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in lines}) == 1

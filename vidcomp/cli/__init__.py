@@ -8,7 +8,7 @@ import typer
 
 from vidcomp import __version__
 from vidcomp.cli import classify, compare, evaluate, models, train
-from vidcomp.cli.allocator import keep_freed
+from vidcomp.inference.allocator import keep_freed
 
 app = typer.Typer(
     name="vidcomp",

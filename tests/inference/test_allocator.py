@@ -1,4 +1,4 @@
-"""What the C library is told about freed memory: by the command line alone."""
+"""What the C library is told about freed memory: by programs that ask for it alone."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import pytest
 
 import vidcomp
 from tests.tiny_model import make_tiny_model
-from vidcomp.cli import allocator
-from vidcomp.inference import allocator as inference_allocator
+from vidcomp.inference import allocator
 
 
 class Library:
@@ -54,4 +53,4 @@ def test_a_program_that_uses_the_library_keeps_its_allocator_as_it_is(
 def test_a_library_without_such_settings_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: object())
     allocator.keep_freed()
-    inference_allocator.give_back()
+    allocator.give_back()
