@@ -12,6 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vidcomp.inference.engine import Classifier
 
 __version__ = "0.1.0"
@@ -29,6 +31,7 @@ def load(
     decode_workers: int | None = None,
     precision: str = "auto",
     batch: int | None = None,
+    only: Sequence[str] = (),
 ) -> Classifier:
     """Load a model, ready to classify: ``vidcomp.load(name).classify(path) -> Prediction``.
 
@@ -40,6 +43,7 @@ def load(
         decode_timeout_s: seconds that decoding one video may take; by default scaled to the file.
         decode_workers: processes that decode ahead; by default one for every two cores.
         precision: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"``.
+        only: labels to choose among; by default among all that the model has.
         batch: videos that may go through compressor and tail together; by default 1 on a CPU, 16 on CUDA.
 
     Raises:
@@ -50,7 +54,7 @@ def load(
     from vidcomp.zoo.build import Variant, load_model
 
     return Classifier(
-        load_model(name, Variant(compressor, tau)),
+        load_model(name, Variant(compressor, tau, only=tuple(only))),
         device=device,
         decode_timeout_s=decode_timeout_s,
         decode_workers=decode_workers,

@@ -111,7 +111,7 @@ def _load(request: Request) -> Classifier:
     passing = request.passing
     strategy = passing.strategy(subtitles=request.writing.form.is_subtitles)
     with download_progress(quiet=request.writing.quiet) as progress:
-        loaded = load_model(passing.model, Variant(passing.compressor, passing.tau), progress)
+        loaded = load_model(passing.model, Variant(passing.compressor, passing.tau, only=passing.labels()), progress)
     try:
         classifier = Classifier(
             loaded,

@@ -133,6 +133,11 @@ class Prediction:
         return replace(self, labels=_at_least(self.labels, probability), segments=segments)
 
     @property
+    def uncertain(self) -> bool:
+        """Whether the best label is more probably wrong than right, or none was probable enough to be kept."""
+        return self.ok and (not self.labels or self.labels[0].probability < 0.5)
+
+    @property
     def ok(self) -> bool:
         """Whether the video was labelled."""
         return self.error is None

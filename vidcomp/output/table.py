@@ -51,7 +51,8 @@ class TableWriter(Writer):
         self.console.print(f"[dim]{_facts(prediction)}[/dim]", soft_wrap=True)
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
         for label in prediction.labels[: self.top_k]:
-            table.add_row(escape(label.label), f"{label.probability:6.1%}", self._bar(label))
+            name = _named(label, prediction) if label is prediction.labels[0] else escape(label.label)
+            table.add_row(name, f"{label.probability:6.1%}", self._bar(label))
         self.console.print(table)
         if prediction.attention is not None:
             length = prediction.frames.duration_s
@@ -89,7 +90,7 @@ class TableWriter(Writer):
             best, frames = prediction.labels[0] if prediction.labels else None, prediction.frames
             table.add_row(
                 escape(prediction.path),
-                escape(best.label) if best else "–",
+                _named(best, prediction) if best else "–",
                 f"{best.probability:.1%}" if best else "–",
                 str(frames.decoded),
                 "–" if frames.duration_s is None else f"{frames.duration_s:.1f}",
@@ -108,6 +109,11 @@ class TableWriter(Writer):
         eighths = round(label.probability * _BAR_CELLS * 8)
         rest = _EIGHTHS[eighths % 8] if eighths % 8 else ""
         return Text("█" * (eighths // 8) + rest, style="green")
+
+
+def _named(best: Label, prediction: Prediction) -> str:
+    """The best label, and that it is uncertain where it is."""
+    return escape(best.label) + (" [yellow](uncertain)[/yellow]" if prediction.uncertain else "")
 
 
 def _facts(prediction: Prediction) -> str:
