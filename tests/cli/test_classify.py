@@ -102,8 +102,8 @@ def test_a_list_on_standard_input_and_a_glob(folder: Path) -> None:
         (["--tau", "0", "{clip}"], "tau must be"),
         (["--output", "labels.xyz", "{clip}"], "names no format"),
         (
-            ["--only", "Swing", "--only", "pushing", "{clip}"],
-            "no label 'pushing'; near it are 'PushUps'",
+            ["--only", "Swing", "--only", "pushup", "{clip}"],
+            "no label 'pushup'; near it are 'HandstandPushups', ",
         ),
         (["--only", "Swing", "{clip}"], "choose among two or more"),
         (["--only-file", "nowhere.txt", "{clip}"], "--only-file nowhere.txt: cannot be read"),
