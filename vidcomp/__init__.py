@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from vidcomp.inference.engine import Classifier
@@ -33,6 +34,7 @@ def load(
     precision: str = "auto",
     batch: int | None = None,
     max_damage: float = 0.5,
+    only: Sequence[str] = (),
 ) -> Classifier:
     """Load a model, ready to classify: ``vidcomp.load(name).classify(path) -> Prediction``.
 
@@ -46,6 +48,7 @@ def load(
         decode_timeout_s: seconds that decoding one video may take; by default scaled to the file.
         decode_workers: processes that decode ahead; by default one for every two cores.
         precision: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"``.
+        only: labels to choose among; by default among all that the model has.
         batch: videos that may go through compressor and tail together; by default 1 on a CPU, 16 on CUDA.
         max_damage: share of a video's frames, 0 to 1, that may come damaged or not at all before it is an error.
 
@@ -54,13 +57,15 @@ def load(
         ValueError: the device or the precision is not to be had, ``max_damage`` is no share, or strategy, compressor
             and tau contradict each other.
     """
+    from dataclasses import replace
+
     from vidcomp.inference.engine import Classifier
     from vidcomp.inference.grammar import parse_strategy
     from vidcomp.zoo.build import load_model
 
     named = parse_strategy(strategy, compressor=compressor, tau=tau)
     return Classifier(
-        load_model(name, named.variant),
+        load_model(name, replace(named.variant, only=tuple(only))),
         device=device,
         strategy=named.strategy,
         decode_timeout_s=decode_timeout_s,

@@ -101,6 +101,12 @@ def test_a_list_on_standard_input_and_a_glob(folder: Path) -> None:
         (["--model", "nothing", "{clip}"], "unknown model"),
         (["--tau", "0", "{clip}"], "tau must be"),
         (["--output", "labels.xyz", "{clip}"], "names no format"),
+        (
+            ["--only", "Swing", "--only", "pushup", "{clip}"],
+            "no label 'pushup'; near it are 'HandstandPushups', ",
+        ),
+        (["--only", "Swing", "{clip}"], "choose among two or more"),
+        (["--only-file", "nowhere.txt", "{clip}"], "--only-file nowhere.txt: cannot be read"),
         (["--output", "/nowhere/labels.json", "{clip}"], "cannot be written"),
         (["--model", "r3d_18-sfc", "{clip}"], "weights"),
     ],
@@ -111,6 +117,21 @@ def test_wrong_usage_is_one_line_and_exit_code_2(folder: Path, arguments: list[s
     assert message in run.stderr
     assert run.stderr.count("\n") == 1
     assert run.stdout == ""
+
+
+def test_labels_to_choose_among_come_from_options_and_a_file(folder: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "labels.txt"
+    listed.write_text("\ufeffswing\n\nSurfing\n", encoding="utf-8")
+    every = classify(folder / "a" / "x.mp4", "--format", "json", "--top-k", "16")
+    run = classify(folder / "a" / "x.mp4", "--format", "json", "--only", "Diving", "--only-file", listed)
+    assert run.exit_code == 0, run.stderr
+    (before,), (record,) = json.loads(every.stdout), json.loads(run.stdout)
+    all_of_them = {label["label"]: label["probability"] for label in before["labels"]}
+    chosen = {label["label"]: label["probability"] for label in record["labels"]}
+    assert set(chosen) == {"Diving", "Surfing", "Swing"}
+    total = sum(all_of_them[label] for label in chosen)
+    assert chosen == pytest.approx({label: all_of_them[label] / total for label in chosen})
+    assert record["uncertain"] == (record["labels"][0]["probability"] < 0.5)
 
 
 def test_a_folder_without_videos_is_wrong_usage(tmp_path: Path) -> None:

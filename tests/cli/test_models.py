@@ -60,6 +60,14 @@ def test_show_for_people() -> None:
         assert part in text
 
 
+def test_labels_in_the_order_of_the_outputs() -> None:
+    assert run("labels").stdout.splitlines()[::399] == ["abseiling", "zumba"]
+    found = run("labels", "kinetics400-i3d", "--match", "Skiing").stdout.splitlines()
+    assert found[-1] == "water skiing"
+    assert len(found) == 5
+    assert len(run("labels", "ucf16-lite0").stdout.splitlines()) == 16
+
+
 def test_verify_reads_the_weights() -> None:
     result = run("verify", "ucf16-lite0")
     assert result.exit_code == 0, result.output
@@ -76,6 +84,8 @@ def test_verify_reads_the_weights() -> None:
         ),
         (["show", "ucf16-lite0", "--cut", "res9"], "unknown cut 'res9'"),
         (["show", "ucf16-lite0", "--compressor", "zip"], "choose sfc, sgs, sgs+sfc or none"),
+        (["labels", "--match", "skiiing"], "no label of kinetics400-i3d holds it; near it: ski"),
+        (["labels", "ucf16-lite0", "--match", "1234"], "no label of ucf16-lite0 holds it; try a shorter text"),
         (["show", "ucf16-lite0", "--size", "big"], "--size 'big' is not height x width"),
     ],
 )

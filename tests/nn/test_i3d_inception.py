@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
 from vidcomp.measure.cost import gmacs
-from vidcomp.nn.backbones.i3d_inception import SameConvBN, SameMaxPool3d, i3d_inception, same_padding
+from vidcomp.nn.backbones.i3d_inception import Classifier, SameConvBN, SameMaxPool3d, i3d_inception, same_padding
 from vidcomp.nn.compressed_model import CompressedModel, Insertion
 from vidcomp.nn.compressors import Identity
 
@@ -102,6 +104,32 @@ def test_shapes_of_every_stage_and_the_cost_of_a_clip() -> None:
     assert gmacs(model, 64, 224, 224).total == pytest.approx(111.15, abs=0.01)
     weights = sum(tensor.numel() for tensor in backbone.state_dict().values() if tensor.is_floating_point())
     assert weights == 12_704_544  # as many as were published
+
+
+def classifier_of_two_channels() -> Classifier:
+    """Its logits are its two channels."""
+    classifier = Classifier(2, 2).eval()
+    with torch.no_grad():
+        classifier.linear.weight.copy_(torch.eye(2))
+        classifier.linear.bias.zero_()
+    return classifier
+
+
+def test_up_to_four_seconds_the_logits_are_averaged() -> None:
+    features = torch.zeros(1, 2, 13, 1, 1)
+    features[0, 0, 0] = 24
+    # Twelve pairs of neighbours, the first of which has the mean 12; the ends count half as much as the rest.
+    assert classifier_of_two_channels()(features).tolist() == [[pytest.approx(1), pytest.approx(0)]]
+
+
+def test_what_is_certain_for_a_while_outweighs_what_is_likely_all_the_time() -> None:
+    features = torch.zeros(1, 2, 14, 7, 7)
+    features[:, 1] = 1
+    features[0, 0, 12:] = 36
+    # Two spans of twelve moments, with 1.5 and 4.5: of channel 0, (e^0.75 + e^2.25) / 2 = e^1.7083…, by one half.
+    expected = 2 * math.log((math.exp(0.75) + math.exp(2.25)) / 2)
+    logits = classifier_of_two_channels()(features)
+    assert logits.tolist() == [[pytest.approx(expected, rel=1e-5), pytest.approx(1, rel=1e-5)]]
 
 
 @pytest.mark.parametrize("frames", [1, 2, 7, 16, 33])

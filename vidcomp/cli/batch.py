@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -147,7 +148,7 @@ def _load(request: Request) -> Classifier:
     passing = request.passing
     named = passing.named(subtitles=request.writing.form.is_subtitles)
     with download_progress(quiet=request.writing.quiet) as progress:
-        loaded = load_model(passing.model, named.variant, progress)
+        loaded = load_model(passing.model, replace(named.variant, only=passing.labels()), progress)
     try:
         classifier = Classifier(
             loaded,

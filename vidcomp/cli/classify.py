@@ -68,6 +68,16 @@ def classify(
     ),
     tau: float | None = typer.Option(None, "--tau", help="Compression ratio of SFC (at least 1).", rich_help_panel=HOW),
     strategy: str | None = STRATEGY,
+    only: list[str] = typer.Option(
+        [], "--only", metavar="LABEL", help="Choose among these labels alone; give it for each.", rich_help_panel=HOW
+    ),
+    only_file: Path | None = typer.Option(
+        None,
+        "--only-file",
+        metavar="FILE",
+        help="Choose among the labels in this file, one a line.",
+        rich_help_panel=HOW,
+    ),
     clips: int | None = typer.Option(
         None,
         "--clips",
@@ -199,6 +209,8 @@ def classify(
                 batch,
                 strategy,
                 max_damage / 100,
+                tuple(only),
+                only_file,
             ),
             Writing(
                 output, output_format, top_k, min_probability, resume, retry_errors, move_to, link_to, quiet, debug

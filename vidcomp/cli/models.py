@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from vidcomp import DEFAULT_MODEL
 from vidcomp.cli.convert import convert
 from vidcomp.cli.errors import UsageError, reported
 
@@ -117,6 +118,27 @@ def show(
             print(json.dumps(description, indent=2))
         else:
             _print_description(description)
+
+
+@app.command()
+def labels(
+    name: str = typer.Argument(DEFAULT_MODEL, help="A model's name, or the path of a YAML manifest."),
+    match: str | None = typer.Option(None, "--match", metavar="TEXT", help="Only labels that hold this text."),
+    debug: bool = _DEBUG,
+) -> None:
+    """Print the labels of a model, one a line, in the order of its outputs. Such a list is what --only-file reads."""
+    with reported(debug=debug):
+        from vidcomp.zoo.labels import labels_of, near_labels
+        from vidcomp.zoo.manifest import find_manifest
+
+        manifest = find_manifest(name)
+        known = labels_of(manifest)
+        found = [label for label in known if match is None or match.casefold() in label.casefold()]
+        if not found:
+            near = ", ".join(near_labels(known, match or ""))
+            hint = f"near it: {near}" if near else "try a shorter text"
+            raise UsageError(f"--match {match!r}: no label of {manifest.name} holds it; {hint}")
+        print("\n".join(found))
 
 
 @app.command()

@@ -79,6 +79,22 @@ class Passing:
     batch: int | None = None
     strategy: str | None = None
     max_damage: float = 0.5
+    only: tuple[str, ...] = ()
+    only_file: Path | None = None
+
+    def labels(self) -> tuple[str, ...]:
+        """The labels to choose among: those named, and those in the file, one a line."""
+        if self.only_file is None:
+            return self.only
+        try:
+            lines = self.only_file.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            raise UsageError(f"--only-file {self.only_file}: cannot be read ({why}); name a file of labels") from None
+        named = tuple(line.strip() for line in lines if line.strip())
+        if not named:
+            raise UsageError(f"--only-file {self.only_file}: it names no label; write one a line")
+        return (*self.only, *named)
 
     def named(self, *, subtitles: bool) -> NamedStrategy:
         """How to pass a video, by windows or not, and through which variant of the model; subtitles need windows."""

@@ -302,8 +302,12 @@ class Classifier:
         )
 
     def _labels(self, probabilities: NDArray[np.float64]) -> tuple[Label, ...]:
-        """All labels, most probable first; equals stay in the classifier's order."""
+        """All labels to choose among, most probable first; equals stay in the classifier's order."""
         order = np.argsort(-probabilities, kind="stable")
+        if self.model.chosen is not None:
+            order = order[np.isin(order, self.model.chosen)]
+            # Never zero: a label of probability 0 in float64 would need a logit hundreds below the others'.
+            probabilities = probabilities / max(float(probabilities[order].sum()), np.finfo(np.float64).tiny)
         return tuple(Label(self.model.labels[i], int(i), float(probabilities[i])) for i in order)
 
 

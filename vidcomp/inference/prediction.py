@@ -165,6 +165,11 @@ class Prediction:
         return self.labels[0] if self.labels else None
 
     @property
+    def uncertain(self) -> bool:
+        """Whether the best label is more probably wrong than right, or none was probable enough to be kept."""
+        return self.ok and (not self.labels or self.labels[0].probability < 0.5)
+
+    @property
     def ok(self) -> bool:
         """Whether the video was labelled."""
         return self.error is None

@@ -20,6 +20,7 @@ def record_of(prediction: Prediction, top_k: int) -> dict[str, Any]:
         "status": "ok" if error is None else "error",
         "error": None if error is None else {"kind": error.kind, "message": error.message},
         "labels": _labels(prediction.labels[:top_k]),
+        "uncertain": prediction.uncertain,
         "model": prediction.model,
         "strategy": prediction.strategy,
         "frames": {

@@ -49,7 +49,8 @@ class TableWriter(Writer):
         self.console.print(Text(printable(prediction.path), style="bold"))
         self.console.print(Text(_facts(prediction), style="dim"))
         rows = [
-            (label.label, f"{label.probability:6.1%}", self._bar(label)) for label in prediction.labels[: self.top_k]
+            (_named(label, prediction), f"{label.probability:6.1%}", self._bar(label))
+            for label in prediction.labels[: self.top_k]
         ]
         print_table(self.console, ("", "", ""), rows, right=(1,), spare=(2,))
         if prediction.attention is not None:
@@ -74,9 +75,10 @@ class TableWriter(Writer):
                 rows.append((prediction.path, Text(prediction.error.kind, style="red"), "–", "–", "–", ""))
                 continue
             label, probability, bar = self._best(prediction.top)
+            name = _named(prediction.top, prediction) if prediction.top else label
             seconds = prediction.frames.duration_s
             length = "–" if seconds is None else f"{seconds:.1f}"
-            rows.append((prediction.path, label, probability, str(prediction.frames.decoded), length, bar))
+            rows.append((prediction.path, name, probability, str(prediction.frames.decoded), length, bar))
         headings = ("video", "label", "probability", "frames", "seconds", "")
         print_table(self.console, headings, rows, right=(2, 3, 4), spare=(5, 4, 3))
         self._rows.clear()
@@ -95,6 +97,12 @@ class TableWriter(Writer):
         eighths = round(label.probability * _BAR_CELLS * 8)
         rest = _EIGHTHS[eighths % 8] if eighths % 8 else ""
         return Text("█" * (eighths // 8) + rest, style="green")
+
+
+def _named(label: Label, prediction: Prediction) -> Text:
+    """A label, and that it is uncertain where that is the best one's case."""
+    name = Text(printable(label.label))
+    return name.append(" (uncertain)", "yellow") if prediction.uncertain and label is prediction.top else name
 
 
 def _facts(prediction: Prediction) -> str:

@@ -17,7 +17,7 @@ from vidcomp.nn.compressors import COMPRESSORS, Compressor, Features
 from vidcomp.zoo import weights
 from vidcomp.zoo.download import Progress
 from vidcomp.zoo.errors import ManifestError, WeightsError
-from vidcomp.zoo.labels import labels_of
+from vidcomp.zoo.labels import chosen_labels, labels_of
 from vidcomp.zoo.manifest import CompressorSection, Manifest, find_manifest
 
 # Large enough for every backbone's strides and pools; only channel counts are read off.
@@ -30,20 +30,26 @@ class Variant:
 
     ``compressor`` is a kind or several joined by +, or "none" for the whole video through the tail; ``tau`` the
     compression ratio of SFC; ``cut`` another stage for a manifest's only compressor, which then has no trained weights.
+    ``only`` are the labels to choose among: those of the manifest, or all, where it is empty.
     """
 
     compressor: str | None = None
     tau: float | None = None
     cut: str | None = None
+    only: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A network with weights in evaluation mode, and what is needed to feed and to read it."""
+    """A network with weights in evaluation mode, and what is needed to feed and to read it.
+
+    ``chosen`` are the numbers of the labels to choose among; ``None`` for all.
+    """
 
     manifest: Manifest
     network: CompressedModel
     labels: tuple[str, ...]
+    chosen: tuple[int, ...] | None = None
 
     @property
     def spec(self) -> BackboneSpec:
@@ -87,7 +93,7 @@ def vary(manifest: Manifest, variant: Variant) -> Manifest:
             else section
             for section in sections
         ]
-    return manifest.with_changes(compressors=tuple(sections))
+    return manifest.with_changes(compressors=tuple(sections), only=variant.only or manifest.only)
 
 
 def _compressing_by(manifest: Manifest, compressor: str) -> Manifest:
@@ -132,13 +138,14 @@ def load_model(
 
 def load_variant(manifest: Manifest, progress: Progress | None = None) -> LoadedModel:
     """As :func:`load_model`, from a manifest at hand, varied or not."""
+    chosen = chosen_labels(manifest)
     backbone = load_backbone(manifest, progress)
     with torch.device("meta"):
         network = insert_compressors(manifest, backbone)
     for compressor, section in zip(network.compressors, manifest.compressors, strict=True):
         if list(compressor.state_dict()):
             load_compressor(compressor, section, manifest, progress)
-    return LoadedModel(manifest, network.eval(), labels_of(manifest))
+    return LoadedModel(manifest, network.eval(), labels_of(manifest), chosen)
 
 
 def load_compressor(

@@ -117,6 +117,7 @@ class Manifest(_Section):
         description="models of the same backbone with other compressors: kinds, joined by +, and names that ship",
     )
     labels: str | tuple[str, ...] = Field(description="name of a label list that ships, or the labels themselves")
+    only: tuple[str, ...] = Field((), description="labels to choose among, if not among all of them")
     preprocessing: PreprocessingSection = Field(
         default_factory=PreprocessingSection,
         description="where feeding differs from the family's specification",
