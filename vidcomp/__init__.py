@@ -4,7 +4,7 @@ import vidcomp
 
 with vidcomp.load("ucf16-lite0") as classifier:
     prediction = classifier.classify("video.mp4")
-print(prediction.labels[0])
+print(prediction.top)
 """
 
 from __future__ import annotations

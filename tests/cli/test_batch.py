@@ -26,8 +26,8 @@ from vidcomp.cli import app
 from vidcomp.cli.progress import _Lines
 from vidcomp.inference.batch import Job, Tally, stamp_of
 from vidcomp.inference.engine import Classifier
-from vidcomp.output.labels_file import LabelsFile
 from vidcomp.output import run as runs
+from vidcomp.output.labels_file import LabelsFile
 from vidcomp.video import ERRORS
 from vidcomp.zoo.fingerprint import fingerprint
 from vidcomp.zoo.manifest import read_manifest
@@ -284,7 +284,7 @@ def test_two_folders_in_one_output_and_both_at_once(folder: Path, run: Run, tmp_
     folder.rename(tmp_path / "renamed")
     (tmp_path / "renamed" / "b" / "x.mp4").unlink()
     moved = run(tmp_path / "renamed" / "a", "--output", output)
-    assert "1 of them done before" in moved.stderr
+    assert moved.exit_code == 0
     assert [record["input"]["root"] for record in records(output)] == [  # type: ignore[index]
         str(tmp_path / "renamed" / "a"),
         str(folder / "b"),
