@@ -4,7 +4,7 @@ import vidcomp
 
 with vidcomp.load() as classifier:
     prediction = classifier.classify("video.mp4")
-print(prediction.labels[0])
+print(prediction.top)
 """
 
 from __future__ import annotations
