@@ -31,7 +31,7 @@ MAX_CHUNK_BYTES = 8 * 1024 * 1024
 class DecodeOptions:
     """How to decode.
 
-    `short_side`: pixels of the shorter side after rotation, None for the source's size. `selection`: which frames to
+    `short_side`: pixels of the shorter side, None for the source's size. `selection`: which frames to
     keep. `chunk_frames`: most frames in one chunk. `threads`: of the decoder; one by default, because several videos
     are decoded side by side, and threads may make the concealing of damage depend on timing; 0 takes all cores.
     `max_pixels`: larger pictures are refused. `backend`: see `Reader`.
@@ -70,6 +70,11 @@ class Backend(Protocol):
     decoded: int
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on how the file was understood."""
+        ...
+
+    @property
     def repaired(self) -> int:
         """Coded frames that came damaged or not at all."""
         ...
@@ -77,6 +82,11 @@ class Backend(Protocol):
     @property
     def hidden(self) -> int:
         """Coded frames that an edit list hides."""
+        ...
+
+    @property
+    def others_end_s(self) -> float:
+        """When the other streams were seen to end, if that matters: see `container.Decoding`."""
         ...
 
     def pictures(self, selection: Selection, after: int = -1) -> Iterator[Picture]:
@@ -209,25 +219,29 @@ class Reader:
 
     def _reported(self, used: int, *, complete: bool) -> DecodeReport:
         backend = self._backend
-        notes = list(self._notes)
+        notes = [*self._notes, *backend.notes]
         if complete:
-            notes += _shortfall(backend.info, backend.decoded, backend.hidden)
+            notes += _shortfall(backend.info, backend.decoded, backend.hidden, backend.others_end_s)
         if backend.repaired:
             notes.append(f"{backend.repaired} coded frames came damaged: concealed by the decoder, or left out")
         if backend.clock.invented:
             notes.append(f"{backend.clock.invented} frames had no usable timestamp; the frame rate gave theirs")
         return DecodeReport(
-            backend.decoded, used, backend.repaired, backend.clock.end, "+".join(self._names), tuple(notes)
+            backend.decoded, used, backend.repaired, backend.clock.covered, "+".join(self._names), tuple(notes)
         )
 
 
-def _shortfall(info: VideoInfo, decoded: int, hidden: int) -> list[str]:
+def _shortfall(info: VideoInfo, decoded: int, hidden: int, others_end_s: float) -> list[str]:
     """What to say of a video that ended before its time."""
     if info.frame_count:
         promised = info.frame_count - hidden
         return [f"the file promises {promised} frames, {decoded} could be read"] if decoded < promised else []
     expected = info.expected_frames
-    # Duration × rate is an estimate only: a cut is what takes clearly more than rounding does.
-    if expected and decoded < 0.95 * expected - 2:
-        return [f"the file promises about {expected} frames, {decoded} could be read"]
-    return []
+    if not expected:
+        return []
+    # Duration × rate is an estimate only: a cut is what takes clearly more than rounding does. Where sound was seen to
+    # last as long as was promised, nothing is cut: the promise was the sound's.
+    enough = 0.95 * expected - 2
+    if max(decoded, (others_end_s - info.start_s) * info.fps) >= enough:
+        return []
+    return [f"the file promises about {expected} frames, {decoded} could be read"]
