@@ -301,7 +301,7 @@ def test_large_pictures_make_small_chunks() -> None:
 def test_clock(stamps: list[float | None], expected: list[float]) -> None:
     clock = Clock(fps=10)
     assert [clock.tick(stamp) for stamp in stamps] == pytest.approx(expected)
-    assert clock.end == pytest.approx(expected[-1] + 0.1)
+    assert clock.covered == pytest.approx(expected[-1] + 0.1)
 
 
 @pytest.fixture(scope="module")

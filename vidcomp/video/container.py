@@ -8,15 +8,12 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from vidcomp.video import damage
 from vidcomp.video.errors import (
     DecodeFailed,
     NotVideo,
-    NoVideoStream,
     VideoEmpty,
     VideoEncrypted,
     VideoError,
@@ -27,6 +24,8 @@ from vidcomp.video.errors import (
 )
 from vidcomp.video.frames import Damage, VideoInfo
 from vidcomp.video.limits import MAX_ASPECT
+from vidcomp.video.orientation import turns_itself
+from vidcomp.video.streams import companions, info_of, packet_end, video_stream
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -44,7 +43,6 @@ _CONTAINERS = (
     "smjpeg,swf,roq,bink,smk,fli,flic,vmd,wsvqa,live_flv,kux,xmv,ea,4xm,amv,"
     "png_pipe,jpeg_pipe,bmp_pipe,webp_pipe,tiff_pipe"
 )
-_FALLBACK_FPS = 25.0  # what raw streams are taken to run at, since they do not say
 _HOPELESS = 1000  # encrypted frames before the first of another kind
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
 
@@ -55,19 +53,22 @@ class PacketScan:
 
     `seconds` are the presentation times, ascending, None where the stream has none. `stamps` are the same in units of
     the stream's time base, `keys` those of the key frames; both are empty if a frame has none or two have the same.
-    `shifted`: an edit list hides some frames. `reconfigured`: the stream's parameters change on the way.
+    `shifted`: an edit list hides some frames. `reconfigured`: the stream's parameters change on the way. `turning`:
+    pictures carry an orientation of their own. `others_end_s` is as in `Decoding`.
     """
 
     frames: int
     seconds: tuple[float | None, ...]
     shifted: bool
     reconfigured: bool
+    turning: bool
+    others_end_s: float
     stamps: tuple[int, ...] = ()
     keys: tuple[int, ...] = ()
 
 
 def describe(path: str, *, count: bool = False, max_pixels: int = MAX_PIXELS) -> VideoInfo:
-    """What the file says of itself, its first picture decoded to be sure of size and rotation.
+    """What the file says of itself, its first picture decoded to be sure of size and orientation.
 
     With `count`, `frame_count` is the exact number of coded frames, at the price of reading the file once.
 
@@ -104,46 +105,13 @@ def open_container(path: str) -> Iterator[InputContainer]:
             yield container
 
 
-def video_stream(path: str, container: InputContainer) -> VideoStream:
-    """The stream of moving pictures: the container's default one, else the first; never a cover.
-
-    Raises:
-        NoVideoStream: there is none.
-        VideoEncrypted: it is encrypted.
-        DecodeFailed: its codec is unknown.
-        VideoTruncated: nothing in its beginning tells how large the pictures are.
-    """
-    from av.stream import Disposition
-
-    cover = Disposition.attached_pic | Disposition.timed_thumbnails
-    streams = [stream for stream in container.streams.video if not stream.disposition & cover]
-    if not streams:
-        raise NoVideoStream(path, "there is sound or a cover in it, but no video; name a file with moving pictures")
-    stream = next((stream for stream in streams if stream.disposition & Disposition.default), streams[0])
-    # Of an encrypted stream not even the codec may be known, and of a scrambled one not the size.
-    if damage.is_protected(container, stream):
-        raise VideoEncrypted(path, damage.ENCRYPTED)
-    if stream.codec_context is None:
-        raise _unknown_codec(path, container, stream)
-    if not stream.codec_context.width or not stream.codec_context.height:
-        if damage.scrambled_share(path, container, stream):
-            raise VideoEncrypted(path, damage.ENCRYPTED)
-        raise VideoTruncated(path, "it begins in the middle, with no key frame to start from; cut it at one")
-    return stream
-
-
-def _unknown_codec(path: str, container: InputContainer, stream: VideoStream) -> VideoError:
-    first = islice(container.demux(stream), 1)
-    if any(map(damage.is_encrypted, first)) or damage.scrambled_share(path, container, stream):
-        return VideoEncrypted(path, damage.ENCRYPTED)
-    return DecodeFailed(path, "its codec is not known to this version of FFmpeg; convert it to H.264, for example")
-
-
 class Decoding:
     """The frames of a stream in order of presentation, each once, damage stepped over.
 
     `delivered` counts the frames that came out, `repaired` the coded frames that came damaged or not at all,
     `encrypted` those among them that are encrypted, `hidden` those that an edit list hides, and `coded` all the others.
+    `others_end_s` is when the other streams were seen to end, in seconds since the container's start: where the
+    container alone tells a duration, that tells a cut file from one with longer sound.
 
     Raises:
         VideoTooLarge: its pictures have more than `max_pixels` pixels.
@@ -159,6 +127,7 @@ class Decoding:
         self.repaired = self.encrypted = self.coded = 0
         self.hidden = 0
         self.delivered = 0
+        self.others_end_s = 0.0
         self._path, self._container, self._stream = path, container, stream
         self._frames = self._decode(container, stream)
         first = next(self._frames, None)
@@ -196,7 +165,10 @@ class Decoding:
 
         broken = False
         try:
-            for packet in container.demux(stream):
+            for packet in container.demux(stream, *companions(container, stream)):
+                if packet.stream.index != stream.index:
+                    self.others_end_s = max(self.others_end_s, packet_end(packet, container))
+                    continue
                 self.hidden += packet.is_discard
                 self.coded += packet.size > 0 and not packet.is_discard
                 if damage.is_encrypted(packet):
@@ -259,37 +231,6 @@ def check_scaled(info: VideoInfo, size: tuple[int, int], limit: int) -> None:
         )
 
 
-def info_of(path: str, container: InputContainer, stream: VideoStream, frame: VideoFrame) -> VideoInfo:
-    """Gather what container, stream and first frame tell."""
-    rotation = round(frame.rotation / 90) * 90 % 360
-    width, height = (frame.width, frame.height) if rotation % 180 == 0 else (frame.height, frame.width)
-    duration = None
-    if stream.duration and stream.time_base:
-        duration = float(stream.duration * stream.time_base)
-    elif container.duration:
-        duration = container.duration / 1_000_000
-    return VideoInfo(
-        path=path,
-        width=width,
-        height=height,
-        rotation=rotation,
-        fps=fps_of(stream),
-        duration_s=duration,
-        frame_count=stream.frames or None,
-        codec=stream.codec_context.name,
-        container=container.format.name,
-        file_bytes=Path(path).stat().st_size,
-    )
-
-
-def fps_of(stream: VideoStream) -> float:
-    """Frames a second; a plausible one where the stream names none, or an absurd one."""
-    for rate in (stream.average_rate, stream.guessed_rate):
-        if rate and 0.01 <= rate <= 1000:
-            return float(rate)
-    return _FALLBACK_FPS
-
-
 def scan(path: str) -> PacketScan:
     """Walk through the container once, decoding nothing.
 
@@ -301,14 +242,19 @@ def scan(path: str) -> PacketScan:
     seconds: list[float | None] = []
     stamps: list[int] = []
     keys: list[int] = []
-    hidden = changes = 0
+    hidden = changes = turns = 0
+    others_end_s = 0.0
     with open_container(path) as container:
         stream = video_stream(path, container)
-        base = stream.time_base
+        base, codec, extradata = stream.time_base, stream.codec_context.name, stream.codec_context.extradata
         try:
-            for packet in container.demux(stream):
+            for packet in container.demux(stream, *companions(container, stream)):
+                if packet.stream.index != stream.index:
+                    others_end_s = max(others_end_s, packet_end(packet, container))
+                    continue
                 if not packet.size:
                     continue
+                turns += turns_itself(bytes(packet), codec, extradata)
                 changes += packet.has_sidedata("new_extradata") or packet.has_sidedata("param_change")
                 if packet.is_discard:
                     hidden += 1
@@ -326,7 +272,16 @@ def scan(path: str) -> PacketScan:
     shifted = hidden > 0 or (bool(known) and min(known) < 0)
     if len(set(stamps)) != len(seconds):
         stamps, keys = [], []
-    return PacketScan(len(seconds), tuple(ordered), shifted, changes > 0, tuple(sorted(stamps)), tuple(sorted(keys)))
+    return PacketScan(
+        len(seconds),
+        tuple(ordered),
+        shifted,
+        changes > 0,
+        turns > 0,
+        others_end_s,
+        tuple(sorted(stamps)),
+        tuple(sorted(keys)),
+    )
 
 
 def _open_file(path: str) -> BinaryIO:

@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcomp.video.container import describe, scan
+from vidcomp.video.container import Decoding, open_container, scan
 from vidcomp.video.errors import DecodeFailed
 from vidcomp.video.frames import Damage, VideoInfo, target_size
+from vidcomp.video.orientation import orientation_of
 from vidcomp.video.pyav_reader import Clock, Picture
 from vidcomp.video.sampling import Selection
+from vidcomp.video.streams import info_of, video_stream
 
 # decord 0.6.0 was compared with PyAV, frame by frame, on these. Elsewhere it refuses (GIF, AV1, raw streams), or gives
-# wrong frames in silence (MPEG-TS, interlaced MPEG-2, edit lists, pictures 16 pixels wide).
+# wrong frames in silence (MPEG-TS, interlaced MPEG-2, edit lists, mirrored pictures, pictures 16 pixels wide).
 _CONTAINERS = frozenset({"mov", "mp4", "matroska", "webm", "avi", "flv", "asf"})
 _CODECS = frozenset({"h264", "hevc", "mpeg4", "flv", "wmv2"})
 _MIN_WIDTH = 32
@@ -41,18 +43,25 @@ class DecordReader:
     """
 
     name = "decord"
+    notes = ()
 
     def __init__(self, path: str, *, short_side: int | None, threads: int, max_pixels: int) -> None:
         self._path = path
         if not available():
             raise DecodeFailed(path, "decord is not installed here; use the pyav backend")
-        self.info: VideoInfo = describe(path, max_pixels=max_pixels)
+        with open_container(path) as container:
+            stream = video_stream(path, container)
+            first = Decoding(path, container, stream, max_pixels).first
+            self.info: VideoInfo = info_of(path, container, stream, first)
+            self._alone = len(container.streams.video) == 1
+            self._turned = orientation_of(first)
         self.size = target_size(self.info.width, self.info.height, short_side)
         self._scan = scan(path)
         if reason := self._unfit():
             raise DecodeFailed(path, f"decord cannot be trusted with this file ({reason}); use the pyav backend")
         self._video: Any = self._open(threads)
-        self.clock = Clock(self.info.fps)
+        self.clock = Clock(self.info.fps, self.info.start_s)
+        self.others_end_s = self._scan.others_end_s
         self.decoded = 0
         self.repaired = 0
         self.hidden = 0
@@ -62,6 +71,10 @@ class DecordReader:
             return f"container {self.info.container}"
         if self.info.codec not in _CODECS:
             return f"codec {self.info.codec}"
+        if not self._alone:
+            return "several video streams"
+        if self._turned is None or self._turned.mirrored or self._scan.turning:
+            return "pictures to be flipped"
         if self._scan.shifted:
             return "an edit list hides frames"
         if self._scan.reconfigured:
@@ -99,7 +112,7 @@ class DecordReader:
             assert pixels is not None  # only behind the last frame is there none
             for _, second, _ in alike:
                 yield index, second, pixels
-                if selection.number(index, second) == selection.last:
+                if selection.number(index, second, self.info.start_s) == selection.last:
                     return
         self._frame(len(times), len(times))
 

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 class VideoInfo:
     """What a file says of itself. Nothing here is proof of what can be decoded.
 
-    `width` and `height` are pixels of the source, after `rotation` (degrees counter-clockwise: 0, 90, 180 or 270).
+    `width` and `height` are pixels of the source as it is shown: stored pictures are mirrored left to right if
+    `mirrored`, then turned by `rotation` (degrees counter-clockwise: 0, 90, 180 or 270).
     `fps` is frames a second on average; `duration_s` and `frame_count` are None where the container does not tell.
+    `start_s` is when a player shows the first frame: 0, unless sound, say, begins before the pictures.
     `frame_count` is the container's claim, or, where `counted`, the number of coded frames found by walking through it.
     """
 
@@ -29,6 +31,8 @@ class VideoInfo:
     container: str
     file_bytes: int
     counted: bool = False
+    mirrored: bool = False
+    start_s: float = 0.0
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
@@ -37,6 +41,8 @@ class VideoInfo:
             raise ValueError(f"rotation must be 0, 90, 180 or 270 degrees, got {self.rotation}")
         if not (math.isfinite(self.fps) and self.fps > 0):
             raise ValueError(f"fps must be a positive number, got {self.fps}")
+        if not (math.isfinite(self.start_s) and self.start_s >= 0):
+            raise ValueError(f"start_s must be 0 or a positive number, got {self.start_s}")
 
     @property
     def expected_frames(self) -> int | None:
@@ -50,9 +56,10 @@ class VideoInfo:
 class Frames:
     """Consecutive chosen frames of one video.
 
-    `pixels` uint8 RGB (T, H, W, 3); `seconds` float64 (T,), since the first frame of the video, strictly increasing;
-    `indices` int64 (T,), the frames' numbers in the video, from 0. Where the video was sampled by frames per second,
-    `seconds` are the samples' own times, and a frame that was sampled twice is there twice.
+    `pixels` uint8 RGB (T, H, W, 3); `seconds` float64 (T,), when a player shows them (the first frame of the video at
+    `info.start_s`), strictly increasing; `indices` int64 (T,), the frames' numbers in the video, from 0. Where the video
+    was sampled by frames per second, `seconds` are the samples' own times, and a frame that was sampled twice is there
+    twice.
     """
 
     pixels: NDArray[np.uint8]

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcomp.video.container import Decoding, PacketScan, fps_of, info_of, open_container, video_stream
+from vidcomp.video.container import Decoding, PacketScan, open_container
 from vidcomp.video.frames import Damage, target_size
+from vidcomp.video.orientation import Orientation, orientation_of
 from vidcomp.video.sampling import Selection
 from vidcomp.video.seeking import leap, plan_leaps
+from vidcomp.video.streams import choice_notes, info_of, video_stream
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -23,15 +25,16 @@ Picture = tuple[int, float, NDArray[np.uint8]]
 
 
 class Clock:
-    """Turns a container's timestamps into seconds since the first frame, strictly increasing.
+    """Turns a container's timestamps into seconds, strictly increasing; the first frame is at `start_s`.
 
     A stamp that is missing, goes backwards or leaps absurdly gives way to the time that the frame rate implies.
     """
 
     _LEAP_S = 3600.0
 
-    def __init__(self, fps: float) -> None:
+    def __init__(self, fps: float, start_s: float = 0.0) -> None:
         self._step = 1.0 / fps
+        self._start = start_s
         self._offset: float | None = None
         self._last: float | None = None
         self.invented = 0
@@ -40,10 +43,10 @@ class Clock:
         """The time of the next frame, given its raw stamp in seconds."""
         usable = stamp is not None and math.isfinite(stamp) and abs(stamp) < 1e9
         if self._last is None:
-            self._last = 0.0
-            self._offset = stamp if usable else None
+            self._last = self._start
+            self._offset = stamp - self._start if usable and stamp is not None else None
             self.invented += not usable
-            return 0.0
+            return self._last
         if usable and stamp is not None:
             if self._offset is None:
                 # The first frames had no time: the clock starts where they have brought it.
@@ -56,14 +59,15 @@ class Clock:
         self._last += self._step
         return self._last
 
-    def leap(self, seconds: float) -> None:
-        """Go to a time that is known for certain."""
-        self._last = seconds
+    def leap(self, seconds: float) -> float:
+        """Go to a time that is known for certain, in seconds since the first frame, and return it as `tick` does."""
+        self._last = self._start + seconds
+        return self._last
 
     @property
-    def end(self) -> float:
-        """When the latest frame ends."""
-        return 0.0 if self._last is None else self._last + self._step
+    def covered(self) -> float:
+        """Seconds from the first frame to the end of the latest."""
+        return 0.0 if self._last is None else self._last + self._step - self._start
 
 
 class PyAVReader:
@@ -79,13 +83,22 @@ class PyAVReader:
             stream = video_stream(path, container)
             self._decoding = Decoding(path, container, stream, max_pixels, threads)
             self.info = info_of(path, container, stream, self._decoding.first)
-            self.clock = Clock(fps_of(stream))
+            self.clock = Clock(self.info.fps, self.info.start_s)
+            self._notes = choice_notes(container, stream)
             self._time_base = stream.time_base
         except BaseException:
             self.close()
             raise
         self.size = target_size(self.info.width, self.info.height, short_side)
         self.decoded = 0
+        self._skewed = False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on how the file was understood."""
+        if not self._skewed:
+            return self._notes
+        return *self._notes, "its display matrix is none of the eight flips and turns; the pictures are read as stored"
 
     @property
     def repaired(self) -> int:
@@ -101,6 +114,11 @@ class PyAVReader:
         """How much of what was read so far came damaged or not at all."""
         return self._decoding.damage()
 
+    @property
+    def others_end_s(self) -> float:
+        """See `Decoding`."""
+        return self._decoding.others_end_s
+
     def pictures(self, selection: Selection, after: int = -1) -> Iterator[Picture]:
         """The selected frames beyond number `after`, as they are decoded; the others are never converted to RGB."""
         from av.video.reformatter import VideoReformatter
@@ -109,14 +127,16 @@ class PyAVReader:
         packets = plan_leaps(self._path, self.info.container, selection)
         chosen = self._read_through(selection, after) if packets is None else self._leap(packets, selection, after)
         for index, seconds, frame in chosen:
-            turns = round(frame.rotation / 90) % 4
-            width, height = self.size if turns % 2 == 0 else self.size[::-1]
+            orientation = orientation_of(frame)
+            if orientation is None:
+                self._skewed, orientation = True, Orientation()
+            width, height = orientation.size(*self.size)
             # Bilinear, as the other backend: when it shrinks a picture, FFmpeg widens the filter to cover every pixel.
             scaled = reformatter.reformat(frame, width, height, "rgb24", interpolation="BILINEAR")
             plane = scaled.planes[0]
             # A view, not a copy: each line of the plane may end in padding.
             lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[:height, : 3 * width]
-            yield index, seconds, np.rot90(lines.reshape(height, width, 3), turns)
+            yield index, seconds, orientation.apply(lines.reshape(height, width, 3))
 
     def _read_through(self, selection: Selection, after: int) -> Iterator[tuple[int, float, VideoFrame]]:
         """Decode every frame, and give those selected."""
@@ -135,9 +155,9 @@ class PyAVReader:
         assert self._time_base is not None
         for index, seconds, frame in leap(self._decoding, packets, selection, self._time_base):
             self.decoded = self._decoding.delivered
-            self.clock.leap(seconds)
+            time = self.clock.leap(seconds)
             if index > after:
-                yield index, seconds, frame
+                yield index, time, frame
 
     def close(self) -> None:
         """Let go of the file."""

@@ -35,7 +35,7 @@ MAX_DAMAGE = 0.5
 class DecodeOptions:
     """How to decode.
 
-    `short_side`: pixels of the shorter side after rotation, None for the source's size. `selection`: which frames to
+    `short_side`: pixels of the shorter side, None for the source's size. `selection`: which frames to
     keep. `chunk_frames`: most frames in one chunk. `threads`: of the decoder; one by default, because several videos
     are decoded side by side, and threads may make the concealing of damage depend on timing; 0 takes all cores.
     `max_pixels`: larger pictures are refused, before and after scaling. `max_damage`: the share,
@@ -78,6 +78,11 @@ class Backend(Protocol):
     decoded: int
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on how the file was understood."""
+        ...
+
+    @property
     def repaired(self) -> int:
         """Coded frames that came damaged or not at all."""
         ...
@@ -85,6 +90,11 @@ class Backend(Protocol):
     @property
     def hidden(self) -> int:
         """Coded frames that an edit list hides."""
+        ...
+
+    @property
+    def others_end_s(self) -> float:
+        """When the other streams were seen to end, if that matters: see `container.Decoding`."""
         ...
 
     def damage(self) -> Damage:
@@ -181,7 +191,7 @@ class Reader:
             reason = f"only {self._backend.decoded} frames could be read, none of those asked for among them"
             raise VideoTruncated(self._path, reason)
         selection = self._options.selection
-        complete = selection.number(*last) != selection.last
+        complete = selection.number(*last, self.info.start_s) != selection.last
         harm = self._backend.damage()
         self._check(harm, complete=complete)
         self._report = self._reported(harm, used, complete=complete)
@@ -244,7 +254,7 @@ class Reader:
         may lie.
         """
         backend = self._backend
-        expected = max(backend.info.expected_frames or 0, round(backend.clock.end * backend.info.fps))
+        expected = max(backend.info.expected_frames or 0, round(backend.clock.covered * backend.info.fps))
         lacking = 1 - backend.decoded / max(1, expected)
         if not _falls_short(backend.decoded, expected) or lacking <= self._options.max_damage:
             return 0.0
@@ -253,9 +263,9 @@ class Reader:
 
     def _reported(self, harm: Damage, used: int, *, complete: bool) -> DecodeReport:
         backend = self._backend
-        notes = list(self._notes)
+        notes = [*self._notes, *backend.notes]
         if complete:
-            notes += _shortfall(backend.info, backend.decoded, backend.hidden)
+            notes += _shortfall(backend.info, backend.decoded, backend.hidden, backend.others_end_s)
         if backend.repaired:
             notes.append(f"{backend.repaired} coded frames came damaged: concealed by the decoder, or left out")
         if harm.encrypted:
@@ -263,17 +273,19 @@ class Reader:
         if backend.clock.invented:
             notes.append(f"{backend.clock.invented} frames had no usable timestamp; the frame rate gave theirs")
         return DecodeReport(
-            backend.decoded, used, backend.repaired, backend.clock.end, "+".join(self._names), tuple(notes)
+            backend.decoded, used, backend.repaired, backend.clock.covered, "+".join(self._names), tuple(notes)
         )
 
 
-def _shortfall(info: VideoInfo, decoded: int, hidden: int) -> list[str]:
+def _shortfall(info: VideoInfo, decoded: int, hidden: int, others_end_s: float) -> list[str]:
     """What to say of a video that ended before its time."""
     if info.frame_count:
         promised = info.frame_count - hidden
         return [f"the file promises {promised} frames, {decoded} could be read"] if decoded < promised else []
     expected = info.expected_frames
-    if expected and _falls_short(decoded, expected):
+    # Where sound was seen to last as long as was promised, nothing is cut: the promise was the sound's.
+    seen = max(decoded, round((others_end_s - info.start_s) * info.fps))
+    if expected and _falls_short(seen, expected):
         return [f"the file promises about {expected} frames, {decoded} could be read"]
     return []
 

@@ -22,8 +22,8 @@ class Selection:
     """The frames that a reader keeps: every `stride`-th one, or, where given, just those in `indices` (ascending).
 
     With `fps`, the video is first sampled so many times a second, and `stride` and `indices` count these samples:
-    sample k is the frame nearest in time to k / fps seconds (of two as near, the earlier), so that frames of a slower
-    video are repeated, those of a faster one left out, and a variable rate evened out.
+    sample k is the frame nearest in time to k / fps seconds after the first (of two as near, the earlier), so that
+    frames of a slower video are repeated, those of a faster one left out, and a variable rate evened out.
     """
 
     stride: int = 1
@@ -55,14 +55,17 @@ class Selection:
         """The last frame (or sample) wanted, after which reading may stop; None: read to the end."""
         return None if self.indices is None else self.indices[-1]
 
-    def number(self, index: int, second: float) -> int:
-        """What `stride` and `indices` call a chosen frame: its number in the video or, with `fps`, its sample's."""
-        return index if self.fps is None else round(second * self.fps)
+    def number(self, index: int, second: float, start_s: float = 0.0) -> int:
+        """What `stride` and `indices` call a chosen frame: its number in the video or, with `fps`, its sample's.
+
+        `start_s` is the time of the video's first frame.
+        """
+        return index if self.fps is None else round((second - start_s) * self.fps)
 
     def choose(self, frames: Iterable[tuple[int, float, T]], step_s: float) -> Iterator[tuple[int, float, T]]:
         """Of a video's frames, each with its number and its seconds, those selected, in order.
 
-        Samples are given at their own times, k / fps; a repeated frame comes once for each. One frame more than is
+        Samples are given at their own times, k / fps after the first frame; a repeated frame comes once for each. One frame more than is
         chosen may be drawn. `step_s` is how long the last frame lasts.
         """
         if self.fps is None:
@@ -72,9 +75,10 @@ class Selection:
                 if index == self.last:
                     return
             return
-        number = 0
-        for (index, _, frame), until in _with_ends(frames, step_s):
-            while (second := number / self.fps) <= until:
+        number, start_s = 0, None
+        for (index, shown, frame), until in _with_ends(frames, step_s):
+            start_s = shown if start_s is None else start_s
+            while (second := start_s + number / self.fps) <= until:
                 if number in self:
                     yield index, second, frame
                 if number == self.last:

@@ -41,7 +41,8 @@ def plan_leaps(path: str, container: str, selection: Selection) -> PacketScan | 
 def leap(
     decoding: Decoding, packets: PacketScan, selection: Selection, time_base: Fraction
 ) -> Iterator[tuple[int, float, VideoFrame]]:
-    """The selected frames with their numbers and times in seconds; of the others only what leads up to them is decoded.
+    """The selected frames with their numbers and their seconds since the first frame; of the others only what leads
+    up to them is decoded.
 
     For a frame that is damaged beyond decoding the next one stands in.
     """

@@ -1,0 +1,154 @@
+"""Which stream of a container is the video, and what it says of itself."""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vidcomp.video import damage
+from vidcomp.video.errors import DecodeFailed, NoVideoStream, VideoEncrypted, VideoError, VideoTruncated
+from vidcomp.video.frames import VideoInfo
+from vidcomp.video.orientation import Orientation, orientation_of
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.stream import Stream
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+_FALLBACK_FPS = 25.0  # what raw streams are taken to run at, since they do not say
+_LATEST_START_S = 3600.0  # a video that would start later than this has an absurd first timestamp
+
+
+def video_stream(path: str, container: InputContainer) -> VideoStream:
+    """The stream of moving pictures; never a cover or a preview.
+
+    Of several, one that the container marks as default goes before others, then that with the largest pictures, with
+    the most frames, with the highest bit rate, and the first.
+
+    Raises:
+        NoVideoStream: there is none.
+        VideoEncrypted: it is encrypted.
+        DecodeFailed: its codec is unknown.
+        VideoTruncated: nothing in its beginning tells how large the pictures are.
+    """
+    streams = _moving(container)
+    if not streams:
+        raise NoVideoStream(path, "there is sound or a cover in it, but no video; name a file with moving pictures")
+    stream = max(streams, key=_preference)  # the first of equals
+    # Of an encrypted stream not even the codec may be known, and of a scrambled one not the size.
+    if damage.is_protected(container, stream):
+        raise VideoEncrypted(path, damage.ENCRYPTED)
+    if stream.codec_context is None:
+        raise _unknown_codec(path, container, stream)
+    if not stream.codec_context.width or not stream.codec_context.height:
+        if damage.scrambled_share(path, container, stream):
+            raise VideoEncrypted(path, damage.ENCRYPTED)
+        raise VideoTruncated(path, "it begins in the middle, with no key frame to start from; cut it at one")
+    return stream
+
+
+def _unknown_codec(path: str, container: InputContainer, stream: VideoStream) -> VideoError:
+    first = islice(container.demux(stream), 1)
+    if any(map(damage.is_encrypted, first)) or damage.scrambled_share(path, container, stream):
+        return VideoEncrypted(path, damage.ENCRYPTED)
+    return DecodeFailed(path, "its codec is not known to this version of FFmpeg; convert it to H.264, for example")
+
+
+def choice_notes(container: InputContainer, stream: VideoStream) -> tuple[str, ...]:
+    """What to say of the choice of `stream`: nothing, unless there are others."""
+    indices = [other.index for other in _moving(container)]
+    if len(indices) == 1:
+        return ()
+    size = f"{stream.codec_context.width}×{stream.codec_context.height}"
+    return (f"it has {len(indices)} video streams; number {indices.index(stream.index) + 1} was read ({size})",)
+
+
+def info_of(path: str, container: InputContainer, stream: VideoStream, frame: VideoFrame) -> VideoInfo:
+    """Gather what container, stream and first frame tell."""
+    orientation = orientation_of(frame) or Orientation()
+    width, height = orientation.size(frame.width, frame.height)
+    start_s = _start(container, frame)
+    duration_s = own_duration(stream)
+    if duration_s is None and container.duration:
+        duration_s = max(0.0, container.duration / 1_000_000 - start_s)
+    return VideoInfo(
+        path=path,
+        width=width,
+        height=height,
+        rotation=orientation.rotation,
+        mirrored=orientation.mirrored,
+        fps=fps_of(stream),
+        start_s=start_s,
+        duration_s=duration_s,
+        frame_count=stream.frames or None,
+        codec=stream.codec_context.name,
+        container=container.format.name,
+        file_bytes=Path(path).stat().st_size,
+    )
+
+
+def fps_of(stream: VideoStream) -> float:
+    """Frames a second; a plausible one where the stream names none, or an absurd one."""
+    for rate in (stream.average_rate, stream.guessed_rate):
+        if rate and 0.01 <= rate <= 1000:
+            return float(rate)
+    return _FALLBACK_FPS
+
+
+def own_duration(stream: VideoStream) -> float | None:
+    """Seconds that the stream itself claims to last; None where only the container, sound and all, makes a claim."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    # Matroska notes in a tag when a stream ends.
+    tag = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    if tag is None:
+        return None
+    end_s = 3600 * int(tag[1]) + 60 * int(tag[2]) + float(tag[3])
+    begin_s = float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else 0.0
+    return end_s - begin_s if end_s > begin_s else end_s
+
+
+def companions(container: InputContainer, stream: VideoStream) -> list[Stream]:
+    """The streams whose ends tell whether a container is cut, or only longer than its video; none if the video tells."""
+    if own_duration(stream) is not None:
+        return []
+    return [other for other in container.streams if other.type in ("audio", "video") and other.index != stream.index]
+
+
+def packet_end(packet: Packet, container: InputContainer) -> float:
+    """When a packet ends, in seconds since the container's start; 0 where it does not tell."""
+    if packet.pts is None or packet.time_base is None:
+        return 0.0
+    return float((packet.pts + (packet.duration or 0)) * packet.time_base) - (container.start_time or 0) / 1_000_000
+
+
+def _moving(container: InputContainer) -> list[VideoStream]:
+    from av.stream import Disposition
+
+    pictures = Disposition.attached_pic | Disposition.timed_thumbnails
+    return [stream for stream in container.streams.video if not stream.disposition & pictures]
+
+
+def _preference(stream: VideoStream) -> tuple[bool, bool, int, int, int]:
+    from av.stream import Disposition
+
+    context = stream.codec_context
+    if context is None:
+        return False, False, 0, 0, 0
+    # A stream without a single packet tells its size, but not how its pixels are stored.
+    present = context.pix_fmt is not None
+    # Where all streams are marked as default, as in most MP4s, that decides nothing.
+    default = bool(stream.disposition & Disposition.default)
+    return present, default, context.width * context.height, stream.frames, context.bit_rate or 0
+
+
+def _start(container: InputContainer, frame: VideoFrame) -> float:
+    """When a player shows the first frame: it counts from where the container starts."""
+    if frame.time is None or container.start_time is None:
+        return 0.0
+    start_s = frame.time - container.start_time / 1_000_000
+    return start_s if 0 < start_s < _LATEST_START_S else 0.0
