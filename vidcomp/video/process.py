@@ -55,7 +55,7 @@ class ChildProcess:
         self._listener = threading.Thread(target=_listen, args=(self._child.stdout, self._answers), daemon=True)
         self._listener.start()
         self._ready = False
-        self.end = weakref.finalize(self, _end, self._child, self._listener)
+        self.end = weakref.finalize(self, _end, self._child, self._listener, os.getpid())
 
     @property
     def alive(self) -> bool:
@@ -119,7 +119,7 @@ class Ring:
         self.name = self._block.name
         assert self._block.buf is not None
         self.buffer: memoryview = self._block.buf
-        self.close: Any = weakref.finalize(self, _free, self._block)
+        self.close: Any = weakref.finalize(self, _free, self._block, os.getpid())
 
 
 def _listen(stream: IO[bytes], answers: queue.Queue[Message | None]) -> None:
@@ -131,7 +131,9 @@ def _listen(stream: IO[bytes], answers: queue.Queue[Message | None]) -> None:
     answers.put(None)
 
 
-def _end(child: subprocess.Popen[bytes], listener: threading.Thread) -> int:
+def _end(child: subprocess.Popen[bytes], listener: threading.Thread, owner: int) -> int | None:
+    if os.getpid() != owner:
+        return None  # a fork's copy, which ends before its owner does
     child.kill()
     code = child.wait()
     if listener is not threading.current_thread():
@@ -142,7 +144,9 @@ def _end(child: subprocess.Popen[bytes], listener: threading.Thread) -> int:
     return code
 
 
-def _free(block: shared_memory.SharedMemory) -> None:
+def _free(block: shared_memory.SharedMemory, owner: int) -> None:
+    if os.getpid() != owner:
+        return
     with contextlib.suppress(FileNotFoundError):
         block.unlink()
     try:
