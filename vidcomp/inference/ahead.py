@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -31,15 +31,24 @@ def default_workers() -> int:
     return min(_MOST_WORKERS, max(1, cores // 2))
 
 
-def drawn_ahead(items: Iterable[Item], depth: int) -> Iterator[Item]:
-    """The same items in the same order, each drawn from ``items`` up to ``depth`` turns before it is given out."""
+def drawn_ahead(
+    items: Iterable[Item], depth: int, dropped: Callable[[Item], object] = lambda item: None
+) -> Generator[Item]:
+    """The same items in the same order, each drawn from ``items`` up to ``depth`` turns before it is given out.
+
+    Where nobody wants the rest, ``dropped`` is told of each item that was drawn and not given out.
+    """
     drawn: deque[Item] = deque()
-    for item in items:
-        drawn.append(item)
-        if len(drawn) > depth:
+    try:
+        for item in items:
+            drawn.append(item)
+            if len(drawn) > depth:
+                yield drawn.popleft()
+        while drawn:
             yield drawn.popleft()
-    while drawn:
-        yield drawn.popleft()
+    finally:
+        for item in drawn:
+            dropped(item)
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,14 @@ class DecodeAhead:
             while (video := self._expected.popleft()).path != path:
                 self._give_up(video)
             return video
+
+    def forget(self, path: str) -> None:
+        """Do not expect this video any more: its frames are let go."""
+        with self._lock:
+            video = next((video for video in self._expected if video.path == path), None)
+            if video is not None:
+                self._expected.remove(video)
+                self._give_up(video)
 
     def close(self) -> None:
         """Stop all decoding and end the processes. May be called more than once."""

@@ -13,6 +13,9 @@ import sys
 # are free at its end are kept. Larger ones are still mapped, and gone from resident memory as soon as they are freed.
 _KEEP = {-3: 32 * 2**20, -1: 256 * 2**20, -2: 16 * 2**20}
 
+# What torch's RuntimeErrors say where memory was lacking.
+_SIGNS = ("DefaultCPUAllocator", "out of memory", "_ALLOC_FAILED")
+
 
 def keep_freed() -> None:
     """Let the C library (glibc only) keep freed blocks for the next tensors instead of handing their pages back.
@@ -50,7 +53,7 @@ def is_out_of_memory(error: Exception) -> bool:
     """Whether an exception says that there was not memory enough, on a GPU or on the host."""
     import torch
 
-    # On the CPU torch raises a plain RuntimeError that names its allocator.
+    # On the CPU torch raises a plain RuntimeError that names its allocator; so do CUDA's libraries.
     return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+        isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
     )

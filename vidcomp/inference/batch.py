@@ -6,12 +6,12 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from vidcomp.inference.ahead import drawn_ahead
-from vidcomp.inference.allocator import give_back, is_out_of_memory
-from vidcomp.inference.engine import Begun, Classifier
+from vidcomp.inference.engine import Begun, Classifier, failure_of
 from vidcomp.inference.prediction import Failure, Prediction, Timing
 from vidcomp.video import DecoderUnavailable
 from vidcomp.video.errors import printable
@@ -202,10 +202,14 @@ def label_all(
         return kept
 
     suspects: list[Job] = []
-    for job, stamp in drawn_ahead(_expected(classifier, jobs, sink, suspects), classifier.depth):
-        held.append((job, stamp, _begin(classifier, job.path, unexpected)))
-        if not classifier.wants_more([begun for _, _, begun in held]):
-            yield from finished()
+    expected = drawn_ahead(
+        _expected(classifier, jobs, sink, suspects), classifier.depth, lambda item: classifier.forget(item[0].path)
+    )
+    with closing(expected):
+        for job, stamp in expected:
+            held.append((job, stamp, _begin(classifier, job.path, unexpected)))
+            if not classifier.wants_more([begun for _, _, begun in held]):
+                yield from finished()
     yield from finished()
     for job in suspects:
         stamp = stamp_of(job.path)
@@ -283,13 +287,9 @@ def _killed_twice(path: str) -> Failure:
 
 
 def _explain(path: str, error: Exception) -> Failure:
-    """Put an exception that nobody foresaw into a kind and one line."""
+    """Put any exception into a kind and one line."""
+    if (failure := failure_of(path, error)) is not None:
+        return failure
     text = " ".join(str(error).split())[:300]
-    if is_out_of_memory(error):
-        give_back()
-        return Failure(
-            "out_of_memory",
-            f"{printable(path)}: there was not enough memory to label it; the strategy uniform8 needs less",
-        )
     what = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return Failure("internal", f"{printable(path)}: vidcomp failed on it ({what}); please report it")

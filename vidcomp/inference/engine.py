@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
 
@@ -12,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidcomp.inference.ahead import DecodeAhead, Opened, default_workers, drawn_ahead
-from vidcomp.inference.allocator import give_back
+from vidcomp.inference.allocator import give_back, is_out_of_memory
 from vidcomp.inference.prediction import Failure, FrameCounts, Label, Prediction, Segment, Timing
 from vidcomp.inference.runner import Runner, choose_device
 from vidcomp.inference.strategies import Encoded, OnePass, Outcome, Strategy, UniformClips, WholeVideo, finish
 from vidcomp.nn.compressors import FeaturesError
 from vidcomp.video import DecodeOptions, DecodeReport, DecodeWorker, Frames, VideoError, VideoInfo, target_size
-from vidcomp.video.errors import VideoTooLarge
+from vidcomp.video.errors import VideoTooLarge, printable
 from vidcomp.video.limits import memory_at_hand
 from vidcomp.video.reader import MAX_DAMAGE
 from vidcomp.video.remote import Downloads, is_address
@@ -35,11 +37,29 @@ _MODEST_BYTES = 2**30
 _MOST_HELD_BYTES = 64
 _NOTHING = FrameCounts(0, 0, 0, None)
 
+OUT_OF_MEMORY = "out_of_memory"
+
+
+def failure_of(path: str, error: Exception) -> Failure | None:
+    """What an exception says of a video, as a kind and one line; None for one that nobody foresaw."""
+    if isinstance(error, VideoError):
+        # It may name the file that an address was fetched into.
+        return Failure(error.kind, str(type(error)(path, error.reason)))
+    if isinstance(error, FeaturesError):
+        return Failure(error.kind, f"{printable(path)}: {error}; try precision fp32, or other weights")
+    if is_out_of_memory(error):
+        why = "there was not enough memory to label it; the strategy uniform8 needs less"
+        return Failure(OUT_OF_MEMORY, f"{printable(path)}: {why}")
+    return None
+
 
 class Classifier:
     """A model ready to label videos: ``Classifier(load_model(name)).classify(path)``.
 
     Use it as a context manager, or call :meth:`close`, to end the decoding processes; they end with the program anyway.
+
+    Threads may share one: they take turns. Processes may not: in a forked child its methods raise RuntimeError, as they
+    do once it is closed.
     """
 
     def __init__(
@@ -87,6 +107,9 @@ class Classifier:
         self._ahead = DecodeAhead(self._open, self.decode_workers)
         self._downloads = Downloads() if allow_urls else None
         self._since_trim = 0
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._closed = False
 
     def __enter__(self) -> Classifier:
         return self
@@ -97,11 +120,15 @@ class Classifier:
         self.close()
 
     def close(self) -> None:
-        """End the decoding processes, and throw away what was fetched."""
-        self._ahead.close()
-        self._worker.close()
-        if self._downloads is not None:
-            self._downloads.close()
+        """End the decoding processes, and throw away what was fetched. May be called more than once."""
+        if os.getpid() != self._process:
+            return  # a forked child's copy: all of that is still its parent's
+        with self._lock:
+            self._closed = True
+            self._ahead.close()
+            self._worker.close()
+            if self._downloads is not None:
+                self._downloads.close()
 
     def classify(self, path: str | os.PathLike[str]) -> Prediction:
         """Label one video; what is wrong with the video is told in :attr:`Prediction.error`, never raised."""
@@ -111,27 +138,28 @@ class Classifier:
     def begin(self, path: str | os.PathLike[str]) -> Begun | Prediction:
         """Read a video and run its head, for :meth:`finish`; or its answer, if that is all there is to do."""
         path = os.fspath(path)
-        started = time.perf_counter()
-        try:
-            return self._begin(path)
-        except VideoError as error:
-            # It may name the file that an address was fetched into.
-            told = type(error)(path, error.reason)
-            return self.failure(path, Failure(error.kind, str(told)), time.perf_counter() - started)
-        except FeaturesError as error:
-            return self.failure(path, Failure(error.kind, str(error)), time.perf_counter() - started)
-        finally:
-            if self._downloads is not None:
-                self._downloads.drop(path)
-            self._since_trim += 1
-            if self._since_trim >= _TRIM_EVERY:
-                give_back()
-                self._since_trim = 0
+        with self._turn():
+            started = time.perf_counter()
+            try:
+                return self._begin(path)
+            except Exception as error:
+                failure = failure_of(path, error)
+                if failure is None:
+                    raise
+            finally:
+                if self._downloads is not None:
+                    self._downloads.drop(path)
+                self._since_trim += 1
+                if self._since_trim >= _TRIM_EVERY:
+                    give_back()
+                    self._since_trim = 0
+            return self._failed(path, failure, time.perf_counter() - started)
 
     def finish(self, videos: Sequence[Begun | Prediction]) -> list[Prediction]:
         """Label videos that were begun, those of equal shape together; what is a prediction already stays so."""
         begun = [video for video in videos if isinstance(video, Begun)]
-        finished = iter(self._finish(begun) if begun else [])
+        with self._turn():
+            finished = iter(self._finish(begun) if begun else [])
         return [next(finished) if isinstance(video, Begun) else video for video in videos]
 
     def wants_more(self, videos: Sequence[Begun | Prediction]) -> bool:
@@ -150,7 +178,14 @@ class Classifier:
         Call it up to :attr:`depth` videos early. A video that is classified before others that were expected earlier
         means that those are not wanted any more.
         """
+        self._check_usable()
         self._ahead.expect(os.fspath(path))
+
+    def forget(self, path: str) -> None:
+        """Take :meth:`expect` back: the frames decoded so far are let go."""
+        self._ahead.forget(path)
+        if self._downloads is not None:
+            self._downloads.drop(path)
 
     @property
     def depth(self) -> int:
@@ -158,19 +193,48 @@ class Classifier:
         return 2 * self.decode_workers - 1
 
     def classify_all(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[Prediction]:
-        """Label videos in order, the next ones being decoded meanwhile; nothing is kept of those that are done."""
+        """Label videos in order, the next ones being decoded meanwhile; nothing is kept of those that are done.
+
+        Raises:
+            TypeError: ``paths`` is a single path.
+        """
+        if isinstance(paths, (str, bytes, os.PathLike)):
+            raise TypeError(f"classify_all takes several paths; for one, call classify({paths!r})")
+        self._check_usable()
+        return self._classified(paths)
+
+    def _classified(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[Prediction]:
         begun: list[Begun | Prediction] = []
-        for path in drawn_ahead(self._expecting(paths), self.depth):
-            begun.append(self.begin(path))
-            if not self.wants_more(begun):
-                yield from self.finish(begun)
-                begun.clear()
-        yield from self.finish(begun)
+        with closing(drawn_ahead(self._expecting(paths), self.depth, self.forget)) as drawn:
+            for path in drawn:
+                begun.append(self.begin(path))
+                if not self.wants_more(begun):
+                    yield from self.finish(begun)
+                    begun.clear()
+            yield from self.finish(begun)
 
     def _expecting(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
         for path in paths:
             self.expect(path)
             yield os.fspath(path)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Within this the network and the decoding process are one thread's."""
+        # Before the lock: in a forked child it may be held by a thread that only the parent has.
+        self._check_usable()
+        with self._lock:
+            self._check_usable()
+            yield
+
+    def _check_usable(self) -> None:
+        if os.getpid() != self._process:
+            raise RuntimeError(
+                f"this classifier was loaded in process {self._process}, and a fork of it cannot be used: "
+                "load one in each process, and start processes by 'spawn'"
+            )
+        if self._closed:
+            raise RuntimeError("this classifier is closed; load it again")
 
     def _begin(self, path: str) -> Begun | Prediction:
         began = time.perf_counter()
@@ -273,14 +337,24 @@ class Classifier:
         try:
             outcomes = finish(self.runner, [video.encoded for video in videos])
             self.runner.synchronise()
-        except FeaturesError as error:
-            if len(videos) > 1:
-                # It is one video's fault: which one's shows when each is alone.
-                return [prediction for video in videos for prediction in self._finish([video])]
-            spent = videos[0].timing.decode_s + videos[0].timing.model_s + time.perf_counter() - started
-            return [self.failure(videos[0].path, Failure(error.kind, str(error)), spent)]
-        share = (time.perf_counter() - started) / len(videos)
-        return [self._prediction(video, outcome, share) for video, outcome in zip(videos, outcomes, strict=True)]
+        except Exception as error:
+            failure = failure_of(videos[0].path, error)
+            if failure is None:
+                raise
+        else:
+            share = (time.perf_counter() - started) / len(videos)
+            return [self._prediction(video, outcome, share) for video, outcome in zip(videos, outcomes, strict=True)]
+        if len(videos) > 1:
+            # It is one video's fault: which one's shows when each is alone.
+            return [prediction for video in videos for prediction in self._finish([video])]
+        spent = videos[0].timing.decode_s + videos[0].timing.model_s + time.perf_counter() - started
+        return [self._failed(videos[0].path, failure, spent)]
+
+    def _failed(self, path: str, failure: Failure, spent_s: float) -> Prediction:
+        """The answer for a video on which an exception was raised, and is gone: it holds no memory any more."""
+        if failure.kind == OUT_OF_MEMORY:
+            give_back()
+        return self.failure(path, failure, spent_s)
 
     def _prediction(self, video: _Read, outcome: Outcome, share_s: float = 0.0) -> Prediction:
         """The answer for a video; ``share_s`` is its part of what was done for several together."""

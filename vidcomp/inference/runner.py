@@ -17,7 +17,8 @@ from vidcomp.inference.compilation import Compilation, compile_segments
 from vidcomp.inference.duplicates import DistinctFrames
 from vidcomp.inference.precision import choose_precision
 from vidcomp.nn.compressed_model import CompressedModel, ModelOutput
-from vidcomp.nn.compressors.base import Features, Ragged, pathways_of
+from vidcomp.nn.compressors.base import Features, FeaturesError, Ragged, pathways_of
+from vidcomp.nn.compressors.binning import check_finite
 from vidcomp.nn.folding import fold_batchnorm
 from vidcomp.video import DecodeOptions
 from vidcomp.video.transforms import to_input
@@ -151,6 +152,9 @@ class Runner:
 
         Nothing is padded: attention, pooling and temporal kernels would see it. Where memory does not suffice for so
         many, fewer go together from then on.
+
+        Raises:
+            FeaturesError: the network made NaN or infinity of a video.
         """
         return [output for group in self.videos_at_once.run(videos, self._finished) for output in group]
 
@@ -160,11 +164,17 @@ class Runner:
         return held < self._room
 
     def probabilities(self, clips: Tensor) -> Tensor:
-        """Probabilities (N, classes) of clips (N, 3, T, H, W) passed through the network whole."""
+        """Probabilities (N, classes) of clips (N, 3, T, H, W) passed through the network whole.
+
+        Raises:
+            FeaturesError: the network made NaN or infinity of a clip.
+        """
         with torch.inference_mode(), self._cast():
             # In small chunks here too, where the head allows it: what is fast for a video is fast for a clip.
-            output = self.network.finish(self.network.encode(clips.split(self.chunk_frames, dim=2)))
-            return output.logits.float().softmax(dim=1)
+            features = self.network.encode(clips.split(self.chunk_frames, dim=2))
+            logits = self.network.finish(features).logits.float()
+            _check([features], logits)
+            return logits.softmax(dim=1)
 
     def synchronise(self) -> None:
         """Wait for the device, so that clocks read true."""
@@ -174,7 +184,8 @@ class Runner:
     def _finished(self, videos: Sequence[Features]) -> list[ModelOutput]:
         with torch.inference_mode(), self._cast():
             output = self.network.finish(Ragged(tuple(videos)), need_attention=True)
-        output = replace(output, logits=output.logits.float())
+            output = replace(output, logits=output.logits.float())
+            _check(videos, output.logits)
         return [output.of_video(number) for number in range(len(videos))]
 
     def _encoded(self, parts: Iterable[NDArray[np.uint8]]) -> Features:
@@ -209,3 +220,21 @@ def _filled_up(parts: Iterable[NDArray[np.uint8]], multiple: int) -> Iterator[ND
         yield part
     if last is not None and count % multiple:
         yield last.repeat(multiple - count % multiple, axis=0)
+
+
+def _check(videos: Sequence[Features], logits: Tensor) -> None:
+    """Check what the head made of videos, and the scores that came of it, whatever lies between.
+
+    The scores alone do not tell: a ReLU hides what is negative and infinite.
+
+    Raises:
+        FeaturesError: some are NaN or infinite; the message says in which frame, where that is known.
+    """
+    parts = [part for video in videos for part in pathways_of(video)]
+    # Read once and with one answer from the device; NaN is both the least and the greatest.
+    bounds = torch.stack([bound.double() for values in (*parts, logits) for bound in values.aminmax()])
+    if bool(bounds.isfinite().all()):
+        return
+    for part in parts:
+        check_finite(part.transpose(1, 2))
+    raise FeaturesError("the network's scores are NaN or infinite")

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from vidcomp.inference.engine import failure_of
 from vidcomp.inference.grammar import StrategyError, parse_strategy
 from vidcomp.inference.runner import choose_device
 from vidcomp.measure import machine
@@ -271,8 +272,11 @@ class Measurement:
                 for contender in contenders:
                     try:
                         contender.time_model(path, number)
-                    except VideoError as error:
-                        self._note(str(error), failed=True)
+                    except Exception as error:
+                        failure = failure_of(path, error)
+                        if failure is None:
+                            raise
+                        self._note(f"{contender.name}: {failure.message}", failed=True)
                 for contender in contenders:
                     contender.time_end_to_end(path, number)
                     done(contender.name)

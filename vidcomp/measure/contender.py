@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from contextlib import suppress
 
 import torch
 
-from vidcomp.inference.engine import Classifier
+from vidcomp.inference.engine import OUT_OF_MEMORY, Classifier
 from vidcomp.inference.prediction import Label, Passes
 from vidcomp.inference.runner import noise
 from vidcomp.inference.strategies import DenseViews, Strategy, WholeVideo
@@ -16,7 +17,7 @@ from vidcomp.measure.cost import parameters
 from vidcomp.measure.energy import EnergyMeter
 from vidcomp.measure.machine import host_memory_bytes
 from vidcomp.measure.memory import PeakMemory, largest_that_fits
-from vidcomp.nn.compressors import SFC
+from vidcomp.nn.compressors import SFC, FeaturesError
 from vidcomp.video import DecodeOptions, DecodeWorker, Frames
 from vidcomp.video.sampling import count_samples
 from vidcomp.zoo.build import LoadedModel, build_network
@@ -81,10 +82,12 @@ class Contender:
         runner, spec = self.classifier.runner, self.classifier.runner.spec
         side = spec.crop if self.is_dense else spec.whole_side
         clip = noise(spec.clip_frames, side, side)
-        if self.is_dense:
-            runner.probabilities(runner.tensor(clip))
-        else:
-            runner.whole([clip])
+        # What the network makes of noise is nobody's answer.
+        with suppress(FeaturesError):
+            if self.is_dense:
+                runner.probabilities(runner.tensor(clip))
+            else:
+                runner.whole([clip])
         runner.synchronise()
 
     def label(self, path: str) -> None:
@@ -94,11 +97,14 @@ class Contender:
             with memory:
                 prediction = self.classifier.classify(path)
         except RuntimeError as error:
-            # Out of memory, or a picture or clip that the network's kernels do not fit: this row's answer, not the end.
+            # A picture or clip that the network's kernels do not fit: this row's answer, not the end.
             self.errors[path] = f"{self.name}: {path}: {str(error).splitlines()[0]}"
             return
         if prediction.error is not None or prediction.passes is None:
-            self.errors[path] = prediction.error.message if prediction.error is not None else "no answer"
+            message = prediction.error.message if prediction.error is not None else "no answer"
+            # What no row can read is said once; what this row could not compute is its own.
+            unread = prediction.error is not None and prediction.error.kind not in (OUT_OF_MEMORY, FeaturesError.kind)
+            self.errors[path] = message if unread else f"{self.name}: {message}"
             return
         self.labels[path] = prediction.labels[:_KEPT_LABELS]
         self.passes.append(prediction.passes)

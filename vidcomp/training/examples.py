@@ -21,8 +21,9 @@ from torch import Tensor
 
 from vidcomp.inference.strategies import UniformClips, seen_whole
 from vidcomp.nn.compressed_model import CompressedModel
-from vidcomp.nn.compressors import Features
+from vidcomp.nn.compressors import Features, FeaturesError
 from vidcomp.nn.compressors.base import map_pathways, pathways_of
+from vidcomp.nn.compressors.binning import check_finite
 from vidcomp.nn.folding import fold_batchnorm
 from vidcomp.training.augment import augment, take_clip
 from vidcomp.training.cache import TensorCache, digest_of, file_key
@@ -155,7 +156,7 @@ class Examples:
             with compute(self._recipe.precision, self._device), torch.no_grad():
                 return network.encode(self._all_frames(video.path))
         key = f"{_key(video.path)}-whole"
-        kept = self._features.get(key, lambda: _pack(self._encode(self._all_frames(video.path))))
+        kept = self._features.get(key, lambda: _pack(self._encode(video.path, self._all_frames(video.path))))
         return _unpack(kept, self._device)
 
     def _prepare(self, video: TrainingVideo) -> tuple[TrainingVideo, VideoError | None]:
@@ -205,7 +206,7 @@ class Examples:
             clips.append(make_footage(picture, random).round().to(torch.uint8))
         made: list[Features] = [self._input(clip.permute(1, 2, 3, 0)) for clip in clips]
         if self._encoder is not None:
-            made = [self._encode(iter([clip])) for clip in made if isinstance(clip, Tensor)]
+            made = [self._encode(video.path, iter([clip])) for clip in made if isinstance(clip, Tensor)]
         return made[0], made[1] if self._foreign else None
 
     def _augmented(
@@ -278,12 +279,19 @@ class Examples:
         if 0 < seen < self._spec.least_frames:
             yield self._input(last.repeat(self._spec.least_frames - seen, axis=0))
 
-    def _encode(self, chunks: Iterator[Tensor]) -> Features:
+    def _encode(self, path: str, chunks: Iterator[Tensor]) -> Features:
+        """The head's features; raises VideoError where some are NaN or infinite."""
         assert self._encoder is not None
         pieces = (part for chunk in chunks for part in chunk.split(_CHUNK, dim=2))
         # One pass at a time: several would only take each other's cores and memory.
         with self._lock, compute(self._recipe.precision, self._device), torch.no_grad():
-            return self._encoder.encode(pieces)
+            features = self._encoder.encode(pieces)
+        try:
+            for part in pathways_of(features):
+                check_finite(part.transpose(1, 2))
+        except FeaturesError as error:
+            raise VideoError(path, f"{error}; it cannot be learned from") from None
+        return features
 
 
 def _key(path: str) -> str:

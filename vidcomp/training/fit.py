@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vidcomp.nn.compressors import FeaturesError
 from vidcomp.training.checkpoint import Checkpoint, Position
 from vidcomp.training.decoding import Decoders
 from vidcomp.training.errors import Interrupted, TrainingError
@@ -198,7 +199,7 @@ class Fit:
 
     @torch.no_grad()
     def _judge(self) -> dict[str, float]:
-        """Share of validation videos named rightly, for each τ."""
+        """Share of validation videos named rightly, for each τ; NaN and infinity are no right answer."""
         if self._validation is None:
             return {}
         right = [0] * len(self._validation.taus)
@@ -207,9 +208,9 @@ class Fit:
                 features = self._examples.whole(video, self._learner.network)
                 for number, tau in enumerate(self._validation.taus):
                     set_tau(self._learner.network, tau)
-                    with compute(self._recipe.precision, self._learner.device):
+                    with compute(self._recipe.precision, self._learner.device), contextlib.suppress(FeaturesError):
                         logits = self._learner.network.finish(features).logits
-                    right[number] += int(logits.argmax()) == video.label
+                        right[number] += bool(logits.isfinite().all()) and int(logits.argmax()) == video.label
         names = ["val_accuracy" if tau is None else f"val_accuracy_tau{tau:g}" for tau in self._validation.taus]
         return {name: count / len(self._validation.videos) for name, count in zip(names, right, strict=True)}
 

@@ -57,9 +57,9 @@ class Frames:
     """Consecutive chosen frames of one video.
 
     `pixels` uint8 RGB (T, H, W, 3); `seconds` float64 (T,), when a player shows them (the first frame of the video at
-    `info.start_s`), strictly increasing; `indices` int64 (T,), the frames' numbers in the video, from 0. Where the video
-    was sampled by frames per second, `seconds` are the samples' own times, and a frame that was sampled twice is there
-    twice.
+    `info.start_s`), strictly increasing; `indices` int64 (T,), the frames' numbers in the video, from 0. Where the
+    video was sampled by frames per second, `seconds` are the samples' own times, and a frame that was sampled twice is
+    there twice.
     """
 
     pixels: NDArray[np.uint8]

@@ -57,7 +57,7 @@ class ChildProcess:
         self._listener = threading.Thread(target=_listen, args=(self._child.stdout, self._answers), daemon=True)
         self._listener.start()
         self._ready = False
-        self.end = weakref.finalize(self, _end, self._child, self._listener)
+        self.end = weakref.finalize(self, _end, self._child, self._listener, os.getpid())
 
     @property
     def alive(self) -> bool:
@@ -128,7 +128,7 @@ class Ring:
             raise
         self.size = size
         self.buffer = memoryview(self._block)
-        self.close: Any = weakref.finalize(self, _free, self.file, self._block, self.buffer)
+        self.close: Any = weakref.finalize(self, _free, self.file, self._block, self.buffer, os.getpid())
 
 
 def ring_for(slots: int, slot_bytes: Callable[[int], int], frames: int) -> tuple[Ring, int, str | None]:
@@ -189,7 +189,9 @@ def _listen(stream: IO[bytes], answers: queue.Queue[Message | None]) -> None:
     answers.put(None)
 
 
-def _end(child: subprocess.Popen[bytes], listener: threading.Thread) -> int:
+def _end(child: subprocess.Popen[bytes], listener: threading.Thread, owner: int) -> int | None:
+    if os.getpid() != owner:
+        return None  # a fork's copy, which ends before its owner does
     child.kill()
     code = child.wait()
     if listener is not threading.current_thread():
@@ -200,7 +202,9 @@ def _end(child: subprocess.Popen[bytes], listener: threading.Thread) -> int:
     return code
 
 
-def _free(file: str, block: mmap.mmap, buffer: memoryview) -> None:
+def _free(file: str, block: mmap.mmap, buffer: memoryview, owner: int) -> None:
+    if os.getpid() != owner:
+        return  # a forked process: it is still the parent's
     _remove(file)
     with contextlib.suppress(BufferError):
         # Somebody may still look at uncopied pixels; the memory goes when they do.

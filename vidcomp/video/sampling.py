@@ -65,8 +65,8 @@ class Selection:
     def choose(self, frames: Iterable[tuple[int, float, T]], step_s: float) -> Iterator[tuple[int, float, T]]:
         """Of a video's frames, each with its number and its seconds, those selected, in order.
 
-        Samples are given at their own times, k / fps after the first frame; a repeated frame comes once for each. One frame more than is
-        chosen may be drawn. `step_s` is how long the last frame lasts.
+        Samples are given at their own times, k / fps after the first frame; a repeated frame comes once for each. One
+        frame more than is chosen may be drawn. `step_s` is how long the last frame lasts.
         """
         if self.fps is None:
             for index, second, frame in frames:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vidcomp.video import damage
 from vidcomp.video.errors import DecodeFailed, NoVideoStream, VideoEncrypted, VideoError, VideoTruncated
@@ -113,13 +113,13 @@ def own_duration(stream: VideoStream) -> float | None:
 
 
 def companions(container: InputContainer, stream: VideoStream) -> list[Stream]:
-    """The streams whose ends tell whether a container is cut, or only longer than its video; none if the video tells."""
+    """The streams whose ends tell whether a container is cut or only longer than its video; none if that tells."""
     if own_duration(stream) is not None:
         return []
     return [other for other in container.streams if other.type in ("audio", "video") and other.index != stream.index]
 
 
-def packet_end(packet: Packet, container: InputContainer) -> float:
+def packet_end(packet: Packet[Any], container: InputContainer) -> float:
     """When a packet ends, in seconds since the container's start; 0 where it does not tell."""
     if packet.pts is None or packet.time_base is None:
         return 0.0

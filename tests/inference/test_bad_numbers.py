@@ -1,0 +1,134 @@
+"""NaN, infinity and a lack of memory are the error of the video they happen to, and of no other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from tests import clips
+from tests.tiny_model import make_tiny_model
+from vidcomp.inference.engine import Classifier
+from vidcomp.inference.strategies import DenseViews, Strategy
+from vidcomp.inference.windows import Windows
+from vidcomp.measure.accuracy import Evaluator
+from vidcomp.measure.comparison import Measurement
+from vidcomp.nn.compressors import Features
+from vidcomp.zoo.build import LoadedModel, load_model
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("videos")
+    return [str(clips.make_clip(folder / f"{n}.mp4", 8, first=10 * n, size=(64, 48))) for n in range(3)]
+
+
+def tiny(folder: Path, kind: str = "sfc") -> LoadedModel:
+    return load_model(str(make_tiny_model(folder, kind=kind, stride=2)))
+
+
+@pytest.mark.parametrize("strategy", [None, DenseViews(1, 1), Windows(1, 1)])
+@pytest.mark.parametrize("kind", ["identity", "sfc", "sgs"])
+@pytest.mark.parametrize(("where", "number"), [("head", math.nan), ("head", math.inf), ("tail", math.nan)])
+def test_a_network_that_makes_no_numbers_gives_an_error_that_names_the_file(
+    where: str, number: float, kind: str, strategy: Strategy | None, tmp_path: Path, paths: list[str]
+) -> None:
+    model = tiny(tmp_path, kind)
+    part = model.network.head if where == "head" else model.network.segments[-1]
+    with torch.no_grad():
+        list(part.parameters())[-1].fill_(number)
+    with Classifier(model, device="cpu", strategy=strategy, decode_workers=1) as classifier:
+        error = classifier.classify(paths[0]).error
+    assert error is not None
+    assert error.kind == "bad_features"
+    assert error.message.startswith(f"{paths[0]}: ")
+    assert ("frame 0" in error.message) == (where == "head")
+
+
+def spoil(monkeypatch: pytest.MonkeyPatch, classifier: Classifier, turn: int, how: Callable[[Features], None]) -> None:
+    """Do something to the features of the video that is the ``turn``-th to be encoded."""
+    encode, turns = classifier.runner.encode, iter(range(1000))
+
+    def spoiled(chunks: Iterable[NDArray[np.uint8]]) -> Features:
+        features = encode(chunks)
+        if next(turns) == turn:
+            how(features)
+        return features
+
+    monkeypatch.setattr(classifier.runner, "encode", spoiled)
+
+
+def lack_memory(features: Features) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+
+
+def fill(number: float) -> Callable[[Features], None]:
+    def filled(features: Features) -> None:
+        assert isinstance(features, torch.Tensor)
+        features[:, :, 1] = number
+
+    return filled
+
+
+@pytest.mark.parametrize("kind", ["identity", "sfc", "sgs"])
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [(fill(math.nan), "bad_features"), (fill(-math.inf), "bad_features"), (lack_memory, "out_of_memory")],
+)
+def test_of_videos_that_go_together_only_the_one_at_fault_fails(
+    how: Callable[[Features], None],
+    told: str,
+    kind: str,
+    tmp_path: Path,
+    paths: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Classifier(tiny(tmp_path, kind), device="cpu", decode_workers=1, batch=3) as classifier:
+        alone = [classifier.classify(path) for path in paths]
+        spoil(monkeypatch, classifier, 1, how)
+        evaluator = Evaluator(classifier)
+        together = list(evaluator.add_all((path, 0) for path in paths))
+    assert [prediction.error and prediction.error.kind for prediction in together] == [None, told, None]
+    assert together[1].error is not None
+    assert together[1].error.message.startswith(paths[1])
+    for number in (0, 2):
+        for one, other in zip(alone[number].labels, together[number].labels, strict=True):
+            assert (one.index, one.probability) == (other.index, pytest.approx(other.probability, abs=1e-6))
+    evaluation = evaluator.result()
+    assert evaluation.videos == 2
+    assert [prediction.path for prediction in evaluation.failed] == [paths[1]]
+
+
+@pytest.mark.parametrize("turn", [1, 4])
+@pytest.mark.parametrize("how", [fill(math.nan), lack_memory])
+def test_a_comparison_goes_on_without_the_row_that_failed(
+    how: Callable[[Features], None], turn: int, tmp_path: Path, paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a row labels its second video, and while it is timed."""
+    manifest = str(make_tiny_model(tmp_path, kind="sfc", stride=2))
+    with Measurement(manifest, paths, ["dense3", "sfc"], rounds=2, device="cpu") as measurement:
+        sfc = measurement.contenders[1]
+        sfc.warm_up()
+        spoil(monkeypatch, sfc.classifier, turn + 1, how)
+        measurement.run()
+        result = measurement.result()
+    assert result.failed
+    assert any(note.startswith(f"sfc: {folder}") for note in result.notes for folder in [str(Path(paths[0]).parent)])
+    assert [row.strategy for row in result.rows] == ["dense3", "sfc"]
+    assert all(row.model_ms is not None for row in result.rows)
+
+
+def test_a_network_that_only_makes_nan_can_be_compared_to_the_end(tmp_path: Path, paths: list[str]) -> None:
+    manifest = str(make_tiny_model(tmp_path, kind="sfc", stride=2))
+    with Measurement(manifest, paths[:1], ["sfc"], rounds=1, device="cpu") as measurement:
+        with torch.no_grad():
+            list(measurement.contenders[0].classifier.runner.network.segments[-1].parameters())[-1].fill_(math.nan)
+        measurement.run()
+        result = measurement.result()
+    assert result.failed
+    assert any("NaN" in note for note in result.notes)

@@ -1,0 +1,139 @@
+"""One classifier for several threads, in forked children, after its end, and for those who stop halfway."""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests import clips
+from tests.inference.test_batch import Memory
+from tests.tiny_model import make_tiny_model
+from vidcomp.inference.batch import Job, Tally, label_all
+from vidcomp.inference.engine import Classifier
+from vidcomp.inference.prediction import Prediction
+from vidcomp.zoo.build import LoadedModel, load_model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    return load_model(str(make_tiny_model(tmp_path_factory.mktemp("model"), kind="sfc", stride=2)))
+
+
+@pytest.fixture
+def classifier(model: LoadedModel) -> Iterator[Classifier]:
+    with Classifier(model, device="cpu", decode_workers=1) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("videos")
+    return [str(clips.make_clip(folder / f"{n}.mp4", 8 + 4 * n, first=10 * n, size=(64, 48))) for n in range(4)]
+
+
+def said(prediction: Prediction) -> dict[int, float]:
+    assert prediction.error is None, prediction.error
+    return {label.index: pytest.approx(label.probability, abs=1e-6) for label in prediction.labels}
+
+
+def test_threads_that_share_one_get_the_answers_of_one_after_the_other(
+    classifier: Classifier, paths: list[str]
+) -> None:
+    alone = [said(classifier.classify(path)) for path in paths]
+
+    def run(number: int) -> list[dict[int, float]]:
+        if number % 2:
+            return [said(prediction) for prediction in classifier.classify_all(paths)]
+        return [said(classifier.classify(path)) for path in paths]
+
+    with ThreadPoolExecutor(4) as threads:
+        for answers in threads.map(run, range(4)):
+            assert answers == alone
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_is_told_at_once_and_leaves_its_parents_processes_alone(
+    model: LoadedModel, paths: list[str]
+) -> None:
+    classifier = Classifier(model, device="cpu", decode_workers=1)
+    before = said(classifier.classify(paths[0]))
+    decoder = classifier._worker.pid
+    assert decoder is not None
+    receiver, sender = os.pipe()
+    # As if another thread of the parent had a video in work.
+    with classifier._lock:
+        child = os.fork()
+        if child == 0:
+            try:
+                for use in (
+                    lambda: classifier.classify(paths[0]),
+                    lambda: classifier.classify_all(paths),
+                    lambda: classifier.expect(paths[0]),
+                ):
+                    with pytest.raises(RuntimeError, match=f"loaded in process {os.getppid()}.*'spawn'"):
+                        use()
+                classifier.close()
+                del classifier, use
+                gc.collect()
+                os.write(sender, b"told")
+            finally:
+                os._exit(0)
+    os.close(sender)
+    os.waitpid(child, 0)
+    assert os.read(receiver, 4) == b"told"
+    os.close(receiver)
+    assert said(classifier.classify(paths[0])) == before
+    assert classifier._worker.pid == decoder
+    classifier.close()
+
+
+def test_once_closed_it_says_so(model: LoadedModel, paths: list[str]) -> None:
+    classifier = Classifier(model, device="cpu", decode_workers=1)
+    rest = classifier.classify_all(paths)
+    next(rest)
+    classifier.close()
+    classifier.close()
+    with pytest.raises(RuntimeError, match="is closed"):
+        classifier.classify(paths[0])
+    with pytest.raises(RuntimeError, match="is closed"):
+        classifier.classify_all(paths)
+    with pytest.raises(RuntimeError, match="is closed"):
+        next(rest)
+
+
+@pytest.mark.parametrize("path", ["ab", b"ab", Path("ab")])
+def test_one_path_is_not_taken_for_several(classifier: Classifier, path: object) -> None:
+    with pytest.raises(TypeError, match="several paths"):
+        classifier.classify_all(path)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_who_stops_halfway_leaves_no_frames_and_no_decoder_at_work(
+    classifier: Classifier, paths: list[str], batch: bool
+) -> None:
+    if batch:
+        jobs = [Job(path, path) for path in paths]
+        results: Iterator[object] = label_all(classifier, jobs, Memory(), Tally(len(jobs)))
+    else:
+        results = classifier.classify_all(paths)
+    next(results)
+    held = list(classifier._ahead._expected)
+    assert held
+    del results
+    assert not classifier._ahead._expected
+    assert not classifier._ahead._waiting
+    assert sum(video._bytes for video in held) == 0
+    until = time.monotonic() + 30
+    while classifier._ahead._busy:
+        assert time.monotonic() < until
+        time.sleep(0.005)
+    assert said(classifier.classify(paths[1]))
+
+
