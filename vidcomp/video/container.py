@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from vidcomp.video import damage
 from vidcomp.video.errors import (
@@ -179,7 +179,7 @@ class Decoding:
                         return
                     continue
                 try:
-                    frames = packet.decode()
+                    frames = cast("list[VideoFrame]", packet.decode())
                 except av.EOFError:
                     return
                 except MemoryError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,7 +27,7 @@ _PES = re.compile(rb"\x00\x00\x01[\xe0-\xef]..([\x80-\xbf])", re.DOTALL)
 _OVERHEAD = 0.25
 
 
-def is_encrypted(packet: Packet[VideoStream]) -> bool:
+def is_encrypted(packet: Packet[Any]) -> bool:
     """Whether a coded frame is encrypted (Common Encryption, as MP4 files for players with a license have it)."""
     return packet.has_sidedata("encryption_info")
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet
     from av.stream import Stream
+    from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
@@ -136,7 +137,7 @@ def _moving(container: InputContainer) -> list[VideoStream]:
 def _preference(stream: VideoStream) -> tuple[bool, bool, int, int, int]:
     from av.stream import Disposition
 
-    context = stream.codec_context
+    context: VideoCodecContext | None = stream.codec_context
     if context is None:
         return False, False, 0, 0, 0
     # A stream without a single packet tells its size, but not how its pixels are stored.
@@ -148,7 +149,8 @@ def _preference(stream: VideoStream) -> tuple[bool, bool, int, int, int]:
 
 def _start(container: InputContainer, frame: VideoFrame) -> float:
     """When a player shows the first frame: it counts from where the container starts."""
-    if frame.time is None or container.start_time is None:
+    begin: int | None = container.start_time
+    if frame.time is None or begin is None:
         return 0.0
-    start_s = frame.time - container.start_time / 1_000_000
+    start_s = frame.time - begin / 1_000_000
     return start_s if 0 < start_s < _LATEST_START_S else 0.0
