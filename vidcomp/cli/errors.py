@@ -64,6 +64,7 @@ _OPTIONS = {
     "tau": "--tau",
     "teacher": "--teacher",
 }
+_LINE_END = re.compile(r"\s*\n\s*")
 _ARGUMENT = re.compile(rf"(?<![^\s(])({'|'.join(_OPTIONS)})=('[^']*'|\w[\w.+-]*\w|\w)(?=$|[\s:;,)])")
 
 
@@ -87,4 +88,4 @@ def warn(message: str, prefix: str = "warning") -> None:
     """Print one line on stderr, whatever characters the names in it have."""
     from vidcomp.video.errors import printable
 
-    print(f"vidcomp: {prefix}: {printable(' '.join(in_options(message).split()))}", file=sys.stderr)
+    print(f"vidcomp: {prefix}: {printable(_LINE_END.sub(' ', in_options(message)))}", file=sys.stderr)
