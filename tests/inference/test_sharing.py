@@ -135,5 +135,3 @@ def test_who_stops_halfway_leaves_no_frames_and_no_decoder_at_work(
         assert time.monotonic() < until
         time.sleep(0.005)
     assert said(classifier.classify(paths[1]))
-
-

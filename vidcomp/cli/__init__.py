@@ -8,6 +8,8 @@ import typer
 
 from vidcomp import __version__
 from vidcomp.cli import classify, compare, evaluate, models, train
+from vidcomp.cli.errors import OUTPUT_ERRORS, tell_lost_output
+from vidcomp.cli.streams import prepare_streams
 
 app = typer.Typer(
     name="vidcomp",
@@ -41,9 +43,11 @@ def _options(
 
 def main() -> None:
     """Run the command line; the process's exit code says how it went."""
-    # Names that are not valid UTF-8 must be printable, and a closed pipe must not end in a traceback.
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="backslashreplace")
-    app()
+    prepare_streams()
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except OUTPUT_ERRORS as error:
+        sys.exit(tell_lost_output(error))

@@ -67,7 +67,7 @@ def temporal_field(network: nn.Module) -> TemporalField | None:
 
     Returns:
         The field, or ``None`` if feature frames depend on the whole video (or on some hundreds of frames of it), or
-        the features are several tensors, as those of two pathways are.
+        the features are several tensors, as those of two pathways are, or NaN.
 
     Raises:
         RuntimeError: the network cannot be run on a clip of 64×64 pixels.
@@ -86,6 +86,8 @@ def temporal_field(network: nn.Module) -> TemporalField | None:
 def _search(network: nn.Module) -> TemporalField | None:
     for side in _PROBE_SIDES:
         try:
+            if _makes_nan(network, side):
+                return None
             fields = (_probe(network, frames, side) for frames in _PROBE_FRAMES)
             return next((field for field in fields if field is not None), None)
         except RuntimeError:
@@ -94,13 +96,23 @@ def _search(network: nn.Module) -> TemporalField | None:
     return None
 
 
+def _makes_nan(network: nn.Module, side: int) -> bool:
+    """Whether the features are NaN by themselves, so that no clip of any length would show how far one NaN reaches."""
+    features = network(_zeros(network, _PROBE_FRAMES[0], side))
+    return isinstance(features, Tensor) and bool(features.isnan().any())
+
+
+def _zeros(network: nn.Module, frames: int, side: int) -> Tensor:
+    like = next(network.parameters(), torch.empty(0))
+    return torch.zeros(1, 3, frames, side, side, dtype=like.dtype, device=like.device)
+
+
 def _probe(network: nn.Module, frames: int, side: int) -> TemporalField | None:
     """Look for the field with clips of ``frames`` frames; ``None`` if they are too short to tell.
 
     Also ``None`` for features of several pathways, each of which has a stride of its own.
     """
-    like = next(network.parameters(), torch.empty(0))
-    clip = torch.zeros(1, 3, frames, side, side, dtype=like.dtype, device=like.device)
+    clip = _zeros(network, frames, side)
     features = network(clip)
     if not isinstance(features, Tensor):
         return None
