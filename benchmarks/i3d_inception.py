@@ -95,7 +95,7 @@ def main() -> None:
 
     measured("in windows of the whole head", in_windows_of_the_head)
     measured(
-        "in windows of each stage",
+        "in windows of each layer",
         lambda: by_axis.finish(by_axis.encode(by_last.split(CHUNK, dim=2), remainder=options.frames)).logits,
     )
     save("i3d_inception", {"frames": options.frames, "size": 224, "steps": rows}, machine)
