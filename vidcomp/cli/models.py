@@ -191,7 +191,7 @@ def _print_description(description: dict[str, Any]) -> None:
         "can be cut after": ", ".join(description["cuts"]),
         "weights": description["weights"],
         "clip": f"{feeding['clip_frames']} frames at {rate}, "
-        f"short side {feeding['short_side']} px, dense views {feeding['crop']} px",
+        f"short side {feeding['short_side']} px, {'its middle' if feeding['central'] else 'dense views'} {feeding['crop']} px",
         "source": description["source"],
         "license": description["license"],
     }

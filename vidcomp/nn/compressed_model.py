@@ -15,8 +15,10 @@ from vidcomp.nn.buckets import Bucket, CompressedBucket, buckets_of, join_attent
 from vidcomp.nn.compressors.base import Attention, Compressor, Features, Ragged
 from vidcomp.nn.temporal_field import TemporalField, run_in_chunks, temporal_fields
 
-# Frames that a stage's window brings anew for each that it shares with the one before, and computes twice.
-_FRESH = 4
+# Frames that a layer's window brings anew for each that it shares with the one before, and computes twice; more than
+# so many would take memory for little.
+_FRESH = 8
+_MOST_FRESH = 64
 
 
 @dataclass(frozen=True)
@@ -82,15 +84,14 @@ class CompressedModel(nn.Module):
 
     @cached_property
     def _stage_fields(self) -> list[TemporalField] | None:
-        head = self.head
-        return temporal_fields(list(head) if isinstance(head, nn.Sequential) else [head])
+        return temporal_fields(_layers_of(self.head))
 
     def _parts(self, whole: TemporalField) -> list[tuple[nn.Module, TemporalField]]:
         """What of the head runs in windows of its own, as few frames as possible being computed twice."""
         # A head that was compiled is one module; one that looks at single frames has nothing to compute twice.
         if whole.framewise or not isinstance(self.head, nn.Sequential):
             return [(self.head, whole)]
-        return list(zip(self.head, self._stage_fields or (), strict=True))
+        return list(zip(_layers_of(self.head), self._stage_fields or (), strict=True))
 
     def forward(self, clip: Tensor, *, need_attention: bool = False) -> ModelOutput:
         """Run normalised clips (N, 3, T, H, W) from the first frame to the logits."""
@@ -99,7 +100,7 @@ class CompressedModel(nn.Module):
     def encode(self, chunks: Iterable[Tensor], *, remainder: int | None = None) -> Features:
         """Run the head over consecutive chunks (N, 3, t, H, W) of one video and join the features in time.
 
-        The result equals one pass over all frames (to rounding), whatever the chunks' lengths: each stage's windows
+        The result equals one pass over all frames (to rounding), whatever the chunks' lengths: each layer's windows
         overlap by as much as it looks around itself. Memory is bounded by a chunk, those overlaps and the features;
         only a head that pools over the whole video, or that has several pathways, needs all frames at once.
 
@@ -111,7 +112,8 @@ class CompressedModel(nn.Module):
         """
         if self.head_field is not None:
             for stage, field in self._parts(self.head_field):
-                chunks = run_in_chunks(stage, field, chunks, remainder=remainder, fresh=_FRESH * field.overlap)
+                fresh = min(_FRESH * field.overlap, _MOST_FRESH)
+                chunks = run_in_chunks(stage, field, chunks, remainder=remainder, fresh=fresh)
                 remainder = None if remainder is None else -(-remainder // field.stride)
         pieces = list(chunks)
         if not pieces:
@@ -137,3 +139,10 @@ class CompressedModel(nn.Module):
             attention.append(join_attention(compressed))
             buckets = [Bucket(bucket.videos, segment(bucket.features)) for bucket in regroup(compressed)]
         return ModelOutput(join_logits(buckets), tuple(attention))
+
+
+def _layers_of(module: nn.Module) -> list[nn.Module]:
+    """What runs one after the other."""
+    if type(module) is not nn.Sequential:
+        return [module]
+    return [layer for child in module for layer in _layers_of(child)]

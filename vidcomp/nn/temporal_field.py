@@ -209,7 +209,8 @@ def run_in_chunks(
         # A window begins at a multiple of the stride. For padding that goes by the length to fall as it would in one
         # pass, it must also leave the same remainder; the last one does by itself.
         surplus = (held.shape[2] - (remainder or 0)) % field.stride if field.by_length and not is_last else 0
-        end = start + held.shape[2] - surplus
+        known = start + held.shape[2]
+        end = known - surplus
         settled = field.complete(end)
         # A window costs its overlap: wait until it brings at least as much that is new.
         if not is_last and (settled - done) * field.stride < max(1, field.overlap, fresh):
@@ -222,8 +223,8 @@ def run_in_chunks(
         done = settled
         keep_from = field.first_needed(done)
         # A copy, so that the frames before it can be freed.
-        held = held[:, :, keep_from - start :].clone() if keep_from < start + held.shape[2] else None
-        start = keep_from if held is not None else min(keep_from, end + surplus)
+        held = held[:, :, keep_from - start :].clone() if keep_from < known else None
+        start = min(keep_from, known)
 
 
 def _mark_last(chunks: Iterable[Tensor]) -> Iterator[tuple[Tensor, bool]]:
