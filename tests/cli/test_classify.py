@@ -99,7 +99,7 @@ def test_a_list_on_standard_input_and_a_glob(folder: Path) -> None:
         (["nowhere.mp4"], "nowhere.mp4"),
         (["*.nothing"], "*.nothing"),
         (["--model", "nothing", "{clip}"], "unknown model"),
-        (["--tau", "0", "{clip}"], "tau must be"),
+        (["--tau", "0", "{clip}"], "--tau 0: the compression ratio of SFC must be"),
         (["--output", "labels.xyz", "{clip}"], "names no format"),
         (
             ["--only", "Swing", "--only", "pushup", "{clip}"],

@@ -38,7 +38,7 @@ def classify(*arguments: object) -> Result:
 
 
 def files(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("[!.]*") if path.is_file())
 
 
 @pytest.mark.parametrize("kind", ["sfc", "sgs"])

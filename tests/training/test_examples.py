@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from vidcomp.inference.prediction import Failure
+from vidcomp.inference.strategies import DenseViews
 from vidcomp.nn.compressed_model import CompressedModel
 from vidcomp.training.cache import TensorCache
 from vidcomp.training.compressor import new_compressors
@@ -198,7 +199,7 @@ def test_a_teacher_that_makes_nan_of_a_video_has_nothing_to_say_of_it(tiny: Path
     with torch.no_grad():
         list(teacher.network.segments[-1].parameters())[-1].fill_(torch.nan)
     video = find_labelled(folder).videos[0]
-    ((asked, said),) = ask_dense(teacher, [video], TensorCache("x", 1e9, tmp_path), "cpu")
+    ((asked, said),) = ask_dense(teacher, DenseViews(1, 1), [video], TensorCache("x", 1e9, tmp_path), "cpu")
     assert asked == video
     assert isinstance(said, Failure)
     assert said.kind == "bad_features"

@@ -282,7 +282,7 @@ def _killed_twice(path: str) -> Failure:
     return Failure(
         "crashed",
         f"{printable(path)}: vidcomp was killed twice while it worked on this video, the second time on no other; it "
-        "may need more memory than there is: --clips takes less, and --retry-errors tries again",
+        "may need more memory than there is, of which the strategy uniform8 takes less",
     )
 
 

@@ -36,7 +36,7 @@ def read(path: Path) -> Iterator[Record]:
 
     try:
         with pq.ParquetFile(path) as file:
-            if not any(file.schema_arrow.equals(_schema(rooted=rooted)) for rooted in (True, False)):
+            if not any(file.schema_arrow.equals(_schema(of_0_1_0=old)) for old in (False, True)):
                 raise OutputError(f"--output {path}: its columns are not those of vidcomp; choose another file")
             for batch in file.iter_batches(_ROWS_AT_ONCE):
                 yield from batch.to_pylist()
@@ -65,12 +65,13 @@ def _encodable(value: Any) -> Any:
     return value
 
 
-def _schema(*, rooted: bool = True) -> Any:
-    """The columns; without `input.root`, those of vidcomp 0.1.0."""
+def _schema(*, of_0_1_0: bool = False) -> Any:
+    """The columns; or those of vidcomp 0.1.0, which knew neither roots, nor starts, nor uncertainty."""
     import pyarrow as pa
 
     text, whole, number = pa.string(), pa.int64(), pa.float64()
-    source = {"root": text} if rooted else {}
+    source = {} if of_0_1_0 else {"root": text}
+    frames = {"decoded": whole, "used": whole, "repaired": whole, "duration_s": number}
     labels = pa.list_(pa.struct({"label": text, "index": whole, "probability": number}))
     return pa.schema(
         {
@@ -80,7 +81,7 @@ def _schema(*, rooted: bool = True) -> Any:
             "labels": labels,
             "model": text,
             "strategy": text,
-            "frames": pa.struct({"decoded": whole, "used": whole, "repaired": whole, "duration_s": number}),
+            "frames": pa.struct(frames if of_0_1_0 else {**frames, "start_s": number}),
             "timing": pa.struct({"decode_s": number, "model_s": number, "decoder_s": number, "bottleneck": text}),
             "attention": pa.struct(
                 {
@@ -97,6 +98,7 @@ def _schema(*, rooted: bool = True) -> Any:
                     "bins": pa.list_(pa.list_(whole)),
                 }
             ),
+            **({} if of_0_1_0 else {"uncertain": pa.bool_()}),
             "notes": pa.list_(text),
             "segments": pa.list_(pa.struct({"start_s": number, "end_s": number, "labels": labels})),
             "input": pa.struct({**source, "size": whole, "mtime_ns": whole}),

@@ -54,9 +54,9 @@ class TableWriter(Writer):
         ]
         print_table(self.console, ("", "", ""), rows, right=(1,), spare=(2,))
         if prediction.attention is not None:
-            length = prediction.frames.duration_s
-            summary = summarise(prediction.attention, length)
-            line = attention_line(summary, length, self.console.width, unicode=self._unicode)
+            end_s = prediction.frames.end_s
+            summary = summarise(prediction.attention, end_s)
+            line = attention_line(summary, end_s, self.console.width, unicode=self._unicode)
             self.console.print(line)
         if prediction.segments:
             self._show_segments(prediction)

@@ -150,7 +150,8 @@ def _preference(stream: VideoStream) -> tuple[bool, bool, int, int, int]:
 def _start(container: InputContainer, frame: VideoFrame) -> float:
     """When a player shows the first frame: it counts from where the container starts."""
     begin: int | None = container.start_time
-    if frame.time is None or begin is None:
+    # AVI has no times of presentation: what comes before the first frame there is the decoder's delay.
+    if frame.time is None or begin is None or container.format.name == "avi":
         return 0.0
     start_s = frame.time - begin / 1_000_000
     return start_s if 0 < start_s < _LATEST_START_S else 0.0
