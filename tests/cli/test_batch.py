@@ -287,6 +287,14 @@ def test_two_folders_in_one_output_and_both_at_once(folder: Path, run: Run, tmp_
     assert len(records(output)) == 3
     assert (tmp_path / "report.html").read_text().count("<li data-name=") == 3
 
+    before = output.read_bytes()
+    assert run(folder / "a", "--output", output, "--paths", "absolute").exit_code == 0
+    assert output.read_bytes() == before
+    absolute = run(folder / "b", "--output", tmp_path / "absolute.jsonl", "--paths", "absolute", "--exclude", "broken*")
+    assert absolute.exit_code == 0
+    (record,) = records(tmp_path / "absolute.jsonl")
+    assert (record["path"], record["input"]["root"]) == (str(folder / "b" / "x.mp4"), None)  # type: ignore[index]
+
     folder.rename(tmp_path / "renamed")
     (tmp_path / "renamed" / "b" / "x.mp4").unlink()
     moved = run(tmp_path / "renamed" / "a", "--output", output)

@@ -32,9 +32,11 @@ def tiny(folder: Path, kind: str = "sfc") -> LoadedModel:
     return load_model(str(make_tiny_model(folder, kind=kind, stride=2)))
 
 
-@pytest.mark.parametrize("strategy", [None, DenseViews(1, 1), Windows(1, 1)])
-@pytest.mark.parametrize("kind", ["identity", "sfc", "sgs"])
-@pytest.mark.parametrize(("where", "number"), [("head", math.nan), ("head", math.inf), ("tail", math.nan)])
+@pytest.mark.parametrize(
+    ("strategy", "kind"),
+    [(None, "identity"), (None, "sfc"), (None, "sgs"), (DenseViews(1, 1), "sfc"), (Windows(1, 1), "sfc")],
+)
+@pytest.mark.parametrize(("where", "number"), [("head", math.nan), ("tail", math.inf)])
 def test_a_network_that_makes_no_numbers_gives_an_error_that_names_the_file(
     where: str, number: float, kind: str, strategy: Strategy | None, tmp_path: Path, paths: list[str]
 ) -> None:
@@ -57,7 +59,8 @@ def spoil(monkeypatch: pytest.MonkeyPatch, classifier: Classifier, turn: int, ho
     def spoiled(chunks: Iterable[NDArray[np.uint8]]) -> Features:
         features = encode(chunks)
         if next(turns) == turn:
-            how(features)
+            with torch.inference_mode():
+                how(features)
         return features
 
     monkeypatch.setattr(classifier.runner, "encode", spoiled)
@@ -75,7 +78,7 @@ def fill(number: float) -> Callable[[Features], None]:
     return filled
 
 
-@pytest.mark.parametrize("kind", ["identity", "sfc", "sgs"])
+@pytest.mark.parametrize("kind", ["sfc", "sgs"])
 @pytest.mark.parametrize(
     ("how", "told"),
     [(fill(math.nan), "bad_features"), (fill(-math.inf), "bad_features"), (lack_memory, "out_of_memory")],
@@ -104,21 +107,20 @@ def test_of_videos_that_go_together_only_the_one_at_fault_fails(
     assert [prediction.path for prediction in evaluation.failed] == [paths[1]]
 
 
-@pytest.mark.parametrize("turn", [1, 4])
-@pytest.mark.parametrize("how", [fill(math.nan), lack_memory])
+@pytest.mark.parametrize(("turn", "how"), [(1, lack_memory), (4, lack_memory), (4, fill(math.nan))])
 def test_a_comparison_goes_on_without_the_row_that_failed(
-    how: Callable[[Features], None], turn: int, tmp_path: Path, paths: list[str], monkeypatch: pytest.MonkeyPatch
+    turn: int, how: Callable[[Features], None], tmp_path: Path, paths: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While a row labels its second video, and while it is timed."""
     manifest = str(make_tiny_model(tmp_path, kind="sfc", stride=2))
     with Measurement(manifest, paths, ["dense3", "sfc"], rounds=2, device="cpu") as measurement:
         sfc = measurement.contenders[1]
         sfc.warm_up()
-        spoil(monkeypatch, sfc.classifier, turn + 1, how)
+        spoil(monkeypatch, sfc.classifier, turn, how)
         measurement.run()
         result = measurement.result()
     assert result.failed
-    assert any(note.startswith(f"sfc: {folder}") for note in result.notes for folder in [str(Path(paths[0]).parent)])
+    assert any(note.startswith(f"sfc: {Path(paths[0]).parent}") for note in result.notes)
     assert [row.strategy for row in result.rows] == ["dense3", "sfc"]
     assert all(row.model_ms is not None for row in result.rows)
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests import clips
 from tests.inference.test_batch import Memory
@@ -60,7 +61,7 @@ def test_threads_that_share_one_get_the_answers_of_one_after_the_other(
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_is_told_at_once_and_leaves_its_parents_processes_alone(
-    model: LoadedModel, paths: list[str]
+    model: LoadedModel, paths: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     classifier = Classifier(model, device="cpu", decode_workers=1)
     before = said(classifier.classify(paths[0]))
@@ -79,6 +80,9 @@ def test_a_forked_child_is_told_at_once_and_leaves_its_parents_processes_alone(
                 ):
                     with pytest.raises(RuntimeError, match=f"loaded in process {os.getppid()}.*'spawn'"):
                         use()
+                monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+                with pytest.raises(RuntimeError, match="'spawn'"):
+                    Classifier(model, device="cpu", decode_workers=1)
                 classifier.close()
                 del classifier, use
                 gc.collect()

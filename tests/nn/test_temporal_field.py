@@ -64,6 +64,15 @@ def test_a_network_that_looks_at_the_whole_video_has_no_field(network: nn.Module
     assert temporal_field(network) is None
 
 
+def test_a_network_that_makes_nan_by_itself_is_not_searched() -> None:
+    network = nn.Conv3d(3, 1, (3, 1, 1), padding=(1, 0, 0))
+    nn.init.constant_(network.weight, torch.nan)
+    runs: list[object] = []
+    network.register_forward_hook(lambda *arguments: runs.append(arguments[0]))
+    assert temporal_field(network) is None
+    assert len(runs) == 1
+
+
 def test_a_long_field_is_found_with_a_longer_probe() -> None:
     network = nn.Sequential(*(temporal_conv(3, dilation=20) for _ in range(5)))
     assert temporal_field(network) == TemporalField(1, 100, 100)

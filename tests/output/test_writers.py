@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -68,6 +69,7 @@ def test_json_holds_the_contract() -> None:
             "active_bins": None,
             "bins": None,
         },
+        "uncertain": False,
         "notes": ["2 frames were concealed"],
     }
     assert bad["status"] == "error"
@@ -119,3 +121,9 @@ def test_the_table_of_many_has_a_row_a_video() -> None:
     assert heading.split() == ["video", "label", "probability", "frames", "seconds"]
     assert good.split()[:5] == ["a/x.mp4", "jump", "75.0%", "100", "4.0"]
     assert "empty" in bad
+
+
+def test_names_with_line_ends_of_any_kind_come_back_from_csv() -> None:
+    for name in ("a\rb,c.mp4", 'q"\r.mp4', "a\nb.mp4", "a\r\nb.mp4"):
+        (row,) = csv.DictReader(io.StringIO(written("csv", replace(GOOD, path=name)), newline=""))
+        assert (row["path"], row["label"]) == (name, "jump")

@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 import torch
 
+from vidcomp.inference.prediction import Failure
 from vidcomp.nn.compressed_model import CompressedModel
 from vidcomp.training.cache import TensorCache
 from vidcomp.training.compressor import new_compressors
 from vidcomp.training.decoding import Decoders
 from vidcomp.training.examples import Examples
 from vidcomp.training.recipe import BackboneRecipe, CompressorRecipe, Recipe
+from vidcomp.training.teacher import ask_dense
 from vidcomp.training.videos import TrainingVideo, find_labelled
 from vidcomp.video import VideoError
-from vidcomp.zoo.build import load_backbone
+from vidcomp.zoo.build import Variant, load_backbone, load_variant, vary
 from vidcomp.zoo.manifest import find_manifest
 
 RECIPE = CompressorRecipe(views_cached=2)
@@ -171,3 +173,33 @@ def test_trainings_of_several_seeds_share_views_where_asked(
     assert torch.equal(found[0][0], found[1][0])
     assert not torch.equal(found[0][0], found[2][0])
     assert len({file.parent for file in tmp_path.rglob("*.safetensors")}) == 2
+
+
+@pytest.mark.parametrize("views_cached", [0, 2])
+def test_a_head_that_makes_nan_of_a_video_is_told_with_its_name(
+    views_cached: int, network: CompressedModel, folder: Path, tmp_path: Path
+) -> None:
+    video = find_labelled(folder).videos[0]
+    with torch.no_grad():
+        next(network.head.parameters()).fill_(torch.nan)
+    with Decoders(0) as decoders:
+        made = examples(network, decoders, tmp_path, 1e9, CompressorRecipe(views_cached=views_cached))
+        if views_cached:
+            ((_, error),) = made.prepare([video])
+            assert str(error).startswith(f"{video.path}: features of frame 0 are NaN or infinite")
+        with pytest.raises(VideoError, match="NaN or infinite"):
+            made.view(video, np.random.default_rng(0))
+        with pytest.raises(VideoError, match="NaN or infinite"):
+            made.whole(video, network)
+
+
+def test_a_teacher_that_makes_nan_of_a_video_has_nothing_to_say_of_it(tiny: Path, folder: Path, tmp_path: Path) -> None:
+    teacher = load_variant(vary(find_manifest(str(tiny)), Variant(compressor="none")))
+    with torch.no_grad():
+        list(teacher.network.segments[-1].parameters())[-1].fill_(torch.nan)
+    video = find_labelled(folder).videos[0]
+    ((asked, said),) = ask_dense(teacher, [video], TensorCache("x", 1e9, tmp_path), "cpu")
+    assert asked == video
+    assert isinstance(said, Failure)
+    assert said.kind == "bad_features"
+    assert said.message.startswith(video.path)

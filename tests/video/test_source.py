@@ -157,9 +157,12 @@ def test_lists_of_any_encoding(
 
 def test_a_list_whose_separator_nothing_tells_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    for data in ("b.mp4\nsub/a.mp4\n".encode("utf-16-le"), b"b.mp4\0sub/a\n.mp4\0"):
-        with pytest.raises(SourceError, match="null=True"):
-            find_videos(["-"], stdin=io.BytesIO(data))
+    with pytest.raises(SourceError, match="null=True"):
+        find_videos(["-"], stdin=io.BytesIO(b"b.mp4\0sub/a\n.mp4\0"))
+    for text in ("b.mp4\nsub/a.mp4\n", "b.mp4", "一一/b.mp4"):
+        for encoding in ("utf-16-le", "utf-16-be"):
+            with pytest.raises(SourceError, match="UTF-16 without a byte order mark"):
+                find_videos(["-"], stdin=io.BytesIO(text.encode(encoding)))
     assert relative("-", stdin=io.BytesIO(b"b.mp4\0sub/a\n.mp4\0"), null=True) == ["b.mp4", "sub/a\n.mp4"]
     with pytest.raises(SourceError, match="utf-16-le"):
         find_videos(["-"], stdin=io.BytesIO(b"\xff\xfea"))
@@ -187,8 +190,29 @@ def test_names_of_any_bytes(tmp_path: Path) -> None:
     assert printable(video.relative) == "caf\\udce9\\n.mp4"
 
 
+def test_a_pattern_within_a_folder_whose_name_looks_like_one(tmp_path: Path) -> None:
+    for name in ("data [old]/a.mp4", "data o/b.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert relative(tmp_path / "data [old]" / "*.mp4") == [str(tmp_path / "data [old]" / "a.mp4")]
+    assert relative(tmp_path / "data [o]" / "*.mp4") == [str(tmp_path / "data o" / "b.mp4")]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no such files there")
+def test_what_is_left_out_of_a_folder_is_noted(folder: Path) -> None:
+    os.mkfifo(folder / "pipe.mp4")
+    (folder / "season").symlink_to(folder / "gone")
+    found = find_videos([str(folder)])
+    assert [video.relative for video in found.videos] == ["a.MKV", "b.mp4", "sub/a.mp4", "sub/b.mp4"]
+    assert found.notes == (
+        f"{folder}/pipe.mp4: not an ordinary file; skipped",
+        f"{folder}: links in it that lead nowhere and may have stood for folders: 1",
+    )
+
+
 def test_what_would_change_a_terminal_or_the_direction_of_writing_is_shown_as_escapes() -> None:
     assert printable("a\x1b[31m\u202egpj.mp4\x9b\t") == "a\\x1b[31m\\u202egpj.mp4\\x9b\\t"
+    assert printable("动作\u3000👨\u200d👩.mp4\xa0") == "动作\u3000👨\u200d👩.mp4\xa0"
     assert str(VideoMissing("a\x07\u2066.mp4", "it\x1b[2J is gone")) == "a\\x07\\u2066.mp4: it\\x1b[2J is gone"
 
 

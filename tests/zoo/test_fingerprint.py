@@ -31,3 +31,9 @@ def test_only_what_changes_the_answer_changes_the_fingerprint(tmp_path: Path) ->
 def test_variants_differ(variant: Variant) -> None:
     manifest = find_manifest("ucf16-lite0")
     assert fingerprint(vary(manifest, variant)) != fingerprint(manifest)
+
+
+def test_a_model_of_0_1_0_has_the_name_it_had() -> None:
+    """Outputs that were written with it then are gone on with now."""
+    name = "9823833b486098d1daa84d318adbfb1be1ff5267eb840f9f8dc30bcda2d63178"
+    assert fingerprint(find_manifest("ucf16-lite0")) == name

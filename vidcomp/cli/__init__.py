@@ -8,6 +8,8 @@ import typer
 
 from vidcomp import __version__
 from vidcomp.cli import classify, compare, evaluate, models, train
+from vidcomp.cli.errors import OUTPUT_ERRORS, tell_lost_output
+from vidcomp.cli.streams import prepare_streams
 from vidcomp.inference.allocator import keep_freed
 
 app = typer.Typer(
@@ -42,10 +44,12 @@ def _options(
 
 def main() -> None:
     """Run the command line; the process's exit code says how it went."""
-    # Names that are not valid UTF-8 must be printable, and a closed pipe must not end in a traceback.
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="backslashreplace")
+    prepare_streams()
     keep_freed()
-    app()
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except OUTPUT_ERRORS as error:
+        sys.exit(tell_lost_output(error))

@@ -14,12 +14,13 @@ from typing import TextIO
 from vidcomp.cli.compiling import compile_model
 from vidcomp.cli.errors import OK, SOME_FAILED, UsageError, warn
 from vidcomp.cli.progress import batch_progress, download_progress
-from vidcomp.cli.request import Finding, OutputFormat, Request, Writing
+from vidcomp.cli.request import Finding, OutputFormat, PathsChoice, Request, Writing
 from vidcomp.cli.showing import Show, pictures, report
 from vidcomp.cli.signals import Stop, Stopped, stop_signals
 from vidcomp.inference.batch import Job, Sink, Stamp, Tally, label_all, pending
 from vidcomp.inference.engine import Classifier
 from vidcomp.inference.prediction import Prediction
+from vidcomp.output.codecs import identity
 from vidcomp.output.errors import OutputError
 from vidcomp.output.explanations import is_explanation
 from vidcomp.output.labels_file import FORMATS, LabelsFile
@@ -104,12 +105,15 @@ def _jobs(request: Request) -> list[Job]:
         raise UsageError(f"--include/--exclude leave none of the {len(videos)} videos found")
     if not chosen and not writing.quiet:
         warn(f"none of the {len(videos)} videos found is in --shard {finding.shard}: nothing to do")
-    relative = writing.output is not None and _is_one_folder(finding)
-    if relative:
+    if writing.output is not None and _is_one_folder(finding):
         root = _root(finding.paths[0])
-        return [Job(video.path, video.relative, video.certain, root) for video in chosen]
-    root = os.getcwd()  # noqa: PTH109
-    return [Job(video.path, video.path, video.certain, _root_of(video.path, root, finding)) for video in chosen]
+        jobs = [Job(video.path, video.relative, video.certain, root) for video in chosen]
+    else:
+        root = os.getcwd()  # noqa: PTH109
+        jobs = [Job(video.path, video.path, video.certain, _root_of(video.path, root, finding)) for video in chosen]
+    if writing.paths is PathsChoice.ABSOLUTE:
+        jobs = [replace(job, name=identity(job.root, job.name), root=None) for job in jobs]
+    return jobs
 
 
 def _root(folder: str) -> str:

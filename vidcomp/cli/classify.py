@@ -20,7 +20,7 @@ from vidcomp.cli.computing import (
     PrecisionChoice,
 )
 from vidcomp.cli.errors import reported
-from vidcomp.cli.request import Finding, OutputFormat, Passing, Request, Showing, Writing
+from vidcomp.cli.request import Finding, OutputFormat, Passing, PathsChoice, Request, Showing, Writing
 
 _WHICH, _WHERE, _LOOK = "Which videos", "Where labels go", "What was looked at"
 
@@ -137,6 +137,12 @@ def classify(
     min_probability: float = typer.Option(
         0.0, "--min-probability", min=0.0, max=1.0, help="Leave out less probable labels.", rich_help_panel=_WHERE
     ),
+    paths_as: PathsChoice = typer.Option(
+        PathsChoice.RELATIVE.value,
+        "--paths",
+        help="How results name videos: relative to the folder in --output and as given elsewhere, or absolute.",
+        rich_help_panel=_WHERE,
+    ),
     move_to: Path | None = typer.Option(
         None,
         "--move-to",
@@ -213,7 +219,17 @@ def classify(
                 only_file,
             ),
             Writing(
-                output, output_format, top_k, min_probability, resume, retry_errors, move_to, link_to, quiet, debug
+                output,
+                output_format,
+                top_k,
+                min_probability,
+                resume,
+                retry_errors,
+                move_to,
+                link_to,
+                quiet,
+                debug,
+                paths_as,
             ),
             Showing(explain, explain_video, report),
         )

@@ -11,11 +11,15 @@ from contextlib import contextmanager
 import typer
 
 from vidcomp.cli.signals import Stopped
+from vidcomp.cli.streams import OutputLost
 
 OK = 0
 SOME_FAILED = 1
 USAGE = 2
 INTERRUPTED = 130
+
+# What writing to standard output raises.
+OUTPUT_ERRORS = (BrokenPipeError, OutputLost)
 
 
 class UsageError(Exception):
@@ -31,6 +35,7 @@ def reported(*, debug: bool) -> Iterator[None]:
 
     try:
         yield
+        sys.stdout.flush()
     except (UsageError, ZooError, SourceError, OutputError, DecoderUnavailable) as error:
         if debug:
             raise
@@ -41,10 +46,21 @@ def reported(*, debug: bool) -> Iterator[None]:
         if debug:
             raise
         fail("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output has gone; keep the interpreter from complaining when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(SOME_FAILED) from None
+    except OUTPUT_ERRORS as error:
+        raise typer.Exit(tell_lost_output(error)) from None
+
+
+def tell_lost_output(error: OSError) -> int:
+    """Say that standard output cannot be written, and return the exit code.
+
+    Whoever read it may just have gone, as ``head`` does: that is nothing to tell.
+    """
+    # What is left to write must not make the interpreter complain at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return SOME_FAILED
+    warn(f"standard output cannot be written ({error.strerror}): redirect it, or give --output FILE", prefix="error")
+    return USAGE
 
 
 # Arguments that the library's messages speak of, and the options that give them.
@@ -64,6 +80,7 @@ _OPTIONS = {
     "tau": "--tau",
     "teacher": "--teacher",
 }
+_LINE_END = re.compile(r"\s*\n\s*")
 _ARGUMENT = re.compile(rf"(?<![^\s(])({'|'.join(_OPTIONS)})=('[^']*'|\w[\w.+-]*\w|\w)(?=$|[\s:;,)])")
 
 
@@ -87,4 +104,4 @@ def warn(message: str, prefix: str = "warning") -> None:
     """Print one line on stderr, whatever characters the names in it have."""
     from vidcomp.video.errors import printable
 
-    print(f"vidcomp: {prefix}: {printable(' '.join(in_options(message).split()))}", file=sys.stderr)
+    print(f"vidcomp: {prefix}: {printable(_LINE_END.sub(' ', in_options(message)))}", file=sys.stderr)

@@ -35,6 +35,13 @@ class OutputFormat(str, Enum):
         return self in (OutputFormat.SRT, OutputFormat.VTT)
 
 
+class PathsChoice(str, Enum):
+    """How results name videos."""
+
+    RELATIVE = "relative"
+    ABSOLUTE = "absolute"
+
+
 @dataclass(frozen=True)
 class Finding:
     """Which videos."""
@@ -148,6 +155,7 @@ class Writing:
     link_to: Path | None = None
     quiet: bool = False
     debug: bool = False
+    paths: PathsChoice = PathsChoice.RELATIVE
     form: OutputFormat = field(init=False)
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from vidcomp.inference.ahead import DecodeAhead, Opened, default_workers, drawn_ahead
@@ -38,6 +39,9 @@ _MOST_HELD_BYTES = 64
 _NOTHING = FrameCounts(0, 0, 0, None)
 
 OUT_OF_MEMORY = "out_of_memory"
+
+# Where classifiers were loaded: this process, or those that it is a fork of.
+_PROCESSES: set[int] = set()
 
 
 def failure_of(path: str, error: Exception) -> Failure | None:
@@ -91,9 +95,16 @@ class Classifier:
         Raises:
             ValueError: the device or the precision is not to be had, there would be no process to decode, or
                 ``max_damage`` is no share.
+            RuntimeError: this process is a fork of one that has loaded a classifier.
         """
         if decode_workers is not None and decode_workers < 1:
             raise ValueError(f"decode_workers must be at least 1, not {decode_workers}")
+        if _PROCESSES and os.getpid() not in _PROCESSES and torch.get_num_threads() > 1:
+            # Torch's threads are gone since the fork, and work given to them would never be done.
+            raise RuntimeError(
+                "torch cannot compute in a fork of a process that loaded a classifier: start processes by 'spawn'"
+            )
+        _PROCESSES.add(os.getpid())
         if not 0 <= max_damage <= 1:
             raise ValueError(f"max_damage is a share from 0 to 1, not {max_damage}")
         self.max_damage = max_damage
@@ -231,7 +242,7 @@ class Classifier:
         if os.getpid() != self._process:
             raise RuntimeError(
                 f"this classifier was loaded in process {self._process}, and a fork of it cannot be used: "
-                "load one in each process, and start processes by 'spawn'"
+                "load it again in each process, and start processes by 'spawn'"
             )
         if self._closed:
             raise RuntimeError("this classifier is closed; load it again")

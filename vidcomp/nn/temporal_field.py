@@ -79,7 +79,7 @@ def temporal_field(network: nn.Module) -> TemporalField | None:
 
     Returns:
         The field, or ``None`` if feature frames depend on the whole video (or on some hundreds of frames of it), or
-        the features are several tensors, as those of two pathways are.
+        the features are several tensors, as those of two pathways are, or NaN.
 
     Raises:
         RuntimeError: the network cannot be run on a clip of 64×64 pixels.
@@ -112,12 +112,15 @@ def _search(stages: Sequence[nn.Module]) -> list[TemporalField] | None:
             fields = []
             inputs = torch.zeros(1, 3, _PROBE_FRAMES[0], side, side, dtype=like.dtype, device=like.device)
             for stage in stages:
+                features = stage(inputs)
+                if isinstance(features, Tensor) and bool(features.isnan().any()):
+                    return None  # NaN by itself: no clip of any length would show how far one NaN reaches
                 tried = (_probe(stage, frames, inputs) for frames in _PROBE_FRAMES)
                 field = next((field for field in tried if field is not None), None)
                 if field is None:
                     return None
                 fields.append(field)
-                inputs = stage(inputs)
+                inputs = features
             return fields
         except RuntimeError:
             if side == _PROBE_SIDES[-1]:

@@ -85,7 +85,7 @@ def draw(attention: AttentionMap, pictures: Pictures, title: str) -> bytes:
     figure = Figure(figsize=(_LEFT + _WIDTH + _RIGHT, total))
     FigureCanvasAgg(figure)
     page = _Page(figure, total)
-    figure.text(_LEFT / page.width, 1 - 0.32 / total, _plain(title), fontsize=11)
+    figure.text(_LEFT / page.width, 1 - 0.32 / total, plotting.plain(title), fontsize=11)
     _draw_strip(page.panel(_TITLE, strip_height), attention, importance, pictures, strip)
     top = _TITLE + strip_height + _GAP
     _draw_map(page.panel(top, _MAP), page.panel(top, _MAP, left=_LEFT + _WIDTH + 0.1, width=0.12), attention)
@@ -204,8 +204,3 @@ def _place(axes: Axes, picture: NDArray[np.uint8], span: tuple[float, float], fr
 
 def _is_short(attention: AttentionMap) -> bool:
     return bool(attention.seconds[-1] < 60)
-
-
-def _plain(title: str) -> str:
-    """A title that matplotlib takes as it stands: a dollar sign would begin a formula."""
-    return title.replace("$", r"\$")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import IO, Any, NamedTuple, Protocol
 
-from vidcomp.output.writers import CSV_COLUMNS, csv_row, encodable
+from vidcomp.output.writers import CSV_COLUMNS, csv_line, csv_row, encodable
 
 Record = dict[str, Any]
 
@@ -215,9 +215,7 @@ class Csv:
             yield piece[:-1] + b",\n" if self.ended(piece) else piece
 
     def _piece(self, row: list[Any]) -> bytes:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerow(row)
-        return text.getvalue().encode()
+        return csv_line(row).encode()
 
     def _row(self, piece: bytes) -> dict[str, str]:
         columns = (*CSV_COLUMNS, *_SOURCE_COLUMNS)

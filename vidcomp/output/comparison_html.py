@@ -122,16 +122,15 @@ def _card(video: VideoResult, worker: DecodeWorker) -> str:
         else '<p class="dim">(no picture)</p>'
     )
     name = printable(Path(os.fspath(video.path)).name)
-    truth = f' <span class="dim">({escape(video.label)})</span>' if video.label is not None else ""
+    truth = f' <span class="dim">({escape(printable(video.label))})</span>' if video.label is not None else ""
     lines = []
     for strategy, answer in video.answers.items():
         if answer.label is None:
             said = f'<span class="dim">{escape(printable(answer.error) if answer.error else "no label")}</span>'
         else:
             right = "" if video.label is None else "good" if answer.label == video.label else "bad"
-            said = (
-                f'<span class="{right}">{escape(answer.label)}</span> <span class="dim">{answer.probability:.0%}</span>'
-            )
+            best = escape(printable(answer.label))
+            said = f'<span class="{right}">{best}</span> <span class="dim">{answer.probability:.0%}</span>'
         lines.append(f"<dt>{escape(strategy)}</dt><dd>{said}</dd>")
     return f'<div class="video">{image}<p>{escape(name)}{truth}</p><dl>{"".join(lines)}</dl></div>'
 

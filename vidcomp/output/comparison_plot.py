@@ -47,7 +47,7 @@ def draw(comparison: Comparison, kind: str = "png") -> bytes:
     ):
         _scatter(axes, comparison, score, cost, heading)
     left.set_ylabel(_SCORES[score])
-    figure.suptitle(f"{comparison.model}: up is better, left is cheaper", fontsize=11)
+    figure.suptitle(f"{plotting.plain(comparison.model)}: up is better, left is cheaper", fontsize=11)
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, dpi=_DPI, metadata={"Date": None} if kind == "svg" else None)
     return buffer.getvalue()

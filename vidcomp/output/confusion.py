@@ -45,6 +45,7 @@ def confusion_png(confusion: NDArray[np.int64], labels: Sequence[str], title: st
     rows = np.flatnonzero(confusion.sum(axis=1)).tolist()
     counts = confusion[rows]
     shares = counts / counts.sum(axis=1, keepdims=True)
+    shown = [plotting.plain(label) for label in labels]
     side = min(24.0, 3.5 + 0.32 * len(labels))
     figure = Figure(figsize=(side, 1.4 + (side - 1.4) * len(rows) / len(labels)), layout="constrained")
     FigureCanvasAgg(figure)
@@ -53,15 +54,15 @@ def confusion_png(confusion: NDArray[np.int64], labels: Sequence[str], title: st
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.6)
     size = 8.0 if len(labels) <= _NUMBERED else 5.0
     if len(labels) <= _NAMED:
-        axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=size)
-        axes.set_yticks(range(len(rows)), [labels[row] for row in rows], fontsize=size)
+        axes.set_xticks(range(len(labels)), shown, rotation=90, fontsize=size)
+        axes.set_yticks(range(len(rows)), [shown[row] for row in rows], fontsize=size)
     if len(labels) <= _NUMBERED:
         for y, x in np.argwhere(counts).tolist():
             colour = "white" if shares[y, x] > _PALE else "black"
             axes.text(x, y, str(counts[y, x]), ha="center", va="center", fontsize=size, color=colour)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_title(title, fontsize=10)
+    axes.set_title(plotting.plain(title), fontsize=10)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI)
     return buffer.getvalue()

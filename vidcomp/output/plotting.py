@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+from vidcomp.video.errors import printable
+
 HINT = "pictures need matplotlib: pip install 'vidcomp[plots]'"
 
 
@@ -24,3 +26,8 @@ def require() -> None:
     """
     if not available():
         raise PictureError(HINT)
+
+
+def plain(text: str) -> str:
+    """Text that matplotlib takes as it stands: a dollar sign would begin a formula."""
+    return printable(text).replace("$", r"\$")

@@ -20,7 +20,6 @@ def record_of(prediction: Prediction, top_k: int) -> dict[str, Any]:
         "status": "ok" if error is None else "error",
         "error": None if error is None else {"kind": error.kind, "message": error.message},
         "labels": _labels(prediction.labels[:top_k]),
-        "uncertain": prediction.uncertain,
         "model": prediction.model,
         "strategy": prediction.strategy,
         "frames": {
@@ -36,6 +35,7 @@ def record_of(prediction: Prediction, top_k: int) -> dict[str, Any]:
             "bottleneck": prediction.timing.bottleneck,
         },
         "attention": None if attention is None else summarise(attention, prediction.frames.duration_s).as_dict(),
+        "uncertain": prediction.uncertain,
         "notes": list(prediction.notes),
     }
     if prediction.segments:

@@ -182,7 +182,7 @@ def _moments(record: Record) -> str:
 
 def _labels(labels: Iterable[dict[str, Any]]) -> str:
     rows = "".join(
-        f'<li><span>{escape(label["label"])}</span><i style="--p:{label["probability"]:.1%}"></i>'
+        f'<li><span>{escape(printable(label["label"]))}</span><i style="--p:{label["probability"]:.1%}"></i>'
         f"<span>{label['probability']:.1%}</span></li>"
         for label in list(labels)[:_LABELS]
     )

@@ -31,7 +31,7 @@ def subtitles(prediction: Prediction, form: str) -> str:
     for number, (start_s, end_s, segment) in enumerate(_cues(prediction), start=1):
         best = segment.labels[0]
         times = f"{_clock(start_s, mark)} --> {_clock(end_s, mark)}"
-        text = " ".join(best.label.split())
+        text = printable(" ".join(best.label.split()))
         if webvtt:
             text = text.replace("&", "&amp;").replace("<", "&lt;")
         cues.append(f"{number}\n{times}\n{text} {best.probability:.0%}\n\n")

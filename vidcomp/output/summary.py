@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from vidcomp.inference.batch import Tally
+from vidcomp.video.errors import printable
 
 _LABELS_SHOWN = 25
 
@@ -46,7 +47,7 @@ def _common(counts: Counter[str | None] | Counter[str]) -> list[tuple[str | None
 
 
 def _counts(heading: str, counts: Iterable[tuple[str | None, int]]) -> list[str]:
-    rows = [(name or "", str(number)) for name, number in counts]
+    rows = [(printable(name or ""), str(number)) for name, number in counts]
     more = len(rows) - _LABELS_SHOWN
     rows = [(heading, "videos"), *rows[:_LABELS_SHOWN]]
     width = max(len(name) for name, _ in rows)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Any, TextIO
 
 from vidcomp.inference.prediction import Prediction
@@ -78,12 +80,11 @@ class CsvWriter(Writer):
 
     def __init__(self, stream: TextIO, top_k: int) -> None:
         super().__init__(stream, top_k)
-        self._csv = csv.writer(stream, lineterminator="\n")
-        self._csv.writerow(CSV_COLUMNS)
+        stream.write(csv_line(CSV_COLUMNS))
 
     def write(self, prediction: Prediction) -> None:
         """Append a row."""
-        self._csv.writerow(csv_row(record_of(prediction, self.top_k)))
+        self.stream.write(csv_line(csv_row(record_of(prediction, self.top_k))))
         self.stream.flush()
 
 
@@ -110,6 +111,15 @@ def csv_row(record: dict[str, Any]) -> list[Any]:
         error["kind"] if error else "",
         encodable(error["message"]) if error else "",
     ]
+
+
+def csv_line(row: Iterable[Any]) -> str:
+    """A line of CSV; a carriage return in a field, which csv leaves bare, is quoted as a line end is."""
+    fields = list(row)
+    bare = any("\r" in field for field in fields if isinstance(field, str))
+    text = io.StringIO(newline="")
+    csv.writer(text, quoting=csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL, lineterminator="\n").writerow(fields)
+    return text.getvalue()
 
 
 def encodable(text: str) -> str:

@@ -28,7 +28,6 @@ VIDEO_EXTENSIONS = frozenset(
 STDIN = "-"
 
 # Addresses and the prefixes that FFmpeg takes for protocols. A file that has such a name is a file nevertheless.
-_LINE_END = re.compile(r"\r\n|\n|\r")
 # The longer marks first: that of UTF-16 begins one of UTF-32.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -41,6 +40,11 @@ _MARKS = (
 _ADDRESS = re.compile(
     r"[A-Za-z][A-Za-z0-9+.-]*://|(?:async|cache|concat|concatf|crypto|data|fd|file|pipe|subfile|tee)[:,]", re.IGNORECASE
 )
+
+_LINE_END = re.compile(r"\r\n|\n|\r")
+# Four letters in a row, each beside a NUL, at an even place.
+_UTF16 = re.compile(rb"(?:..)*?(?:(?:[^\0]\0){4}|(?:\0[^\0]){4})", re.DOTALL)
+_MOST_LIST_BYTES = 1 << 30
 
 
 class SourceError(ValueError):
@@ -124,10 +128,12 @@ def _read(stdin: IO[bytes] | None) -> bytes:
 
 def _read_file(name: str) -> bytes:
     try:
+        if Path(name).stat().st_size > _MOST_LIST_BYTES:
+            raise SourceError(name, "this is too large for a list; name a file that holds one path per line")
         return Path(name).read_bytes()
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise SourceError(name, f"this list cannot be read ({why}); name a file that holds one path a line") from None
+        raise SourceError(name, f"this list cannot be read ({why}); name a file that holds one path per line") from None
 
 
 def text_of(source: str, data: bytes) -> str:
@@ -149,11 +155,13 @@ def names_of(source: str, data: bytes, *, null: bool = False) -> list[str]:
     """The names in a list: one per line, or, if `null` is set or there are no line ends, separated by NUL.
 
     Raises:
-        SourceError: it has NULs as well as line ends, so that nothing tells what separates the names.
+        SourceError: it is UTF-16 without a mark, or nothing tells whether NULs or line ends separate its names.
     """
     text = text_of(source, data)
     if "\0" not in text:
-        names = _LINE_END.split(text) if not null else [text]
+        names = [text.rstrip("\r\n")] if null else _LINE_END.split(text)
+    elif not null and _UTF16.match(data) and not data.startswith(tuple(mark for mark, _ in _MARKS)):
+        raise SourceError(source, "it looks like UTF-16 without a byte order mark; save it as UTF-8")
     elif null or not _LINE_END.search(text):
         names = text.split("\0")
     else:
@@ -197,7 +205,7 @@ def _resolve(
         )
         raise SourceError(name, f"this is an address, and only local files are read; {instead}")
     is_pattern = patterns and glob.has_magic(name)
-    matches = sorted(glob.iglob(name, recursive=True)) if is_pattern else []  # noqa: PTH207
+    matches = sorted(glob.iglob(_pattern(name), recursive=True)) if is_pattern else []  # noqa: PTH207
     if not matches:
         what = "no file matches this pattern" if is_pattern else "no such file or folder"
         raise SourceError(name, f"{what}; check the name")
@@ -207,23 +215,35 @@ def _resolve(
             yield from _named(match, notes, all_files)
 
 
+def _pattern(name: str) -> str:
+    """The pattern, in which the folders that exist as they are named stand for themselves alone."""
+    folder = os.path.dirname(name)  # noqa: PTH120
+    while folder and not os.path.isdir(folder) and os.path.dirname(folder) != folder:  # noqa: PTH112, PTH120
+        folder = os.path.dirname(folder)  # noqa: PTH120
+    return glob.escape(folder) + name[len(folder) :]
+
+
 def _named(name: str, notes: list[str], all_files: bool) -> Iterator[VideoFile]:
     if not os.path.isdir(name):  # noqa: PTH112
         yield VideoFile(name, name)
         return
     found = len(notes)
-    empty = True
-    for path in _walk(name, notes):
+    empty, lost = True, 0
+    for path, is_lost in _walk(name, notes):
         certain = os.path.splitext(path)[1].lower() in VIDEO_EXTENSIONS  # noqa: PTH122
         if all_files or certain:
             empty = False
             yield VideoFile(path, Path(os.path.relpath(path, name)).as_posix(), certain)
+        else:
+            lost += is_lost
+    if lost:
+        notes.append(f"{printable(name)}: links in it that lead nowhere and may have stood for folders: {lost}")
     if empty and len(notes) == found:
         notes.append(f"{printable(name)}: no video in this folder")
 
 
-def _walk(folder: str, notes: list[str]) -> Iterator[str]:
-    """Files beneath a folder, each folder's entries sorted by name; links that lead nowhere count as files."""
+def _walk(folder: str, notes: list[str]) -> Iterator[tuple[str, bool]]:
+    """Files beneath a folder, each folder's entries sorted by name, and links that lead nowhere, told as such."""
     entered: set[tuple[int, int]] = set()
     levels = [iter(_entries(folder, entered, notes))]
     while levels:
@@ -239,7 +259,9 @@ def _walk(folder: str, notes: list[str]) -> Iterator[str]:
         if is_folder:
             levels.append(iter(_entries(entry.path, entered, notes)))
         elif is_file or is_lost:
-            yield entry.path
+            yield entry.path, is_lost
+        elif os.path.splitext(entry.name)[1].lower() in VIDEO_EXTENSIONS:  # noqa: PTH122
+            notes.append(f"{printable(entry.path)}: not an ordinary file; skipped")
 
 
 def _entries(folder: str, entered: set[tuple[int, int]], notes: list[str]) -> list[os.DirEntry[str]]:

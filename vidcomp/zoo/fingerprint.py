@@ -14,6 +14,8 @@ from vidcomp.zoo.weights import locate
 
 # What is said about a model, and does not change what it answers.
 _REMARKS = {"summary", "siblings", "reported", "measured", "source", "license"}
+# Keys that manifests of vidcomp 0.1.0 did not have: unused, they change no name, so that outputs of then go on.
+_NEW_KEYS = {"": {"only"}, "preprocessing": {"fps", "shortest", "central"}}
 
 
 def fingerprint(manifest: Manifest, progress: Progress | None = None) -> str:
@@ -28,6 +30,11 @@ def fingerprint(manifest: Manifest, progress: Progress | None = None) -> str:
     # Where weights lie may differ from machine to machine; what they are may not.
     for section in (said["backbone"], *said["compressors"]):
         section.pop("weights")
+    for section, keys in _NEW_KEYS.items():
+        part = said[section] if section else said
+        for key in keys:
+            if not part[key]:
+                del part[key]
     said["labels"] = labels_of(manifest)
     said["weights"] = [_checksums(source, manifest.origin, progress) for source in sources]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

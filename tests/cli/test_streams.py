@@ -1,0 +1,69 @@
+"""Standard input, output and error that are closed, full, or that nobody reads any more."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import clips
+from tests.tiny_model import make_tiny_model
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
+
+
+def sh(command: str, **names: object) -> subprocess.CompletedProcess[str]:
+    """Run a line of shell in which $vidcomp is the program; a pipe's exit code is the program's."""
+    values = {"vidcomp": f"'{sys.executable}' -m vidcomp", **{key: f"'{value}'" for key, value in names.items()}}
+    for name, value in values.items():
+        command = command.replace(f"${name}", value)
+    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", "2>&-"])
+def test_labels_are_written_whatever_streams_are_closed(closed: str, tmp_path: Path) -> None:
+    clip = clips.make_clip(tmp_path / "clip.mp4", 8, size=(64, 48))
+    model, output = make_tiny_model(tmp_path), tmp_path / "labels.jsonl"
+    (broken := tmp_path / "broken.mp4").write_bytes(b"no video")
+    done = sh(f"$vidcomp classify $clip $broken --model $model --output $output {closed}",
+              clip=clip, broken=broken, model=model, output=output)  # fmt: skip
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    records = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [record["error"] and record["error"]["kind"] for record in records] == [None, "not_video"]
+
+
+@pytest.mark.parametrize("command", ["--version", "models list", "--help"])
+@pytest.mark.parametrize(("output", "why"), [(">&-", "Bad file descriptor"), (">/dev/full", "No space left")])
+def test_results_without_a_place_are_one_line(command: str, output: str, why: str) -> None:
+    if output == ">/dev/full" and not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    done = sh(f"$vidcomp {command} {output}")
+    assert done.returncode == 2
+    assert done.stderr.startswith("vidcomp: error: standard output cannot be written (")
+    assert why in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_labels_without_a_place_are_one_line(tmp_path: Path) -> None:
+    clip = clips.make_clip(tmp_path / "clip.mp4", 8, size=(64, 48))
+    done = sh("$vidcomp classify $clip --quiet --model $model >&-", clip=clip, model=make_tiny_model(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "vidcomp: error: standard output cannot be written (Bad file descriptor): redirect it, or give --output FILE"
+    ]
+
+
+def test_a_reader_that_has_gone_ends_it_quietly() -> None:
+    done = sh("{ $vidcomp models list; echo $? >&2; } | true")
+    assert done.stderr in ("0\n", "1\n")
+
+
+def test_a_list_on_an_input_that_is_closed_is_empty() -> None:
+    done = sh("$vidcomp classify - <&-")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1
