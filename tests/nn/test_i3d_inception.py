@@ -126,8 +126,8 @@ def test_what_is_certain_for_a_while_outweighs_what_is_likely_all_the_time() -> 
     features = torch.zeros(1, 2, 14, 7, 7)
     features[:, 1] = 1
     features[0, 0, 12:] = 36
-    # Two spans of twelve moments, with 1.5 and 4.5: of channel 0, (e^0.75 + e^2.25) / 2 = e^1.7083…, by one half.
-    expected = 2 * math.log((math.exp(0.75) + math.exp(2.25)) / 2)
+    # Two spans of twelve moments, with 1.5 and 4.5 of channel 0, and the power 0.7.
+    expected = math.log((math.exp(0.7 * 1.5) + math.exp(0.7 * 4.5)) / 2) / 0.7
     logits = classifier_of_two_channels()(features)
     assert logits.tolist() == [[pytest.approx(expected, rel=1e-5), pytest.approx(1, rel=1e-5)]]
 

@@ -181,6 +181,7 @@ def _print_description(description: dict[str, Any]) -> None:
     console = console_of(sys.stdout)
     console.print(description["name"], style="bold")
     feeding = description["preprocessing"]
+    view = "its middle" if feeding["central"] else "dense views"
     rate = f"{feeding['fps']:g} a second" if feeding["fps"] else f"stride {feeding['stride']}"
     facts = {
         "summary": description["summary"],
@@ -191,7 +192,7 @@ def _print_description(description: dict[str, Any]) -> None:
         "can be cut after": ", ".join(description["cuts"]),
         "weights": description["weights"],
         "clip": f"{feeding['clip_frames']} frames at {rate}, "
-        f"short side {feeding['short_side']} px, {'its middle' if feeding['central'] else 'dense views'} {feeding['crop']} px",
+        f"short side {feeding['short_side']} px, {view} {feeding['crop']} px",
         "source": description["source"],
         "license": description["license"],
     }

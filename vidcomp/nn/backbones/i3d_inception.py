@@ -23,7 +23,7 @@ _POOL = (2, 7, 7)  # frames, height and width of the classifier's averaging wind
 # Moments over which logits are averaged, 8 frames apart, and the power that makes the spans one. Chosen on clips of
 # UCF101, alone and in the middle of 40 s of other footage: see docs/models/kinetics400-i3d.md.
 _SPAN = 12
-_POWER = 0.5
+_POWER = 0.7
 
 # Channels of each Mixed module: its input's, and (1×1×1), (reduced, 3×3×3), (reduced, 3×3×3), (pooled).
 _MIXED: dict[str, tuple[int, int, tuple[int, int], tuple[int, int], int]] = {
