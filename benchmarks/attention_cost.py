@@ -42,7 +42,7 @@ def main() -> None:
     runner = Runner(load_model(options.model).network, torch.device("cpu"))
     with decode(options.video, DecodeOptions(runner.spec.short_side, whole(runner.spec.stride))) as reader:
         chunks = list(reader.chunks())
-        duration_s = reader.report.duration_s
+        end_s = reader.info.start_s + reader.report.duration_s
     with torch.inference_mode():
         features = runner.network.encode(runner.tensor(part.pixels) for part in chunks)
         output = runner.network.finish(features, need_attention=True)
@@ -54,7 +54,7 @@ def main() -> None:
             )
             found = attention_map(runner.network, output, seconds, indices)
             assert found is not None
-            return summarise(found, duration_s).as_dict()
+            return summarise(found, end_s).as_dict()
 
         works: dict[str, Callable[[], object]] = {
             "inference": lambda: runner.whole(part.pixels for part in chunks),

@@ -36,7 +36,7 @@ def test_segments_are_runs_of_attended_frames_and_do_not_outlast_the_video() -> 
     assert ATTENDED == 1.5
     columns = np.array([[3, 5, 1, 0, 0, 0, 3, 4]], np.float32)
     times = np.array([0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5])
-    summary = summarise(AttentionMap("sfc", columns, times), duration_s=3.6)
+    summary = summarise(AttentionMap("sfc", columns, times), end_s=3.6)
     assert summary.segments == (AttendedSegment(0, 0.75, 0.5, 0.5), AttendedSegment(2.75, 3.6, 7 / 16, 3.5))
 
 
@@ -55,7 +55,7 @@ def test_even_attention_uses_every_frame_and_no_moment_stands_out() -> None:
 
 
 def test_a_single_frame_has_everything_and_stands_out_from_nothing() -> None:
-    summary = summarise(attention([[1.0], [1.0]]), duration_s=2.0)
+    summary = summarise(attention([[1.0], [1.0]]), end_s=2.0)
     assert (summary.importance, summary.effective_frames, summary.concentration) == ((1.0,), 1.0, 0.0)
     assert summary.segments == ()
 

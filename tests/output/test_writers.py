@@ -55,7 +55,7 @@ def test_json_holds_the_contract() -> None:
         ],
         "model": "m",
         "strategy": "whole",
-        "frames": {"decoded": 100, "used": 25, "repaired": 2, "duration_s": 4.0},
+        "frames": {"decoded": 100, "used": 25, "repaired": 2, "duration_s": 4.0, "start_s": 0.0},
         "timing": {"decode_s": 0.5, "model_s": 1.5, "decoder_s": 1.25, "bottleneck": "model"},
         "attention": {
             "compressor": "sfc",

@@ -81,10 +81,10 @@ def importance_of(weights: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     return np.asarray(mass * (len(mass) / total))
 
 
-def summarise(attention: AttentionMap, duration_s: float | None = None) -> AttentionSummary:
+def summarise(attention: AttentionMap, end_s: float | None = None) -> AttentionSummary:
     """Reduce a map (T', T) to what each frame contributed, and to the moments that stand out.
 
-    ``duration_s`` is the video's, beyond which no segment reaches.
+    ``end_s`` is when the video ends, beyond which no segment reaches.
 
     Raises:
         ValueError: the weights are negative, not finite, or all zero.
@@ -98,7 +98,7 @@ def summarise(attention: AttentionMap, duration_s: float | None = None) -> Atten
         attention.compressor,
         tuple(attention.seconds.tolist()),
         tuple(importance.tolist()),
-        _segments(importance, attention.seconds, duration_s),
+        _segments(importance, attention.seconds, end_s),
         math.exp(entropy),
         max(0.0, 1 - entropy / math.log(len(share))) if len(share) > 1 else 0.0,
         int(np.count_nonzero(importance < NEGLIGIBLE)),
@@ -107,9 +107,9 @@ def summarise(attention: AttentionMap, duration_s: float | None = None) -> Atten
 
 
 def _segments(
-    importance: NDArray[np.float64], seconds: NDArray[np.float64], duration_s: float | None
+    importance: NDArray[np.float64], seconds: NDArray[np.float64], end_s: float | None
 ) -> tuple[AttendedSegment, ...]:
-    starts, ends = frame_intervals(seconds, duration_s)
+    starts, ends = frame_intervals(seconds, end_s)
     attended = np.flatnonzero(importance >= ATTENDED)
     # A run ends before a frame that is not attended, and before a stretch of the video that was not looked at.
     follows = (np.diff(attended) == 1) & (starts[attended[1:]] <= ends[attended[:-1]])

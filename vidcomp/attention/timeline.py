@@ -11,12 +11,12 @@ from vidcomp.attention.intervals import frame_intervals
 
 
 def timeline(
-    seconds: Sequence[float], importance: Sequence[float], cells: int, duration_s: float | None = None
+    seconds: Sequence[float], importance: Sequence[float], cells: int, end_s: float | None = None
 ) -> NDArray[np.float64]:
     """Importance (cells,) in equal steps from 0 to the end of the video.
 
     A step has the mean importance of the frames that stand for its time, weighted by that time; 0 where no frame does.
-    Frames of equal time, as where the last one was repeated, add up. The end is ``duration_s``, or that of the last
+    Frames of equal time, as where the last one was repeated, add up. The end is ``end_s``, or that of the last
     frame at ``seconds`` (T,), ascending, where this is later.
 
     Raises:
@@ -24,8 +24,8 @@ def timeline(
     """
     if not len(seconds) or cells < 1:
         raise ValueError("a timeline needs at least one frame and one step")
-    starts, ends = frame_intervals(np.asarray(seconds, np.float64), duration_s)
-    end = max(duration_s or 0.0, float(ends[-1]))
+    starts, ends = frame_intervals(np.asarray(seconds, np.float64), end_s)
+    end = max(end_s or 0.0, float(ends[-1]))
     if ends[-1] <= starts[0]:
         return np.ones(cells)  # no time passes: a single frame of a video of unknown length
     edges = np.unique(np.concatenate([starts, ends]))

@@ -214,7 +214,7 @@ class Classifier:
             duration_s = max(report.duration_s, opened.count / reader.info.fps)
         spent = time.perf_counter() - began
         timing = Timing(waiting.seconds, spent - waiting.seconds, reader.decode_s / self.decode_workers)
-        facts = (path, strategy.name, report, duration_s, timing, tuple(report.notes))
+        facts = (path, strategy.name, report, duration_s, reader.info.start_s, timing, tuple(report.notes))
         return Begun(*facts, result) if isinstance(result, Encoded) else self._prediction(_Read(*facts), result)
 
     def _finish(self, videos: Sequence[Begun]) -> list[Prediction]:
@@ -239,7 +239,7 @@ class Classifier:
             self.model.manifest.name,
             video.strategy,
             self._labels(outcome.probabilities),
-            FrameCounts(report.decoded, passes.count * passes.frames, report.repaired, video.duration_s),
+            FrameCounts(report.decoded, passes.count * passes.frames, report.repaired, video.duration_s, video.start_s),
             replace(video.timing, model_s=video.timing.model_s + share_s),
             passes,
             outcome.attention,
@@ -264,6 +264,7 @@ class _Read:
     strategy: str
     report: DecodeReport
     duration_s: float
+    start_s: float
     timing: Timing
     notes: tuple[str, ...]
 

@@ -19,12 +19,21 @@ class Label:
 
 @dataclass(frozen=True)
 class FrameCounts:
-    """Frames the decoder delivered, the network was given, and the decoder could not read right; length in seconds."""
+    """Frames the decoder delivered, the network was given, and the decoder could not read right.
+
+    ``duration_s`` is the time that the video covers, from ``start_s`` on, when a player shows its first frame.
+    """
 
     decoded: int
     used: int
     repaired: int
     duration_s: float | None
+    start_s: float = 0.0
+
+    @property
+    def end_s(self) -> float | None:
+        """When the video ends, on a player's clock."""
+        return None if self.duration_s is None else self.start_s + self.duration_s
 
 
 @dataclass(frozen=True)

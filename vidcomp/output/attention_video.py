@@ -23,9 +23,7 @@ _LITTLE, _MEAN, _ATTENDED = (110, 110, 110), (60, 170, 190), (245, 196, 0)
 _BACKGROUND, _CURSOR = (20, 20, 20), (255, 255, 255)
 
 
-def write_video(
-    target: Path, path: str, worker: DecodeWorker, attention: AttentionMap, duration_s: float | None
-) -> None:
+def write_video(target: Path, path: str, worker: DecodeWorker, attention: AttentionMap, end_s: float | None) -> None:
     """Write an MP4 to ``target``, whole or not at all: the video at 240 pixels, under it importance over time.
 
     The frames keep their times; a white line tells where in the timeline they are. Sound is left out. Memory holds a
@@ -48,12 +46,12 @@ def write_video(
             # Codecs of this kind want even sizes: an odd last line or column is left out.
             stream.width, stream.height = reader.size[0] // 2 * 2, reader.size[1] // 2 * 2 + _BAND
             stream.pix_fmt = "yuv420p"
-            end_s = max(duration_s or 0.0, float(attention.seconds[-1]))
-            band = _band(attention, stream.width, duration_s)
+            length_s = max(end_s or 0.0, float(attention.seconds[-1]))
+            band = _band(attention, stream.width, end_s)
             for chunk in reader.chunks():
                 for pixels, seconds in zip(chunk.pixels, chunk.seconds.tolist(), strict=True):
                     picture = pixels[: stream.height - _BAND, : stream.width]
-                    drawn = np.concatenate([picture, _with_cursor(band, seconds / end_s if end_s else 0.0)])
+                    drawn = np.concatenate([picture, _with_cursor(band, seconds / length_s if length_s else 0.0)])
                     frame = av.VideoFrame.from_ndarray(drawn, format="rgb24")
                     frame.pts, frame.time_base = round(seconds * _CLOCK), Fraction(1, _CLOCK)
                     container.mux(stream.encode(frame))
@@ -64,9 +62,9 @@ def write_video(
         raise
 
 
-def _band(attention: AttentionMap, width: int, duration_s: float | None) -> NDArray[np.uint8]:
+def _band(attention: AttentionMap, width: int, end_s: float | None) -> NDArray[np.uint8]:
     """The timeline (band, width, 3): a column's height and colour are the importance at its time."""
-    values = timeline(attention.seconds.tolist(), importance_of(attention.weights).tolist(), width, duration_s)
+    values = timeline(attention.seconds.tolist(), importance_of(attention.weights).tolist(), width, end_s)
     colours = np.where((values >= ATTENDED)[:, None], _ATTENDED, np.where((values >= 0.5)[:, None], _MEAN, _LITTLE))
     heights = np.ceil(values / max(2.0, values.max()) * (_BAND - 2 * _MARGIN))
     rows = np.arange(_BAND - _MARGIN, -_MARGIN, -1)[:, None]

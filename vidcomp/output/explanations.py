@@ -81,7 +81,7 @@ class Explanations:
         frames = {frame: decoded[int(attention.indices[frame])] for frame in needed}
         replace_file(picture, [attention_plot.draw(attention, frames, _title(path, prediction))])
         if self._video:
-            write_video(self.beside(path, "mp4"), path, self._worker, attention, prediction.frames.duration_s)
+            write_video(self.beside(path, "mp4"), path, self._worker, attention, prediction.frames.end_s)
 
 
 def is_explanation(path: str) -> bool:

@@ -78,7 +78,9 @@ def _schema() -> Any:
             "labels": labels,
             "model": text,
             "strategy": text,
-            "frames": pa.struct({"decoded": whole, "used": whole, "repaired": whole, "duration_s": number}),
+            "frames": pa.struct(
+                {"decoded": whole, "used": whole, "repaired": whole, "duration_s": number, "start_s": number}
+            ),
             "timing": pa.struct({"decode_s": number, "model_s": number, "decoder_s": number, "bottleneck": text}),
             "attention": pa.struct(
                 {

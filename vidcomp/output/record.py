@@ -27,6 +27,7 @@ def record_of(prediction: Prediction, top_k: int) -> dict[str, Any]:
             "used": prediction.frames.used,
             "repaired": prediction.frames.repaired,
             "duration_s": prediction.frames.duration_s,
+            "start_s": prediction.frames.start_s,
         },
         "timing": {
             "decode_s": prediction.timing.decode_s,
@@ -34,7 +35,7 @@ def record_of(prediction: Prediction, top_k: int) -> dict[str, Any]:
             "decoder_s": prediction.timing.decoder_s,
             "bottleneck": prediction.timing.bottleneck,
         },
-        "attention": None if attention is None else summarise(attention, prediction.frames.duration_s).as_dict(),
+        "attention": None if attention is None else summarise(attention, prediction.frames.end_s).as_dict(),
         "notes": list(prediction.notes),
     }
     if prediction.segments:

@@ -147,13 +147,15 @@ def _film(record: Record, strip: bytes | None) -> str:
 
 
 def _timeline(record: Record) -> str:
-    attention, duration_s = record["attention"], record["frames"]["duration_s"]
+    attention, frames = record["attention"], record["frames"]
     if attention is None:
         return ""
-    values = timeline(attention["frames"], attention["importance"], _CELLS, duration_s)
+    duration_s = frames["duration_s"]
+    end_s = None if duration_s is None else frames.get("start_s", 0.0) + duration_s
+    values = timeline(attention["frames"], attention["importance"], _CELLS, end_s)
     heights = (values / max(2.0, values.max()) * _HEIGHT).round().astype(int).tolist()
     outline = "".join(f"V{_HEIGHT - height}H{cell}" for cell, height in enumerate(heights, start=1))
-    end = max(duration_s or 0.0, attention["frames"][-1]) or 1.0
+    end = max(end_s or 0.0, attention["frames"][-1]) or 1.0
     marks = "".join(
         f"M{part['start_s'] / end * _CELLS:.1f} {_HEIGHT}H{part['end_s'] / end * _CELLS:.1f}v{_MARK}"
         f"H{part['start_s'] / end * _CELLS:.1f}z"

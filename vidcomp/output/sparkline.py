@@ -17,19 +17,19 @@ _SHORT_S = 60.0
 _FULL = 2.0
 
 
-def attention_line(summary: AttentionSummary, duration_s: float | None, width: int, *, unicode: bool) -> Text:
+def attention_line(summary: AttentionSummary, end_s: float | None, width: int, *, unicode: bool) -> Text:
     """The line for a terminal of ``width`` columns; in ASCII without ``unicode``.
 
     Height and colour are importance: grey for little, cyan about the mean, yellow for attended. After the timeline come
     the moments with the greatest mass, in order of time: as many as fit, one at least and three at most.
     """
-    length = duration_s if duration_s is not None else summary.seconds[-1]
+    length = end_s if end_s is not None else summary.seconds[-1]
     texts = [_moments(summary, count, length, unicode=unicode) for count in range(_MOMENTS, 0, -1)]
     room = width - len(_HEADING) - 2
     moments = next((text for text in texts if room - len(text) >= _CELLS_LEAST), texts[-1])
     cells = max(_CELLS_LEAST, min(_CELLS_MOST, room - len(moments)))
     line = Text().append(_HEADING, style="dim")
-    values = timeline(summary.seconds, summary.importance, cells, duration_s)
+    values = timeline(summary.seconds, summary.importance, cells, end_s)
     glyphs = _BLOCKS if unicode else _ASCII
     for value in values.tolist():
         level = min(len(glyphs) - 1, int(value / max(_FULL, values.max()) * len(glyphs)))

@@ -54,9 +54,9 @@ class TableWriter(Writer):
             table.add_row(escape(label.label), f"{label.probability:6.1%}", self._bar(label))
         self.console.print(table)
         if prediction.attention is not None:
-            length = prediction.frames.duration_s
-            summary = summarise(prediction.attention, length)
-            line = attention_line(summary, length, self.console.width, unicode=self._unicode)
+            end_s = prediction.frames.end_s
+            summary = summarise(prediction.attention, end_s)
+            line = attention_line(summary, end_s, self.console.width, unicode=self._unicode)
             self.console.print(line, soft_wrap=True)
         if prediction.segments:
             self._show_segments(prediction)

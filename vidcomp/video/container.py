@@ -8,8 +8,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from vidcomp.video.errors import (
     DecodeFailed,
@@ -157,7 +156,7 @@ class Decoding:
                     continue
                 self.hidden += packet.is_discard
                 try:
-                    frames = packet.decode()
+                    frames = cast("list[VideoFrame]", packet.decode())
                 except av.EOFError:
                     return
                 except MemoryError:

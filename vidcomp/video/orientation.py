@@ -6,7 +6,7 @@ import math
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,7 @@ class Orientation:
 
 def orientation_of(frame: VideoFrame) -> Orientation | None:
     """What a frame's display matrix asks for: upright if it has none, None if it is no flip or turn."""
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     return Orientation() if matrix is None else orientation_from(struct.unpack("=9i", bytes(matrix)))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vidcomp.video.errors import DecodeFailed, NoVideoStream, VideoTruncated
 from vidcomp.video.frames import VideoInfo
@@ -98,13 +98,13 @@ def own_duration(stream: VideoStream) -> float | None:
 
 
 def companions(container: InputContainer, stream: VideoStream) -> list[Stream]:
-    """The streams whose ends tell whether a container is cut, or only longer than its video; none if the video tells."""
+    """The streams whose ends tell a cut container from one longer than its video; none if the video tells its own."""
     if own_duration(stream) is not None:
         return []
     return [other for other in container.streams if other.type in ("audio", "video") and other.index != stream.index]
 
 
-def packet_end(packet: Packet, container: InputContainer) -> float:
+def packet_end(packet: Packet[Any], container: InputContainer) -> float:
     """When a packet ends, in seconds since the container's start; 0 where it does not tell."""
     if packet.pts is None or packet.time_base is None:
         return 0.0
@@ -123,7 +123,7 @@ def _preference(stream: VideoStream) -> tuple[bool, bool, int, int, int]:
 
     context = stream.codec_context
     if context is None:
-        return False, False, 0, 0, 0
+        return False, False, 0, 0, 0  # type: ignore[unreachable]
     # A stream without a single packet tells its size, but not how its pixels are stored.
     present = context.pix_fmt is not None
     # Where all streams are marked as default, as in most MP4s, that decides nothing.
@@ -134,6 +134,6 @@ def _preference(stream: VideoStream) -> tuple[bool, bool, int, int, int]:
 def _start(container: InputContainer, frame: VideoFrame) -> float:
     """When a player shows the first frame: it counts from where the container starts."""
     if frame.time is None or container.start_time is None:
-        return 0.0
+        return 0.0  # type: ignore[unreachable]
     start_s = frame.time - container.start_time / 1_000_000
     return start_s if 0 < start_s < _LATEST_START_S else 0.0
