@@ -74,7 +74,7 @@ def make_clip(
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     if turned:
-        _say_turned(path)
+        set_matrix(path, (0, 1, -1, 0))
     return path
 
 
@@ -137,10 +137,12 @@ def cut(source: Path, path: Path, length: float) -> Path:
     return path
 
 
-def _say_turned(path: Path) -> None:
-    """Write "turn clockwise by 90 degrees" into the matrix of the MP4's track header."""
+def set_matrix(path: Path, matrix: tuple[float, float, float, float]) -> Path:
+    """Write a, b, c and d into the display matrix of an MP4's or MOV's only track."""
     data = bytearray(path.read_bytes())
-    matrix = data.index(b"tkhd") + 4 + 4 + 5 * 4 + 8 + 8
-    for index, value in enumerate((0, 0x10000, 0, -0x10000, 0, 0, 0, 0, 0x40000000)):
-        data[matrix + 4 * index : matrix + 4 * index + 4] = value.to_bytes(4, "big", signed=True)
+    start = data.index(b"tkhd") + 4 + 4 + 5 * 4 + 8 + 8
+    a, b, c, d = (round(value * 0x10000) for value in matrix)
+    for index, value in enumerate((a, b, 0, c, d, 0, 0, 0, 0x40000000)):
+        data[start + 4 * index : start + 4 * index + 4] = value.to_bytes(4, "big", signed=True)
     path.write_bytes(data)
+    return path

@@ -139,7 +139,7 @@ def _preference(stream: VideoStream) -> tuple[bool, bool, int, int, int]:
 
     context: VideoCodecContext | None = stream.codec_context
     if context is None:
-        return False, False, 0, 0, 0
+        return False, False, 0, 0, 0  # type: ignore[unreachable]
     # A stream without a single packet tells its size, but not how its pixels are stored.
     present = context.pix_fmt is not None
     # Where all streams are marked as default, as in most MP4s, that decides nothing.
