@@ -196,7 +196,8 @@ def train_compressor(
     on disk. The result is a manifest that `vidcomp classify --model` takes.
 
     Ctrl-C stops after a whole step; the same command with --resume goes on to the same result. The exit code is 0 when
-    the model is written, 1 if training had to stop, 2 for wrong usage, 130 if interrupted, 143 if terminated.
+    the model is written, 1 if some videos were skipped or training had to stop, 2 for wrong usage, 130 if interrupted,
+    143 if terminated.
     """
     with reported(debug=debug):
         from vidcomp.training.compressor import CompressorJob, Unfrozen
@@ -354,3 +355,5 @@ def _run(train: Callable[[Reporter, Progress | None], Manifest], place: Place, *
     if not quiet:
         print(f"wrote {place.output} with its weights beside it; {place.log} says how it went")
         print(f"try: vidcomp classify VIDEO --model {place.output}")
+    if reporter.left_out:
+        raise typer.Exit(SOME_FAILED)

@@ -57,6 +57,8 @@ class TrainingProgress(Reporter):
         self._shown = time.monotonic()
         self._fitting = False
         self._epochs = 0
+        self.left_out = 0
+        """Videos that could not be learned from."""
 
     def __enter__(self) -> TrainingProgress:
         self._bar.start()
@@ -74,6 +76,7 @@ class TrainingProgress(Reporter):
 
     def skipped(self, line: str) -> None:
         """Print why a video is left out."""
+        self.left_out += 1
         if self._live:
             self._print(f"vidcomp: skipped: {printable(line)}")
         else:

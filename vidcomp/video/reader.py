@@ -255,8 +255,9 @@ class Reader:
         """
         backend = self._backend
         expected = max(backend.info.expected_frames or 0, round(backend.clock.covered * backend.info.fps))
-        lacking = 1 - backend.decoded / max(1, expected)
-        if not _falls_short(backend.decoded, expected) or lacking <= self._options.max_damage:
+        seen = _seen(backend.info, backend.decoded, backend.others_end_s)
+        lacking = 1 - seen / max(1, expected)
+        if not _falls_short(seen, expected) or lacking <= self._options.max_damage:
             return 0.0
         with open_container(self._path) as container:
             return min(lacking, damage.unread_share(container))
@@ -283,11 +284,14 @@ def _shortfall(info: VideoInfo, decoded: int, hidden: int, others_end_s: float) 
         promised = info.frame_count - hidden
         return [f"the file promises {promised} frames, {decoded} could be read"] if decoded < promised else []
     expected = info.expected_frames
-    # Where sound was seen to last as long as was promised, nothing is cut: the promise was the sound's.
-    seen = max(decoded, round((others_end_s - info.start_s) * info.fps))
-    if expected and _falls_short(seen, expected):
+    if expected and _falls_short(_seen(info, decoded, others_end_s), expected):
         return [f"the file promises about {expected} frames, {decoded} could be read"]
     return []
+
+
+def _seen(info: VideoInfo, decoded: int, others_end_s: float) -> int:
+    """Frames to the end of what was read: where sound lasts as long as was promised, the promise was the sound's."""
+    return max(decoded, round((others_end_s - info.start_s) * info.fps))
 
 
 def _falls_short(decoded: int, expected: int) -> bool:

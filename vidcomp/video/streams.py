@@ -28,7 +28,7 @@ def video_stream(path: str, container: InputContainer) -> VideoStream:
     """The stream of moving pictures; never a cover or a preview.
 
     Of several, one that the container marks as default goes before others, then that with the largest pictures, with
-    the most frames, with the highest bit rate, and the first.
+    the most frames, and the first.
 
     Raises:
         NoVideoStream: there is none.
@@ -134,17 +134,17 @@ def _moving(container: InputContainer) -> list[VideoStream]:
     return [stream for stream in container.streams.video if not stream.disposition & pictures]
 
 
-def _preference(stream: VideoStream) -> tuple[bool, bool, int, int, int]:
+def _preference(stream: VideoStream) -> tuple[bool, bool, int, int]:
     from av.stream import Disposition
 
     context: VideoCodecContext | None = stream.codec_context
     if context is None:
-        return False, False, 0, 0, 0  # type: ignore[unreachable]
+        return False, False, 0, 0
     # A stream without a single packet tells its size, but not how its pixels are stored.
     present = context.pix_fmt is not None
     # Where all streams are marked as default, as in most MP4s, that decides nothing.
     default = bool(stream.disposition & Disposition.default)
-    return present, default, context.width * context.height, stream.frames, context.bit_rate or 0
+    return present, default, context.width * context.height, stream.frames
 
 
 def _start(container: InputContainer, frame: VideoFrame) -> float:

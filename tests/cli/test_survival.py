@@ -1,0 +1,225 @@
+"""Whatever befalls one video of ten, the other nine get their records, in every command that reads videos."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import Result
+from torch import Tensor
+from typer.testing import CliRunner
+
+from tests import clips, saboteur
+from tests.tiny_model import make_tiny_model
+from vidcomp.cli import app
+from vidcomp.inference import runner
+from vidcomp.training import examples
+from vidcomp.video import isolation, process
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+
+CLASSES = ("jump", "run", "swim")
+FAULTS = {"hang": "timeout", "crash": "crashed", "memory": "out_of_memory", "nan": "bad_features", "loop": "missing"}
+TIMEOUT = ("--decode-timeout", 2)
+FORMATS = ("jsonl", "csv", "json", "parquet")
+
+
+@pytest.fixture(autouse=True)
+def decoders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Decoding processes that meet the fault which the environment names."""
+    monkeypatch.setattr(process, "_BOOTSTRAP", saboteur.BOOTSTRAP)
+    monkeypatch.setenv("VIDCOMP_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("originals")
+    clips.make_clip(folder / "good.mp4", 16, size=(64, 48))
+    clips.make_clip(folder / "bad.mp4", 16, size=(64, 48), first=4000)
+    return folder
+
+
+def make_videos(folder: Path, originals: Path, fault: str) -> Path:
+    """Ten videos of three classes, the third of which meets the fault."""
+    for number in range(1, 11):
+        victim = number == 3
+        name = f"{number:02}-victim.mp4" if victim else f"{number:02}.mp4"
+        path = folder / CLASSES[number % 3] / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if victim and fault == "loop":
+            path.symlink_to(path)
+        else:
+            path.write_bytes((originals / ("bad.mp4" if victim else "good.mp4")).read_bytes())
+    return folder
+
+
+@pytest.fixture(params=list(FAULTS))
+def fault(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A fault, armed."""
+    name: str = request.param
+    monkeypatch.setenv(saboteur.VARIABLE, name)
+    if name == "nan":
+        given = runner.to_input
+
+        def to_input(frames: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            values = given(frames, *args, **kwargs)
+            return torch.full_like(values, torch.nan) if clips.read(frames[0].numpy()) >= 4000 else values
+
+        monkeypatch.setattr(runner, "to_input", to_input)
+        monkeypatch.setattr(examples, "to_input", to_input)
+    return name
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model with attention to show."""
+    return make_tiny_model(tmp_path_factory.mktemp("model"), kind="sfc", stride=2)
+
+
+def vidcomp(*arguments: object) -> Result:
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def outcomes(path: Path) -> dict[str, str | None]:
+    """The kind of error, or None, by file name, of what a run wrote; a name that stands twice is a failure."""
+    if path.suffix == ".parquet":
+        import pyarrow.parquet
+
+        records = pyarrow.parquet.read_table(path).to_pylist()
+        pairs = [(record["path"], (record["error"] or {}).get("kind")) for record in records]
+    elif path.suffix == ".csv":
+        with path.open(newline="") as stream:
+            pairs = [(row["path"], row["error_kind"] or None) for row in csv.DictReader(stream)]
+    else:
+        text = path.read_text()
+        records = json.loads(text) if path.suffix == ".json" else [json.loads(line) for line in text.splitlines()]
+        pairs = [(record["path"], (record["error"] or {}).get("kind")) for record in records]
+    assert len({name for name, _ in pairs}) == len(pairs)
+    return {Path(name).name: kind for name, kind in pairs}
+
+
+def expected(fault: str) -> dict[str, str | None]:
+    """Nine good records and the one of the video that met the fault."""
+    good = {f"{number:02}.mp4": None for number in range(1, 11) if number != 3}
+    return {**good, "03-victim.mp4": FAULTS[fault]}
+
+
+@pytest.mark.parametrize("form", ["jsonl", *(pytest.param(form, marks=pytest.mark.slow) for form in FORMATS[1:])])
+def test_a_folder_is_labelled_whatever_befalls_one_video(
+    form: str, fault: str, originals: Path, model: Path, tmp_path: Path
+) -> None:
+    videos, output = make_videos(tmp_path / "videos", originals, fault), tmp_path / f"labels.{form}"
+    command = ("classify", videos, "--model", model, "--output", output, *TIMEOUT)
+    told = vidcomp(*command)
+    assert told.exit_code == 1, told.output
+    assert "Traceback" not in told.output
+    assert outcomes(output) == expected(fault)
+    again = vidcomp(*command)
+    assert again.exit_code == 1, again.output
+    assert outcomes(output) == expected(fault)
+
+
+def test_what_is_made_beside_the_labels_is_made_of_the_other_nine(
+    fault: str, originals: Path, model: Path, tmp_path: Path
+) -> None:
+    videos, output = make_videos(tmp_path / "videos", originals, fault), tmp_path / "labels.jsonl"
+    pictures, report, sorted_into = tmp_path / "pictures", tmp_path / "report.html", tmp_path / "sorted"
+    told = vidcomp(
+        *("classify", videos, "--model", model, "--output", output, *TIMEOUT),
+        *("--explain", pictures, "--report", report, "--move-to", sorted_into),
+    )
+    assert told.exit_code == 1, told.output
+    assert "Traceback" not in told.output
+    assert outcomes(output) == expected(fault)
+    assert len(list(pictures.rglob("*.png"))) == 9
+    assert "03-victim.mp4" in report.read_text()
+    assert sorted(path.name for path in sorted_into.rglob("*.mp4")) == sorted(
+        expected(fault).keys() - {"03-victim.mp4"}
+    )
+    assert os.path.lexists(videos / CLASSES[0] / "03-victim.mp4")
+
+
+def test_nine_get_their_subtitles(fault: str, originals: Path, model: Path, tmp_path: Path) -> None:
+    videos, output = make_videos(tmp_path / "videos", originals, fault), tmp_path / "subtitles"
+    output.mkdir()
+    told = vidcomp(
+        "classify", videos, "--model", model, "--every", "1s", "--format", "srt", "--output", output, *TIMEOUT
+    )
+    assert told.exit_code == 1, told.output
+    assert "Traceback" not in told.output
+    assert len(list(output.rglob("*.srt"))) == 9
+
+
+@pytest.mark.usefixtures("quick_timeout")
+def test_accuracy_is_that_of_the_other_nine(fault: str, originals: Path, model: Path, tmp_path: Path) -> None:
+    videos = make_videos(tmp_path / "videos", originals, fault)
+    told = vidcomp("evaluate", videos, "--model", model, "--format", "json")
+    assert told.exit_code == 1, told.output
+    result = json.loads(told.stdout)
+    assert (result["videos"], result["failed"]) == (9, 1)
+    assert "03-victim.mp4" in told.stderr
+
+
+@pytest.mark.usefixtures("quick_timeout")
+def test_strategies_are_compared_on_the_other_nine(fault: str, originals: Path, model: Path, tmp_path: Path) -> None:
+    videos = make_videos(tmp_path / "videos", originals, fault)
+    told = vidcomp("compare", videos, "--model", model, "--whole", "--rounds", 1, "--format", "json")
+    assert told.exit_code == 1, told.output
+    assert "03-victim.mp4" in told.stderr
+    answers = {Path(video["path"]).name: video["answers"]["whole"] for video in json.loads(told.stdout)["videos"]}
+    assert {name for name, answer in answers.items() if answer["label"] is None} <= {"03-victim.mp4"}
+    assert answers.keys() >= expected(fault).keys() - {"03-victim.mp4"}
+
+
+@pytest.mark.usefixtures("quick_timeout")
+@pytest.mark.parametrize("teacher", ["none", "whole"])
+def test_a_compressor_is_fitted_to_the_other_nine(
+    teacher: str, fault: str, originals: Path, model: Path, tmp_path: Path
+) -> None:
+    videos, output = make_videos(tmp_path / "videos", originals, fault), tmp_path / "mine.yaml"
+    told = vidcomp(
+        *("train", videos, "--model", model, "--output", output, "--teacher", teacher),
+        *("--epochs", 1, "--batch", 3, "--views-cached", 1, "--device", "cpu"),
+    )
+    assert told.exit_code == 1, told.output
+    assert "Traceback" not in told.output
+    assert "03-victim.mp4" in told.stderr
+    assert output.exists()
+
+
+@pytest.fixture
+def quick_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no option sets the time that decoding may take."""
+    monkeypatch.setattr(isolation, "default_timeout", lambda *_: 2.0)
+
+
+@pytest.mark.parametrize("form", ["jsonl", *(pytest.param(form, marks=pytest.mark.slow) for form in FORMATS[1:])])
+def test_a_video_that_kills_the_program_ends_as_a_record(
+    form: str, originals: Path, model: Path, tmp_path: Path
+) -> None:
+    videos, output = make_videos(tmp_path / "videos", originals, "kill"), tmp_path / f"labels.{form}"
+    command = [sys.executable, "-m", "tests.saboteur", "classify", str(videos), "--model", str(model)]
+    codes = []
+    while len(codes) < 5 and (not codes or codes[-1] == -signal.SIGKILL):
+        done = subprocess.run([*command, "--output", str(output)], env={**os.environ, saboteur.VARIABLE: "kill"})
+        codes.append(done.returncode)
+    assert codes == [-signal.SIGKILL, -signal.SIGKILL, 1]
+    assert outcomes(output) == {**expected("crash")}
+
+
+def test_a_name_of_255_bytes_is_labelled(originals: Path, model: Path, tmp_path: Path) -> None:
+    videos, output = make_videos(tmp_path / "videos", originals, "long"), tmp_path / "labels.jsonl"
+    victim = videos / CLASSES[0] / "03-victim.mp4"
+    long = victim.rename(victim.with_name("n" * 251 + ".mp4"))
+    told = vidcomp("classify", videos, "--model", model, "--output", output, "--move-to", tmp_path / "sorted")
+    assert told.exit_code == 0, told.output
+    assert outcomes(output)[long.name] is None
+    assert len(list((tmp_path / "sorted").rglob("*.mp4"))) == 10
