@@ -255,7 +255,7 @@ class Classifier:
             return self._pass(path, opened, began)
         except _MoreThanClaimed:
             began = time.perf_counter()
-            return self._pass(path, self._open_counted(self._worker, self._local(path)), began)
+            return self._pass(path, self._open_counted(self._worker, self._local(path), too_long=True), began)
         finally:
             if held is not None:
                 held.close()
@@ -266,7 +266,8 @@ class Classifier:
         if self.strategy is not None:
             return self._open_for(worker, path, self.strategy)
         opened = self._open_for(worker, path, WholeVideo(), self.model.manifest.max_frames)
-        if (opened.reader.info.expected_frames or 0) <= self.model.manifest.max_frames:
+        info = opened.reader.info
+        if count_samples(info.expected_frames or 0, info.fps, self.model.spec.fps) <= self.model.manifest.max_frames:
             return opened
         opened.reader.close()
         return self._open_counted(worker, path)
@@ -275,17 +276,16 @@ class Classifier:
         """The file to open: what was fetched from there, if it is an address."""
         return self._downloads.local(path) if self._downloads is not None and is_address(path) else path
 
-    def _open_counted(self, worker: DecodeWorker, path: str) -> Opened:
+    def _open_counted(self, worker: DecodeWorker, path: str, *, too_long: bool = False) -> Opened:
         """Open a video whose header may claim too much or too little: its frames are counted."""
-        count = self._counted(worker, path)
-        return self._open_for(worker, path, WholeVideo() if count <= self.model.manifest.max_frames else UniformClips())
+        too_long = too_long or self._counted(worker, path) > self.model.manifest.max_frames
+        return self._open_for(worker, path, UniformClips() if too_long else WholeVideo())
 
     def _open_for(self, worker: DecodeWorker, path: str, strategy: Strategy, limit: int | None = None) -> Opened:
         spec = self.model.spec
         count = 0
         if strategy.needs_count:
-            info = worker.probe(path, timeout_s=self.decode_timeout_s)
-            count = count_samples(max(1, info.frame_count or 0), info.fps, spec.fps)
+            count = self._counted(worker, path)
         options = DecodeOptions(
             spec.short_side,
             strategy.select(spec, count),
@@ -295,7 +295,9 @@ class Classifier:
         return Opened(strategy, count, worker.open(path, options, timeout_s=self.decode_timeout_s), limit)
 
     def _counted(self, worker: DecodeWorker, path: str) -> int:
-        return max(1, worker.probe(path, timeout_s=self.decode_timeout_s).frame_count or 0)
+        """How many frames a video has, in samples if the model asks for so many a second."""
+        info = worker.probe(path, timeout_s=self.decode_timeout_s)
+        return count_samples(max(1, info.frame_count or 0), info.fps, self.model.spec.fps)
 
     def _pass(self, path: str, opened: Opened, began: float) -> Begun | Prediction:
         """Pass an open video as far as it goes alone; ``began`` is when its turn came, since when it was waited for."""
@@ -424,6 +426,7 @@ class _Clock:
     """Passes chunks on, adds up the time spent waiting for them, and stops a video that is longer than it claimed."""
 
     def __init__(self, chunks: Iterable[Frames], limit: int | None, waited_s: float) -> None:
+        self.passed = 0
         self.chunks = iter(chunks)
         self.limit = limit
         self.seconds = waited_s
@@ -435,6 +438,8 @@ class _Clock:
             self.seconds += time.perf_counter() - before
             if chunk is None:
                 return
-            if self.limit is not None and chunk.indices[-1] >= self.limit:
+            self.passed += len(chunk)
+            # Frames of a slow video may be sampled many times: their numbers alone do not tell how long it is.
+            if self.limit is not None and max(self.passed, int(chunk.indices[-1]) + 1) > self.limit:
                 raise _MoreThanClaimed
             yield chunk
