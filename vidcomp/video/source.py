@@ -42,8 +42,6 @@ _ADDRESS = re.compile(
 )
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
-# Four letters in a row, each beside a NUL, at an even place.
-_UTF16 = re.compile(rb"(?:..)*?(?:(?:[^\0]\0){4}|(?:\0[^\0]){4})", re.DOTALL)
 _MOST_LIST_BYTES = 1 << 30
 
 
@@ -160,8 +158,13 @@ def names_of(source: str, data: bytes, *, null: bool = False) -> list[str]:
     text = text_of(source, data)
     if "\0" not in text:
         names = [text.rstrip("\r\n")] if null else _LINE_END.split(text)
-    elif not null and _UTF16.match(data) and not data.startswith(tuple(mark for mark, _ in _MARKS)):
-        raise SourceError(source, "it looks like UTF-16 without a byte order mark; save it as UTF-8")
+    elif not null and any(len(name) == 1 for name in text.split("\0")):
+        # The letters of such a text stand apart, and some of them, as . and /, are folders.
+        raise SourceError(
+            source,
+            "it looks like UTF-16 without a byte order mark; save it as UTF-8, or give null=True if NULs separate its "
+            "paths",
+        )
     elif null or not _LINE_END.search(text):
         names = text.split("\0")
     else:

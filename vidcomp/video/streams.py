@@ -46,17 +46,21 @@ def video_stream(path: str, container: InputContainer) -> VideoStream:
     if stream.codec_context is None:
         raise _unknown_codec(path, container, stream)
     if not stream.codec_context.width or not stream.codec_context.height:
-        if damage.scrambled_share(path, container, stream):
+        if _begins_encrypted(path, container, stream):
             raise VideoEncrypted(path, damage.ENCRYPTED)
         raise VideoTruncated(path, "it begins in the middle, with no key frame to start from; cut it at one")
     return stream
 
 
 def _unknown_codec(path: str, container: InputContainer, stream: VideoStream) -> VideoError:
-    first = islice(container.demux(stream), 1)
-    if any(map(damage.is_encrypted, first)) or damage.scrambled_share(path, container, stream):
+    if _begins_encrypted(path, container, stream):
         return VideoEncrypted(path, damage.ENCRYPTED)
     return DecodeFailed(path, "its codec is not known to this version of FFmpeg; convert it to H.264, for example")
+
+
+def _begins_encrypted(path: str, container: InputContainer, stream: VideoStream) -> bool:
+    first = islice(container.demux(stream), 1)
+    return any(map(damage.is_encrypted, first)) or bool(damage.scrambled_share(path, container, stream))
 
 
 def choice_notes(container: InputContainer, stream: VideoStream) -> tuple[str, ...]:
