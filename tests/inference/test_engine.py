@@ -221,3 +221,13 @@ def test_the_limit_of_damage(classifier: Classifier, clip: Path, tmp_path: Path)
         assert strict.classify(str(clip)).ok
     with pytest.raises(ValueError, match="max_damage is a share"):
         Classifier(classifier.model, device="cpu", max_damage=30)
+
+
+def test_windows_shorter_than_the_models_step_are_noted(clip: Path) -> None:
+    """The clip has 25 frames a second, of which the model looks at every stride-th."""
+    model = load_model("ucf16-lite0")
+    step_s = model.spec.stride / 25
+    for window_s, told in ((step_s, False), (0.04, True)):
+        with Classifier(model, device="cpu", strategy=Windows(window_s, window_s)) as classifier:
+            prediction = classifier.classify(str(clip))
+        assert any("shorter windows without one are left out" in note for note in prediction.notes) is told

@@ -59,7 +59,15 @@ class Windows(Strategy):
         """Pass each window as it is complete; one with fewer frames than a clip has its last frame repeated."""
         windows: list[WindowOutcome] = []
         passes, repeated = Passes(0, 0, 0, 0), 0
-        for window in _windows(chunks, self.every_s, self.window_s):
+        step_s = 0.0
+
+        def noted() -> Iterator[Frames]:
+            nonlocal step_s
+            for chunk in chunks:
+                step_s = runner.spec.stride / (runner.spec.fps or chunk.info.fps)
+                yield chunk
+
+        for window in _windows(noted(), self.every_s, self.window_s):
             pixels, missing = _filled(seen_whole(runner.spec, window.pixels), runner.spec.least_frames)
             output = runner.whole([pixels])
             probabilities = output.logits.softmax(dim=1)[0].double().cpu().numpy()
@@ -67,7 +75,10 @@ class Windows(Strategy):
             repeated = max(repeated, missing)
             passes = Passes(len(windows), max(passes.frames, len(pixels)), *pixels.shape[1:3])
         mean = np.mean([window.probabilities for window in windows], axis=0)
-        return Outcome(mean, passes, notes=repetition(repeated), windows=tuple(windows))
+        notes = repetition(repeated)
+        if _microseconds(self.window_s) < _microseconds(step_s):
+            notes += (f"the model looks at a frame every {step_s:.3g} s: shorter windows without one are left out",)
+        return Outcome(mean, passes, notes=notes, windows=tuple(windows))
 
 
 @dataclass(frozen=True)
