@@ -266,8 +266,7 @@ class Classifier:
         if self.strategy is not None:
             return self._open_for(worker, path, self.strategy)
         opened = self._open_for(worker, path, WholeVideo(), self.model.manifest.max_frames)
-        info = opened.reader.info
-        if count_samples(info.expected_frames or 0, info.fps, self.model.spec.fps) <= self.model.manifest.max_frames:
+        if self._expected(opened.reader.info) <= self.model.manifest.max_frames:
             return opened
         opened.reader.close()
         return self._open_counted(worker, path)
@@ -278,14 +277,19 @@ class Classifier:
 
     def _open_counted(self, worker: DecodeWorker, path: str, *, too_long: bool = False) -> Opened:
         """Open a video whose header may claim too much or too little: its frames are counted."""
-        too_long = too_long or self._counted(worker, path) > self.model.manifest.max_frames
-        return self._open_for(worker, path, UniformClips() if too_long else WholeVideo())
+        count = worker.count(path, self.model.spec.fps, timeout_s=self.decode_timeout_s)
+        too_long = too_long or count > self.model.manifest.max_frames
+        return self._open_for(worker, path, UniformClips() if too_long else WholeVideo(), count=count)
 
-    def _open_for(self, worker: DecodeWorker, path: str, strategy: Strategy, limit: int | None = None) -> Opened:
+    def _open_for(
+        self, worker: DecodeWorker, path: str, strategy: Strategy, limit: int | None = None, count: int | None = None
+    ) -> Opened:
+        """Open a video for a strategy; ``count`` is how many frames it has, where they were counted already."""
         spec = self.model.spec
-        count = 0
-        if strategy.needs_count:
-            count = self._counted(worker, path)
+        if not strategy.needs_count:
+            count = 0
+        elif count is None:
+            count = worker.count(path, spec.fps, timeout_s=self.decode_timeout_s)
         options = DecodeOptions(
             spec.short_side,
             strategy.select(spec, count),
@@ -294,10 +298,9 @@ class Classifier:
         )
         return Opened(strategy, count, worker.open(path, options, timeout_s=self.decode_timeout_s), limit)
 
-    def _counted(self, worker: DecodeWorker, path: str) -> int:
-        """How many frames a video has, in samples if the model asks for so many a second."""
-        info = worker.probe(path, timeout_s=self.decode_timeout_s)
-        return count_samples(max(1, info.frame_count or 0), info.fps, self.model.spec.fps)
+    def _expected(self, info: VideoInfo) -> int:
+        """How many frames a video claims to have, in samples if the model asks for so many a second."""
+        return count_samples(info.expected_frames or 0, info.fps, self.model.spec.fps)
 
     def _pass(self, path: str, opened: Opened, began: float) -> Begun | Prediction:
         """Pass an open video as far as it goes alone; ``began`` is when its turn came, since when it was waited for."""
@@ -332,8 +335,7 @@ class Classifier:
         spec = self.model.spec
         width, height = target_size(info.width, info.height, spec.short_side)
         selection = strategy.select(spec, count)
-        samples = count_samples(info.expected_frames or 0, info.fps, spec.fps)
-        frames = len(selection.indices or ()) or -(-samples // selection.stride)
+        frames = len(selection.indices or ()) or -(-self._expected(info) // selection.stride)
         head = self.runner.head_bytes(width, height)
         # Most videos are far from any limit, and nothing is measured for them.
         if head + frames * width * height * _MOST_HELD_BYTES < _MODEST_BYTES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,15 +60,10 @@ class Windows(Strategy):
         """Pass each window as it is complete; one with fewer frames than a clip has its last frame repeated."""
         windows: list[WindowOutcome] = []
         passes, repeated = Passes(0, 0, 0, 0), 0
-        step_s = 0.0
-
-        def noted() -> Iterator[Frames]:
-            nonlocal step_s
-            for chunk in chunks:
-                step_s = runner.spec.stride / (runner.spec.fps or chunk.info.fps)
-                yield chunk
-
-        for window in _windows(noted(), self.every_s, self.window_s):
+        rest = iter(chunks)
+        first = next(rest)
+        step_s = runner.spec.stride / (runner.spec.fps or first.info.fps)
+        for window in _windows(chain([first], rest), self.every_s, self.window_s):
             pixels, missing = _filled(seen_whole(runner.spec, window.pixels), runner.spec.least_frames)
             output = runner.whole([pixels])
             probabilities = output.logits.softmax(dim=1)[0].double().cpu().numpy()

@@ -19,7 +19,6 @@ from vidcomp.measure.machine import host_memory_bytes
 from vidcomp.measure.memory import PeakMemory, largest_that_fits
 from vidcomp.nn.compressors import SFC, FeaturesError
 from vidcomp.video import DecodeOptions, DecodeWorker, Frames
-from vidcomp.video.sampling import count_samples
 from vidcomp.zoo.build import LoadedModel, build_network
 
 _KEPT_LABELS = 5
@@ -176,8 +175,7 @@ class Contender:
         runner, strategy, limit = self.classifier.runner, self.strategy, self.classifier.decode_timeout_s
         count = 0
         if strategy.needs_count:
-            info = self._worker.probe(path, timeout_s=limit)
-            count = count_samples(max(1, info.frame_count or 0), info.fps, runner.spec.fps)
+            count = self._worker.count(path, runner.spec.fps, timeout_s=limit)
         options = DecodeOptions(
             runner.spec.short_side, strategy.select(runner.spec, count), chunk_frames=runner.chunk_frames
         )

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidcomp.video import DecodeOptions, DecodeWorker, Selection
-from vidcomp.video.sampling import count_samples
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -49,8 +48,7 @@ class Decoders:
             VideoError: it cannot be read.
         """
         with self._worker() as worker:
-            info = worker.probe(path, timeout_s=self._timeout_s)
-            return count_samples(max(1, info.frame_count or 0), info.fps, fps)
+            return worker.count(path, fps, timeout_s=self._timeout_s)
 
     def chunks(self, path: str, short_side: int, selection: Selection) -> Iterator[NDArray[np.uint8]]:
         """The selected frames (t, H, W, 3) in chunks.

@@ -20,6 +20,7 @@ from vidcomp.video.frames import DecodeReport, Frames, VideoInfo
 from vidcomp.video.limits import MEMORY_LIMIT_BYTES, OPEN_TIMEOUT_S, default_timeout, probe_timeout, watchdog
 from vidcomp.video.process import ChildProcess, Ring, ring_for
 from vidcomp.video.reader import DEFAULTS, DecodeOptions
+from vidcomp.video.sampling import count_samples
 
 _SLOTS = 2  # one being filled while the other is being read
 _STOP_LIMIT_S = 10.0
@@ -110,6 +111,11 @@ class DecodeWorker:
         except BaseException:
             self._discard()
             raise
+
+    def count(self, path: str, fps: float | None = None, *, timeout_s: float | None = None) -> int:
+        """Frames coded in a file, or samples at `fps` a second, at least 1; raises as `probe`."""
+        info = self.probe(path, timeout_s=timeout_s)
+        return count_samples(max(1, info.frame_count or 0), info.fps, fps)
 
     def close(self) -> None:
         """End the child and free its memory. May be called more than once."""

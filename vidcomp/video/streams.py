@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidcomp.video import damage
-from vidcomp.video.errors import DecodeFailed, NoVideoStream, VideoEncrypted, VideoError, VideoTruncated
+from vidcomp.video.errors import DecodeFailed, NoVideoStream, VideoEncrypted, VideoTruncated
 from vidcomp.video.frames import VideoInfo
 from vidcomp.video.orientation import Orientation, orientation_of
 
@@ -43,19 +43,14 @@ def video_stream(path: str, container: InputContainer) -> VideoStream:
     # Of an encrypted stream not even the codec may be known, and of a scrambled one not the size.
     if damage.is_protected(container, stream):
         raise VideoEncrypted(path, damage.ENCRYPTED)
-    if stream.codec_context is None:
-        raise _unknown_codec(path, container, stream)
-    if not stream.codec_context.width or not stream.codec_context.height:
-        if _begins_encrypted(path, container, stream):
-            raise VideoEncrypted(path, damage.ENCRYPTED)
-        raise VideoTruncated(path, "it begins in the middle, with no key frame to start from; cut it at one")
-    return stream
-
-
-def _unknown_codec(path: str, container: InputContainer, stream: VideoStream) -> VideoError:
+    context: VideoCodecContext | None = stream.codec_context
+    if context is not None and context.width and context.height:
+        return stream
     if _begins_encrypted(path, container, stream):
-        return VideoEncrypted(path, damage.ENCRYPTED)
-    return DecodeFailed(path, "its codec is not known to this version of FFmpeg; convert it to H.264, for example")
+        raise VideoEncrypted(path, damage.ENCRYPTED)
+    if context is None:
+        raise DecodeFailed(path, "its codec is not known to this version of FFmpeg; convert it to H.264, for example")
+    raise VideoTruncated(path, "it begins in the middle, with no key frame to start from; cut it at one")
 
 
 def _begins_encrypted(path: str, container: InputContainer, stream: VideoStream) -> bool:
