@@ -13,6 +13,7 @@ import torch
 
 import vidcomp
 from tests import clips
+from tests.tiny_model import make_tiny_model
 from vidcomp.inference.engine import Classifier
 from vidcomp.inference.prediction import Prediction
 from vidcomp.inference.strategies import DenseViews, Strategy, UniformClips, WholeVideo
@@ -223,11 +224,39 @@ def test_the_limit_of_damage(classifier: Classifier, clip: Path, tmp_path: Path)
         Classifier(classifier.model, device="cpu", max_damage=30)
 
 
-def test_windows_shorter_than_the_models_step_are_noted(clip: Path) -> None:
-    """The clip has 25 frames a second, of which the model looks at every stride-th."""
-    model = load_model("ucf16-lite0")
-    step_s = model.spec.stride / 25
-    for window_s, told in ((step_s, False), (0.04, True)):
-        with Classifier(model, device="cpu", strategy=Windows(window_s, window_s)) as classifier:
-            prediction = classifier.classify(str(clip))
-        assert any("shorter windows without one are left out" in note for note in prediction.notes) is told
+@pytest.mark.parametrize(
+    ("window_s", "ends", "used"),
+    [
+        # Of 60 frames, 0.04 s each, the model looks at every fourth.
+        (1.0, [1, 2, 2.4], 7 + 6 + 2),
+        (0.08, [round(0.08 * number, 2) for number in range(1, 31)], 15),
+        (
+            0.25,
+            [*(0.25 * number for number in range(1, 10)), 2.4],
+            15 + 1,
+        ),  # the last window has the frame shown in the one before
+    ],
+)
+def test_windows_cover_the_video_to_its_end(
+    tmp_path: Path, clip: Path, window_s: float, ends: list[float], used: int
+) -> None:
+    """However few frames the model looks at; windows that see the same are passed once."""
+    model = load_model(make_tiny_model(tmp_path, stride=4))
+    with Classifier(model, device="cpu", strategy=Windows(window_s, window_s)) as classifier:
+        prediction = classifier.classify(str(clip))
+    assert [part.end_s for part in prediction.segments] == pytest.approx(ends)
+    assert [part.start_s for part in prediction.segments] == pytest.approx([0, *ends[:-1]])
+    assert (prediction.frames.used, prediction.notes) == (used, ())
+
+
+@pytest.mark.parametrize(("first", "second"), [(1, 3), (3, 1)])
+def test_the_last_window_ends_with_a_video_of_varying_rate(tmp_path: Path, first: int, second: int) -> None:
+    """The last frame lasts as long as one does on average; where windows end has nothing to do with the stride."""
+    times = [*range(0, 21 * first, first), *range(21 * first, 21 * first + 20 * second, second)]
+    clip = clips.make_clip(tmp_path / "varying.mp4", 41, size=(64, 48), times=times)
+    model = load_model(make_tiny_model(tmp_path, stride=8))
+    with Classifier(model, device="cpu", strategy=Windows(10, 10)) as classifier:
+        prediction = classifier.classify(str(clip))
+    (window,) = prediction.segments
+    assert window.end_s == prediction.frames.end_s
+    assert window.end_s == pytest.approx(times[-1] / 25, abs=0.13)

@@ -317,6 +317,8 @@ class Classifier:
             report = reader.report
             # Where only some of the frames were read, they may end before the video does.
             duration_s = max(report.duration_s, opened.count / (self.model.spec.fps or reader.info.fps))
+            if isinstance(result, Outcome):
+                result = result.until(reader.info.start_s + duration_s)
         spent = time.perf_counter() - began
         timing = Timing(waiting.seconds, spent - waiting.seconds, reader.decode_s / self.decode_workers)
         facts = (path, strategy.name, report, duration_s, reader.info.start_s, timing, tuple(report.notes))
@@ -374,12 +376,13 @@ class Classifier:
     def _prediction(self, video: _Read, outcome: Outcome, share_s: float = 0.0) -> Prediction:
         """The answer for a video; ``share_s`` is its part of what was done for several together."""
         report, passes = video.report, outcome.passes
+        used = passes.count * passes.frames if outcome.frames_used is None else outcome.frames_used
         return Prediction(
             video.path,
             self.model.manifest.name,
             video.strategy,
             self._labels(outcome.probabilities),
-            FrameCounts(report.decoded, passes.count * passes.frames, report.repaired, video.duration_s, video.start_s),
+            FrameCounts(report.decoded, used, report.repaired, video.duration_s, video.start_s),
             replace(video.timing, model_s=video.timing.model_s + share_s),
             passes,
             outcome.attention,

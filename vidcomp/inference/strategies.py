@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -39,13 +39,25 @@ _PIXEL_BYTES = 6
 
 @dataclass(frozen=True)
 class Outcome:
-    """Probabilities (classes,), the passes that gave them, the attention if there was one, remarks, and windows."""
+    """Probabilities (classes,), the passes that gave them, the attention if there was one, remarks, and windows.
+
+    ``frames_used`` is how many frames the network was given, where passes differ in length.
+    """
 
     probabilities: NDArray[np.float64]
     passes: Passes
     attention: AttentionMap | None = None
     notes: tuple[str, ...] = ()
     windows: tuple[WindowOutcome, ...] = ()
+    frames_used: int | None = None
+
+    def until(self, end_s: float) -> Outcome:
+        """The same of a video that ends then: no window ends later, and the probabilities are the windows' mean."""
+        if not self.windows:
+            return self
+        windows = tuple(replace(part, end_s=min(part.end_s, end_s)) for part in self.windows if part.start_s < end_s)
+        mean = np.mean([part.probabilities for part in windows], axis=0)
+        return replace(self, probabilities=mean, windows=windows)
 
 
 class Strategy(ABC):

@@ -20,6 +20,9 @@ from vidcomp.video.sampling import Selection, whole
 MAX_WINDOW_S = 300.0
 """Seconds of the longest window: its frames are held in memory all at once."""
 
+MIN_EVERY_S = 0.001
+"""Seconds from the start of one window to that of the next, at least."""
+
 
 @dataclass(frozen=True)
 class Windows(Strategy):
@@ -39,8 +42,8 @@ class Windows(Strategy):
             raise ValueError(f"windows of {self.window_s:g} s every {self.every_s:g} s would leave gaps")
         if self.window_s > MAX_WINDOW_S:
             raise ValueError(f"a window may last {MAX_WINDOW_S:g} s, not {self.window_s:g} s")
-        if _microseconds(self.every_s) < 1:
-            raise ValueError(f"windows every {self.every_s:g} s are too many; they may be a microsecond apart")
+        if self.every_s < MIN_EVERY_S:
+            raise ValueError(f"windows every {self.every_s:g} s are too many; {MIN_EVERY_S:g} s is the least")
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -57,73 +60,92 @@ class Windows(Strategy):
         return super().bytes_held(runner, longest, fps, pixels) + int(longest * pixels * runner.feature_bytes)
 
     def run(self, runner: Runner, chunks: Iterable[Frames], frame_count: int) -> Outcome:
-        """Pass each window as it is complete; one with fewer frames than a clip has its last frame repeated."""
+        """Pass each window as it is complete; one with fewer frames than a clip has its last frame repeated.
+
+        The windows after the last frame may go beyond the end of the video: see :meth:`Outcome.until`.
+        """
         windows: list[WindowOutcome] = []
-        passes, repeated = Passes(0, 0, 0, 0), 0
+        passes, repeated, used = Passes(0, 0, 0, 0), 0, 0
         rest = iter(chunks)
         first = next(rest)
         step_s = runner.spec.stride / (runner.spec.fps or first.info.fps)
-        for window in _windows(chain([first], rest), self.every_s, self.window_s):
-            pixels, missing = _filled(seen_whole(runner.spec, window.pixels), runner.spec.least_frames)
-            output = runner.whole([pixels])
-            probabilities = output.logits.softmax(dim=1)[0].double().cpu().numpy()
+        frames: tuple[int, ...] = ()
+        for window in _windows(chain([first], rest), self.every_s, self.window_s, step_s):
+            if window.times != frames:  # else it sees what the one before it saw
+                frames = window.times
+                pixels, missing = _filled(seen_whole(runner.spec, window.pixels()), runner.spec.least_frames)
+                output = runner.whole([pixels])
+                probabilities = output.logits.softmax(dim=1)[0].double().cpu().numpy()
+                repeated, used = max(repeated, missing), used + len(pixels)
+                passes = Passes(passes.count + 1, max(passes.frames, len(pixels)), *pixels.shape[1:3])
             windows.append(WindowOutcome(window.start_s, window.end_s, probabilities))
-            repeated = max(repeated, missing)
-            passes = Passes(len(windows), max(passes.frames, len(pixels)), *pixels.shape[1:3])
         mean = np.mean([window.probabilities for window in windows], axis=0)
-        notes = repetition(repeated)
-        if _microseconds(self.window_s) < _microseconds(step_s):
-            notes += (f"the model looks at a frame every {step_s:.3g} s: shorter windows without one are left out",)
-        return Outcome(mean, passes, notes=notes, windows=tuple(windows))
+        return Outcome(mean, passes, notes=repetition(repeated), windows=tuple(windows), frames_used=used)
+
+
+_Held = list[tuple[int, NDArray[np.uint8]]]  # frames, with their times in microseconds
 
 
 @dataclass(frozen=True)
 class _Window:
     start_s: float
     end_s: float
-    pixels: NDArray[np.uint8]
+    held: _Held
+
+    @property
+    def times(self) -> tuple[int, ...]:
+        return tuple(time for time, _ in self.held)
+
+    def pixels(self) -> NDArray[np.uint8]:
+        return np.stack([pixels for _, pixels in self.held])
 
 
-def _windows(chunks: Iterable[Frames], every_s: float, window_s: float) -> Iterator[_Window]:
+def _windows(chunks: Iterable[Frames], every_s: float, window_s: float, step_s: float) -> Iterator[_Window]:
     """Cut frames into windows: number k holds the frames of times from k·every up to, but not, k·every + window.
 
-    Times are whole microseconds here, so that every frame is in exactly the windows that cover it. Windows without
-    frames are left out. The first starts no earlier than the video, the last ends no later.
+    Times are whole microseconds here, so that every frame is in exactly the windows that cover it. A window without a
+    frame of its own holds the one before it, if that stands for its time: until the next one, or for `step_s` where the
+    next is more than twice that away or there is none. The others are left out. The first starts no earlier than the
+    video.
     """
-    every, window = _microseconds(every_s), _microseconds(window_s)
-    held: list[tuple[int, NDArray[np.uint8]]] = []  # the frames of window `number` that have come so far
-    number = first = end = 0
+    every, window, step = map(_microseconds, (every_s, window_s, step_s))
+    held: _Held = []  # the frames of window `number` that have come so far, or that which stands for it
+    number = first = last = 0
     started = False
     for chunk in chunks:
         for row, second in enumerate(chunk.seconds.tolist()):
             time = _microseconds(second)
             if not started:
                 started, first, number = True, time, min(0, time // every)
+            shown = time if time - last <= 2 * step else last + step
             while held and time >= number * every + window:
-                yield _joined(held, max(first, number * every), number * every + window)
+                yield _window(held, max(first, number * every), number * every + window)
                 number += 1
-                held = _since(held, number * every)
+                held = _since(held, number * every, shown)
             if not held:
                 # The first window that covers the frame, however long the gap before it.
                 number = max(number, (time - window) // every + 1)
+            elif held[-1][0] < number * every:
+                held = []
             held.append((time, chunk.pixels[row]))
-            end = time + max(1, _microseconds(1 / chunk.info.fps))
+            last = time
     while held:
-        yield _joined(held, max(first, number * every), min(end, number * every + window))
+        yield _window(held, max(first, number * every), number * every + window)
         number += 1
-        held = _since(held, number * every)
+        held = _since(held, number * every, last + step)
 
 
 def _microseconds(seconds: float) -> int:
     return round(seconds * 1_000_000)
 
 
-def _since(held: list[tuple[int, NDArray[np.uint8]]], start: int) -> list[tuple[int, NDArray[np.uint8]]]:
-    return [(time, pixels) for time, pixels in held if time >= start]
+def _since(held: _Held, start: int, shown: int) -> _Held:
+    """The frames of a window that starts then; or the last one before, if that is shown for longer."""
+    return [frame for frame in held if frame[0] >= start] or (held[-1:] if start < shown else [])
 
 
-def _joined(held: list[tuple[int, NDArray[np.uint8]]], start: int, end: int) -> _Window:
-    return _Window(start / 1_000_000, end / 1_000_000, np.stack([pixels for _, pixels in held]))
+def _window(held: _Held, start: int, end: int) -> _Window:
+    return _Window(start / 1_000_000, end / 1_000_000, held)
 
 
 def _filled(pixels: NDArray[np.uint8], at_least: int) -> tuple[NDArray[np.uint8], int]:
