@@ -26,12 +26,12 @@ from vidcomp.inference.runner import Runner, choose_device
 from vidcomp.measure.labelled import LabelledVideo, gather
 from vidcomp.measure.machine import describe
 from vidcomp.nn.backbones import Backbone
-from vidcomp.nn.compressed_model import CompressedModel, Insertion, ModelOutput
 from vidcomp.nn.compressors import SFC, SGS, Compressed, Compressor, Identity
 from vidcomp.nn.compressors.binning import Kernel
 from vidcomp.nn.rollout import rollout
+from vidcomp.nn.whole_video import CompressedModel, Insertion, ModelOutput
 from vidcomp.training.compressor import start_near_identity
-from vidcomp.training.learner import set_tau
+from vidcomp.training.objective import set_tau
 from vidcomp.video import DecodeOptions, DecodeWorker, whole
 from vidcomp.zoo.build import Variant, load_backbone, load_model
 from vidcomp.zoo.manifest import find_manifest

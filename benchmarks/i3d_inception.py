@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from benchmarks.harness import save
 from vidcomp.measure.machine import describe
 from vidcomp.nn.backbones.i3d_inception import SameMaxPool3d
-from vidcomp.nn.compressed_model import CompressedModel, Insertion
 from vidcomp.nn.compressors import Identity
-from vidcomp.nn.folding import fold_batchnorm
-from vidcomp.nn.temporal_field import run_in_chunks
+from vidcomp.nn.fuse_bn import fuse_bn
+from vidcomp.nn.receptive_field import run_in_chunks
+from vidcomp.nn.whole_video import CompressedModel, Insertion
 from vidcomp.zoo.build import load_backbone
 from vidcomp.zoo.manifest import find_manifest
 
@@ -79,11 +79,11 @@ def main() -> None:
         }
 
     measured("layers as they are", lambda: at_once(clip).logits)
-    fold_batchnorm(at_once)
+    fuse_bn(at_once)
     measured("BatchNorm folded", lambda: at_once(clip).logits)
     at_once.to(memory_format=torch.channels_last_3d)
     measured("channels last", lambda: at_once(by_last).logits)
-    fold_batchnorm(by_axis)
+    fuse_bn(by_axis)
     by_axis.to(memory_format=torch.channels_last_3d)
     measured("pools axis by axis", lambda: by_axis(by_last).logits)
     field = by_axis.head_field

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from tests.training.conftest import folder, tiny  # noqa: F401 - fixtures
 from vidcomp.cli import app
-from vidcomp.training.learner import Learner
+from vidcomp.training.objective import Learner
 from vidcomp.zoo.manifest import find_manifest
 
 QUICK = ("--epochs", 2, "--batch", 3, "--views-cached", 2, "--device", "cpu")
@@ -57,7 +57,7 @@ def labels(source: Path, model: Path, *more: object) -> dict[str, str]:
 def fitted(folder: Path, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
     """A backbone that tells the two classes apart."""
     output = tmp_path_factory.mktemp("fitted") / "backbone.yaml"
-    keys = ("recolour=false", "crop=1", "scale=[1,1]", "flip=false", "mixup=0", "averaging=0", "warm_up_steps=0")
+    keys = ("color_jitter=false", "crop=1", "scale=[1,1]", "flip=false", "mixup=0", "ema_decay=0", "warm_up_steps=0")
     options: list[object] = ["--epochs", 8, "--batch", 6, "--learning-rate", 0.0001, "--val", folder, "--device", "cpu"]
     for key in keys:
         options += ["--set", key]
@@ -103,7 +103,7 @@ def test_an_interrupted_training_goes_on_to_the_same_result(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     whole, parts = tmp_path / "whole.yaml", tmp_path / "parts.yaml"
-    assert train(folder, fitted, whole, "--compressor", "sfc", "--set", "averaging=0.9").exit_code == 0
+    assert train(folder, fitted, whole, "--compressor", "sfc", "--set", "ema_decay=0.9").exit_code == 0
     learn, calls = Learner.learn, []
 
     def interrupting(self: Learner, *arguments: Any) -> Any:
@@ -115,7 +115,7 @@ def test_an_interrupted_training_goes_on_to_the_same_result(
     inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         monkeypatch.setattr(Learner, "learn", interrupting)
-        options = ("--compressor", "sfc", "--set", "averaging=0.9")
+        options = ("--compressor", "sfc", "--set", "ema_decay=0.9")
         first = train(folder, fitted, parts, *options)
         assert first.exit_code == 130, first.stderr
         assert "stopped in epoch 1 after 1 of 2 steps; run the same command with --resume to go on" in first.stderr

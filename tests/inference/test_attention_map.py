@@ -13,8 +13,8 @@ from vidcomp.attention.summary import summarise
 from vidcomp.inference.attention_map import attention_map
 from vidcomp.inference.runner import Runner
 from vidcomp.nn.backbones.lite0_slow import lite0_slow
-from vidcomp.nn.compressed_model import CompressedModel, Insertion, ModelOutput
 from vidcomp.nn.compressors import SFC, SGS
+from vidcomp.nn.whole_video import CompressedModel, Insertion, ModelOutput
 
 FRAMES = 6
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vidcomp.measure.cost import gmacs
-from vidcomp.nn.compressed_model import CompressedModel
+from vidcomp.nn.whole_video import CompressedModel
 from vidcomp.zoo.build import build_network
 from vidcomp.zoo.manifest import find_manifest
 

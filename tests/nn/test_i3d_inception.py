@@ -10,8 +10,8 @@ from torch import nn
 
 from vidcomp.measure.cost import gmacs
 from vidcomp.nn.backbones.i3d_inception import Classifier, SameConvBN, SameMaxPool3d, i3d_inception, same_padding
-from vidcomp.nn.compressed_model import CompressedModel, Insertion
 from vidcomp.nn.compressors import Identity
+from vidcomp.nn.whole_video import CompressedModel, Insertion
 
 
 @pytest.mark.parametrize(

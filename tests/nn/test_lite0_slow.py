@@ -13,7 +13,7 @@ from vidcomp.nn.backbones.lite0_slow import (
     inflate_imagenet,
     lite0_slow,
 )
-from vidcomp.nn.folding import fold_batchnorm
+from vidcomp.nn.fuse_bn import fuse_bn
 
 
 def image_weights() -> dict[str, torch.Tensor]:
@@ -133,7 +133,7 @@ def test_folding_changes_nothing_but_the_number_of_layers() -> None:
     clip = torch.randn(2, 3, 2, 64, 64)
     with torch.inference_mode():
         before = backbone(clip)
-    assert fold_batchnorm(backbone) == 49
+    assert fuse_bn(backbone) == 49
     assert not any(isinstance(module, nn.BatchNorm3d) for module in backbone.modules())
     with torch.inference_mode():
         torch.testing.assert_close(backbone(clip), before, rtol=1e-3, atol=1e-4)

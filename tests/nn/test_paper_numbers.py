@@ -12,8 +12,8 @@ import torch
 
 from vidcomp.measure.cost import gmacs, parameters
 from vidcomp.nn.backbones import BACKBONES
-from vidcomp.nn.compressed_model import CompressedModel, Insertion
 from vidcomp.nn.compressors import SFC, Identity
+from vidcomp.nn.whole_video import CompressedModel, Insertion
 
 # Channels at each cut of the bottleneck networks.
 CHANNELS = {"stem": 64, "res2": 256, "res3": 512, "res4": 1024}

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vidcomp.nn.backbones import BACKBONES, CutError
 from vidcomp.nn.backbones.r2plus1d import middle_channels
 from vidcomp.nn.compressors import SFC
-from vidcomp.nn.folding import fold_batchnorm
+from vidcomp.nn.fuse_bn import fuse_bn
 
 FAMILIES = ("slow_r50", "i3d_r50", "r2plus1d_34", "r2plus1d_50", "r2plus1d_r50", "tpn_r50")
 
@@ -39,7 +39,7 @@ def test_folding_changes_nothing_and_leaves_no_batchnorm(family: str) -> None:
     with torch.inference_mode():
         before = network(clip)
     count = batchnorms(network)
-    assert fold_batchnorm(network) == count > 0
+    assert fuse_bn(network) == count > 0
     assert batchnorms(network) == 0
     with torch.inference_mode():
         torch.testing.assert_close(network(clip), before, rtol=1e-3, atol=1e-4)
@@ -52,7 +52,7 @@ def test_folding_an_sfc_changes_nothing(qkv: str) -> None:
     features = torch.randn(1, 8, 6, 4, 4)
     with torch.inference_mode():
         before = sfc(features).features
-        assert fold_batchnorm(sfc) > 0
+        assert fuse_bn(sfc) > 0
         torch.testing.assert_close(sfc(features).features, before, rtol=1e-4, atol=1e-5)
 
 

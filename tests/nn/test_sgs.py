@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from vidcomp.nn.backbones import Backbone, BackboneSpec
-from vidcomp.nn.compressed_model import CompressedModel, Insertion
 from vidcomp.nn.compressors import COMPRESSORS, SFC, SGS, FeaturesError, Identity, PathwaySGS, Ragged
+from vidcomp.nn.whole_video import CompressedModel, Insertion
 
 CHANNELS = 6
 

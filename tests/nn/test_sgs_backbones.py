@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from vidcomp.nn.backbones import BACKBONES
-from vidcomp.nn.compressed_model import CompressedModel, Insertion
 from vidcomp.nn.compressors import Identity, build_sgs
+from vidcomp.nn.whole_video import CompressedModel, Insertion
 
 STAGES = ["stem", "res2", "res3", "res4", "res5", "classifier"]
 

@@ -4,7 +4,7 @@ import torch
 
 from vidcomp.nn.backbones.lite0_slow import difference, lite0_slow
 from vidcomp.nn.backbones.two_stream import join, lite0_two_stream
-from vidcomp.nn.temporal_field import TemporalField, run_in_chunks, temporal_field
+from vidcomp.nn.receptive_field import ReceptiveField, receptive_field, run_in_chunks
 
 
 def test_differences_by_hand() -> None:
@@ -41,8 +41,8 @@ def test_a_still_video_has_no_motion_and_still_an_appearance() -> None:
 def test_the_head_looks_one_frame_ahead_and_chunks_change_nothing() -> None:
     torch.manual_seed(0)
     head = lite0_two_stream(5).eval().split(["res3"])[0]
-    field = temporal_field(head)
-    assert field == TemporalField(stride=1, before=0, after=1)
+    field = receptive_field(head)
+    assert field == ReceptiveField(stride=1, before=0, after=1)
     clip = torch.randn(1, 3, 9, 32, 48)
     for length in (1, 2, 4):
         joined = torch.cat(list(run_in_chunks(head, field, clip.split(length, dim=2))), dim=2)

@@ -12,7 +12,7 @@ from torch import Tensor
 from tests.zoo.public_checkpoints import CHECKPOINTS, slow_inflation, tensors, vmz_34
 from tests.zoo.public_checkpoints import mmaction2 as mmaction2_shapes
 from vidcomp.nn.backbones import BACKBONES
-from vidcomp.zoo.convert import SOURCES, Rename, Source, convert, convert_file, recognise_family
+from vidcomp.zoo.convert import SOURCES, Rename, Source, convert, convert_file, recognize_family
 from vidcomp.zoo.errors import WeightsError
 
 
@@ -23,7 +23,7 @@ def meta(shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
 @pytest.mark.parametrize(("source", "family"), CHECKPOINTS)
 def test_a_public_checkpoint_is_recognised_and_every_key_accounted_for(source: str, family: str) -> None:
     shapes = CHECKPOINTS[source, family]
-    converted, report = recognise_family(meta(shapes), SOURCES[source])
+    converted, report = recognize_family(meta(shapes), SOURCES[source])
     assert report.family == family
     assert report.classes == 400
     assert set(report.renamed) | set(report.unused) | set(report.used) == set(shapes)
@@ -41,7 +41,7 @@ def test_a_public_checkpoint_is_recognised_and_every_key_accounted_for(source: s
     ("source", "family"), [("pytorchvideo", "i3d_r50"), ("tpn", "tpn_r50"), ("vmz", "r2plus1d_34")], ids="/".join
 )
 def test_what_was_converted_runs(source: str, family: str) -> None:
-    converted, _ = recognise_family(tensors(CHECKPOINTS[source, family]), SOURCES[source])
+    converted, _ = recognize_family(tensors(CHECKPOINTS[source, family]), SOURCES[source])
     with torch.device("meta"):
         network = BACKBONES[family]()
     network.load_state_dict(converted, strict=True, assign=True)
@@ -53,7 +53,7 @@ def test_what_was_converted_runs(source: str, family: str) -> None:
 
 def test_every_tensor_of_a_block_arrives_where_it_belongs() -> None:
     original = tensors(CHECKPOINTS["pytorchvideo", "slow_r50"])
-    converted, _ = recognise_family(original, SOURCES["pytorchvideo"])
+    converted, _ = recognize_family(original, SOURCES["pytorchvideo"])
     for theirs, ours in {
         "blocks.0.norm.running_var": "stages.stem.conv.bn.running_var",
         "blocks.2.res_blocks.3.branch2.conv_b.weight": "stages.res3.3.branch.spatial.conv.weight",
@@ -77,18 +77,18 @@ def test_tpns_two_publishers_agree_on_which_flow_is_which() -> None:
 
 
 def convert_names(source: str, family: str) -> dict[str, str]:
-    _, report = recognise_family(meta(CHECKPOINTS[source, family]), SOURCES[source])
+    _, report = recognize_family(meta(CHECKPOINTS[source, family]), SOURCES[source])
     return dict(report.renamed)
 
 
 def test_the_number_of_classes_is_the_checkpoints() -> None:
-    _, report = recognise_family(meta(vmz_34(classes=359)), SOURCES["vmz"])
+    _, report = recognize_family(meta(vmz_34(classes=359)), SOURCES["vmz"])
     assert (report.family, report.classes) == ("r2plus1d_34", 359)
 
 
 def test_step_counters_that_a_publisher_left_out_are_filled() -> None:
     shapes = {k: v for k, v in CHECKPOINTS["tpn", "slow_r50"].items() if not k.endswith("num_batches_tracked")}
-    converted, report = recognise_family(tensors(shapes), SOURCES["tpn"])
+    converted, report = recognize_family(tensors(shapes), SOURCES["tpn"])
     assert report.filled
     assert all(key.endswith("num_batches_tracked") for key in report.filled)
     with torch.device("meta"):
@@ -103,7 +103,7 @@ def test_a_shape_that_does_not_fit_names_the_key_and_both_shapes() -> None:
         WeightsError,
         match=r"^backbone\.conv1\.conv\.weight has shape \(64, 3, 2, 7, 7\), but slow_r50 needs \(64, 3, 1, 7, 7\)$",
     ):
-        recognise_family(meta(shapes), SOURCES["mmaction2"])
+        recognize_family(meta(shapes), SOURCES["mmaction2"])
 
 
 def test_a_missing_tensor_is_named() -> None:
@@ -112,7 +112,7 @@ def test_a_missing_tensor_is_named() -> None:
     with pytest.raises(
         WeightsError, match=r"^nothing .* gives slow_r50 its stages\.res4\.2\.branch\.reduce\.bn\.bias$"
     ):
-        recognise_family(meta(shapes), SOURCES["mmaction2"])
+        recognize_family(meta(shapes), SOURCES["mmaction2"])
 
 
 def test_a_tensor_that_the_network_has_no_place_for_is_named_not_dropped() -> None:
@@ -120,7 +120,7 @@ def test_a_tensor_that_the_network_has_no_place_for_is_named_not_dropped() -> No
     with pytest.raises(
         WeightsError, match=r"^backbone\.layer2\.1\.non_local_block\.g\.weight has no place in slow_r50$"
     ):
-        recognise_family(meta(shapes), SOURCES["mmaction2"])
+        recognize_family(meta(shapes), SOURCES["mmaction2"])
 
 
 def test_two_keys_that_become_one_are_reported() -> None:
@@ -138,7 +138,7 @@ def test_a_family_that_a_source_does_not_publish_lists_those_it_does() -> None:
     with pytest.raises(
         WeightsError, match=r"^backbone 's3d' .*: choose one of r2plus1d_34, r2plus1d_50, r2plus1d_152$"
     ):
-        recognise_family({}, SOURCES["vmz"], "s3d")
+        recognize_family({}, SOURCES["vmz"], "s3d")
 
 
 def test_a_file_is_read_with_and_without_its_container(tmp_path: Path) -> None:

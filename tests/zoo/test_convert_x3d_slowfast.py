@@ -10,7 +10,7 @@ import torch
 
 from tests.zoo.public_checkpoints import Shapes, linear, norm, tensors
 from vidcomp.nn.backbones import BACKBONES
-from vidcomp.zoo.convert import SOURCES, recognise_family
+from vidcomp.zoo.convert import SOURCES, recognize_family
 
 PYTORCHVIDEO = SOURCES["pytorchvideo"]
 
@@ -96,7 +96,7 @@ CHECKPOINTS = {
 def test_every_key_has_its_place(family: str) -> None:
     shapes = CHECKPOINTS[family]
     meta = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
-    converted, report = recognise_family(meta, PYTORCHVIDEO)
+    converted, report = recognize_family(meta, PYTORCHVIDEO)
     assert report.family == family
     assert report.classes == 400
     assert set(report.renamed) == set(shapes)
@@ -108,7 +108,7 @@ def test_every_key_has_its_place(family: str) -> None:
 @pytest.mark.parametrize("family", ["x3d_xs", "x3d_m"])
 def test_the_small_x3ds_share_their_weights(family: str) -> None:
     meta = {key: torch.empty(shape, device="meta") for key, shape in CHECKPOINTS["x3d_s"].items()}
-    _, report = recognise_family(meta, PYTORCHVIDEO, family)
+    _, report = recognize_family(meta, PYTORCHVIDEO, family)
     assert not report.problems
 
 
@@ -140,7 +140,7 @@ def test_the_small_x3ds_share_their_weights(family: str) -> None:
 )
 def test_tensors_arrive_where_they_belong_and_run(family: str, places: dict[str, str]) -> None:
     original = tensors(CHECKPOINTS[family])
-    converted, _ = recognise_family(original, PYTORCHVIDEO)
+    converted, _ = recognize_family(original, PYTORCHVIDEO)
     for theirs, ours in places.items():
         assert converted[ours] is original[theirs]
     with torch.device("meta"):

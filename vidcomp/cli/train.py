@@ -15,9 +15,9 @@ from vidcomp.cli.computing import DeviceChoice
 from vidcomp.cli.errors import SOME_FAILED, UsageError, fail, reported
 
 if TYPE_CHECKING:
-    from vidcomp.training.place import Place
-    from vidcomp.training.recipe import AnyRecipe
-    from vidcomp.training.reporter import Reporter
+    from vidcomp.training.callbacks import Callbacks
+    from vidcomp.training.config import AnyRecipe
+    from vidcomp.training.paths import Paths
     from vidcomp.zoo.download import Progress
     from vidcomp.zoo.manifest import Manifest
 
@@ -165,8 +165,8 @@ def train_compressor(
     tau: list[float] = typer.Option(
         [], "--tau", help="Compression ratio of SFC; several are drawn from, one a video.", rich_help_panel=_HOW
     ),
-    start_gain: float | None = typer.Option(
-        None, "--start-gain", help="SFC starts as this times the identity: small is broad.", rich_help_panel=_HOW
+    init_gain: float | None = typer.Option(
+        None, "--init-gain", help="SFC starts as this times the identity: small is broad.", rich_help_panel=_HOW
     ),
     teacher_weight: float | None = typer.Option(
         None, "--teacher-weight", help="The teacher's weight against the label.", rich_help_panel=_HOW
@@ -202,11 +202,11 @@ def train_compressor(
     with reported(debug=debug):
         from vidcomp.training.compressor import CompressorJob, Unfrozen
         from vidcomp.training.compressor import train_compressor as train
-        from vidcomp.training.recipe import CompressorRecipe
+        from vidcomp.training.config import CompressorRecipe
 
         given = {
             "taus": tau or None,
-            "start_gain": start_gain,
+            "init_gain": init_gain,
             "teacher": teacher,
             "teacher_weight": teacher_weight,
             "epochs": epochs,
@@ -220,10 +220,10 @@ def train_compressor(
         chosen = _recipe(CompressorRecipe, recipe, given, keys)
         unfrozen: Unfrozen = "all" if unfreeze else "tail" if unfreeze_tail else "nothing"
         job = CompressorJob(model, chosen, _joined(compressor), _joined(cut), unfrozen, standalone, from_trained)
-        place = _place(
+        paths = _paths(
             folder, output, val, cache, cache_gb, workers, device, tensorboard, resume=resume, anew=overwrite
         )
-        _run(lambda reporter, progress: train(job, place, reporter, progress), place, quiet=quiet, debug=debug)
+        _run(lambda reporter, progress: train(job, paths, reporter, progress), paths, quiet=quiet, debug=debug)
 
 
 @app.command("backbone")
@@ -265,7 +265,7 @@ def train_backbone(
     with reported(debug=debug):
         from vidcomp.training.backbone import BackboneJob
         from vidcomp.training.backbone import train_backbone as train
-        from vidcomp.training.recipe import BackboneRecipe
+        from vidcomp.training.config import BackboneRecipe
 
         given = {
             "epochs": epochs,
@@ -277,10 +277,10 @@ def train_backbone(
             "precision": precision and precision.value,
         }
         job = BackboneJob(model, _recipe(BackboneRecipe, recipe, given, keys), unfreeze, from_scratch)
-        place = _place(
+        paths = _paths(
             folder, output, val, cache, cache_gb, workers, device, tensorboard, resume=resume, anew=overwrite
         )
-        _run(lambda reporter, progress: train(job, place, reporter, progress), place, quiet=quiet, debug=debug)
+        _run(lambda reporter, progress: train(job, paths, reporter, progress), paths, quiet=quiet, debug=debug)
 
 
 def _joined(text: str | None) -> tuple[str, ...]:
@@ -291,8 +291,8 @@ def _recipe(kind: type[AnyRecipe], file: Path | None, options: dict[str, Any], k
     """The recipe's defaults, what the file says, and what options say, each over the one before."""
     import yaml
 
+    from vidcomp.training.config import make_recipe
     from vidcomp.training.errors import RecipeError
-    from vidcomp.training.recipe import make_recipe
 
     given = {name: value for name, value in options.items() if value is not None}
     for pair in keys:
@@ -309,7 +309,7 @@ def _recipe(kind: type[AnyRecipe], file: Path | None, options: dict[str, Any], k
         raise UsageError(str(error)) from None
 
 
-def _place(
+def _paths(
     folder: Path,
     output: Path,
     val: Path | None,
@@ -321,13 +321,13 @@ def _place(
     *,
     resume: bool,
     anew: bool,
-) -> Place:
-    from vidcomp.training.place import Place
+) -> Paths:
+    from vidcomp.training.paths import Paths
 
-    return Place(folder, output, val, cache, cache_gb, workers, device.value, resume, anew, tensorboard)
+    return Paths(folder, output, val, cache, cache_gb, workers, device.value, resume, anew, tensorboard)
 
 
-def _run(train: Callable[[Reporter, Progress | None], Manifest], place: Place, *, quiet: bool, debug: bool) -> None:
+def _run(train: Callable[[Callbacks, Progress | None], Manifest], paths: Paths, *, quiet: bool, debug: bool) -> None:
     """Train, and end as the way it ended demands."""
     from vidcomp.cli.progress import download_progress
     from vidcomp.cli.signals import Stopped, stop_requests
@@ -353,7 +353,7 @@ def _run(train: Callable[[Reporter, Progress | None], Manifest], place: Place, *
                 raise
             fail(str(error), SOME_FAILED)
     if not quiet:
-        print(f"wrote {place.output} with its weights beside it; {place.log} says how it went")
-        print(f"try: vidcomp classify VIDEO --model {place.output}")
+        print(f"wrote {paths.output} with its weights beside it; {paths.log} says how it went")
+        print(f"try: vidcomp classify VIDEO --model {paths.output}")
     if reporter.left_out:
         raise typer.Exit(SOME_FAILED)

@@ -9,18 +9,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from vidcomp.cli.errors import warn
-from vidcomp.training.reporter import Reporter
+from vidcomp.training.callbacks import Callbacks
 from vidcomp.video.errors import printable
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from vidcomp.training.fit import Progress
+    from vidcomp.training.trainer import Progress
 
 _LINE_EVERY_S = 30.0
 
 
-class TrainingProgress(Reporter):
+class TrainingProgress(Callbacks):
     """Tells a person what happens; use it as a context manager."""
 
     def __init__(self, stopping: Callable[[], bool], *, quiet: bool = False) -> None:

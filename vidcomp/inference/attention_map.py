@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidcomp.inference.prediction import GROUPING, AttentionMap
-from vidcomp.nn.compressed_model import CompressedModel, ModelOutput
 from vidcomp.nn.rollout import rollout
+from vidcomp.nn.whole_video import CompressedModel, ModelOutput
 
 
 def attention_map(

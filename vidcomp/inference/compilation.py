@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from vidcomp.nn.compressed_model import CompressedModel
 from vidcomp.nn.compressors.base import Features, pathways_of
+from vidcomp.nn.whole_video import CompressedModel
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from vidcomp.inference.batching import BatchSize
 from vidcomp.inference.compilation import Compilation, compile_segments
 from vidcomp.inference.duplicates import DistinctFrames
 from vidcomp.inference.precision import choose_precision
-from vidcomp.nn.compressed_model import CompressedModel, ModelOutput
 from vidcomp.nn.compressors.base import Features, FeaturesError, Ragged, pathways_of
 from vidcomp.nn.compressors.binning import check_finite
-from vidcomp.nn.folding import fold_batchnorm
+from vidcomp.nn.fuse_bn import fuse_bn
+from vidcomp.nn.whole_video import CompressedModel, ModelOutput
 from vidcomp.video import DecodeOptions
 from vidcomp.video.transforms import to_input
 
@@ -88,7 +88,7 @@ class Runner:
             raise ValueError(f"videos_at_once must be at least 1, not {videos_at_once}")
         self.precision = choose_precision(precision, device)
         network = _own(network).eval()
-        fold_batchnorm(network)
+        fuse_bn(network)
         self.network = network.to(device).to(memory_format=torch.channels_last_3d)
         self.spec = network.spec
         self.device = device

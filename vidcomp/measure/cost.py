@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from vidcomp.nn.compressed_model import CompressedModel
 from vidcomp.nn.compressors import Features, Ragged
+from vidcomp.nn.whole_video import CompressedModel
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from vidcomp.nn.compressed_model import CompressedModel, ModelOutput
+from vidcomp.nn.whole_video import CompressedModel, ModelOutput
 
 
 def rollout(network: CompressedModel, output: ModelOutput, video: int = 0) -> Tensor | None:

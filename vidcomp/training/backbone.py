@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 
 from vidcomp.nn.backbones import Backbone
+from vidcomp.training.callbacks import Callbacks
+from vidcomp.training.config import BackboneRecipe
 from vidcomp.training.decoding import Decoders
 from vidcomp.training.errors import DataError
-from vidcomp.training.learner import Learner, Objective
-from vidcomp.training.place import Place
-from vidcomp.training.recipe import BackboneRecipe
-from vidcomp.training.reporter import Reporter
-from vidcomp.training.result import measured, said_of, save_weights, write_manifest
+from vidcomp.training.export import measured, said_of, save_weights, write_manifest
+from vidcomp.training.objective import Learner, Objective
+from vidcomp.training.paths import Paths
 from vidcomp.training.session import Session
 from vidcomp.training.videos import TrainingVideos, find_labelled
 from vidcomp.zoo import weights
@@ -36,18 +36,18 @@ class BackboneJob:
 
 
 def train_backbone(
-    job: BackboneJob, place: Place, reporter: Reporter | None = None, progress: Progress | None = None
+    job: BackboneJob, paths: Paths, reporter: Callbacks | None = None, progress: Progress | None = None
 ) -> Manifest:
-    """Fine-tune a backbone on the classes of ``place.source``, a new classifier last; returns the result.
+    """Fine-tune a backbone on the classes of ``paths.source``, a new classifier last; returns the result.
 
     All up to the recipe's ``frozen_up_to`` stays as it is, unless the job says to ``unfreeze`` it. BatchNorm keeps its
     statistics. Raises as ``train_compressor``.
     """
-    place.check()
+    paths.check()
     manifest = find_manifest(job.model)
-    wanted = find_labelled(place.source)
+    wanted = find_labelled(paths.source)
     if len(wanted.classes) < 2:
-        raise DataError(f"{place.source}: only one class, {wanted.classes[0]}; a classifier needs two to tell apart")
+        raise DataError(f"{paths.source}: only one class, {wanted.classes[0]}; a classifier needs two to tell apart")
     planned = plan_backbone(manifest, wanted.classes)
     # A head of random weights would be no use, frozen.
     unfreeze = job.unfreeze or job.from_scratch
@@ -56,20 +56,20 @@ def train_backbone(
         "model": manifest.name if job.from_scratch else fingerprint(manifest),
         "what is unfrozen": str(unfreeze),
     }
-    with Decoders(place.workers) as decoders:
-        session = Session(place, job.recipe, reporter or Reporter(), decoders)
+    with Decoders(paths.workers) as decoders:
+        session = Session(paths, job.recipe, reporter or Callbacks(), decoders)
         rows = fit_backbone(
             session, backbone, planned, wanted, identity, unfreeze=unfreeze, trained_before=not job.from_scratch
         )
     result = write_manifest(
         planned,
-        place.output,
+        paths.output,
         summary=f"{manifest.backbone.family} fine-tuned to {len(wanted.classes)} classes",
-        backbone=planned.backbone.model_copy(update={"weights": save_weights(backbone, place.weights())}),
-        measured=measured(place, rows),
+        backbone=planned.backbone.model_copy(update={"weights": save_weights(backbone, paths.weights())}),
+        measured=measured(paths, rows),
         source=said_of("train backbone", manifest, rows),
     )
-    place.checkpoint.unlink(missing_ok=True)
+    paths.checkpoint.unlink(missing_ok=True)
     return result
 
 

@@ -15,7 +15,7 @@ import torch
 
 from vidcomp.training.errors import TrainingError
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass
@@ -67,7 +67,10 @@ class Checkpoint:
         try:
             content = torch.load(self.path, map_location="cpu", weights_only=True)
             if content["format"] != _FORMAT:
-                raise KeyError("format")
+                raise TrainingError(
+                    f"{self.path}: another version of vidcomp wrote this checkpoint, and only it can go on; "
+                    "start again with anew=True"
+                )
             position, state, identity = Position(**content["position"]), content["state"], content["identity"]
         except (OSError, RuntimeError, pickle.UnpicklingError, KeyError, TypeError, EOFError) as error:
             raise TrainingError(

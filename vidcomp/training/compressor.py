@@ -11,17 +11,17 @@ from torch import Tensor, nn
 
 from vidcomp.inference.grammar import parse_strategy
 from vidcomp.nn.backbones import Backbone
-from vidcomp.nn.compressed_model import CompressedModel
 from vidcomp.nn.compressors import COMPRESSORS, SFC
-from vidcomp.nn.folding import fold_batchnorm
+from vidcomp.nn.fuse_bn import fuse_bn
+from vidcomp.nn.whole_video import CompressedModel
 from vidcomp.training.cache import digest_of
+from vidcomp.training.callbacks import Callbacks
+from vidcomp.training.config import CompressorRecipe
 from vidcomp.training.decoding import Decoders
 from vidcomp.training.errors import DataError, RequestError
-from vidcomp.training.learner import Learner, Objective
-from vidcomp.training.place import Place
-from vidcomp.training.recipe import CompressorRecipe
-from vidcomp.training.reporter import Reporter
-from vidcomp.training.result import elsewhere, measured, said_of, save_weights, write_manifest
+from vidcomp.training.export import elsewhere, measured, said_of, save_weights, write_manifest
+from vidcomp.training.objective import Learner, Objective
+from vidcomp.training.paths import Paths
 from vidcomp.training.session import Session
 from vidcomp.training.teacher import ask_dense
 from vidcomp.training.videos import TrainingVideo, TrainingVideos, find_for_teacher, find_labelled
@@ -54,21 +54,21 @@ class CompressorJob:
 
 
 def train_compressor(
-    job: CompressorJob, place: Place, reporter: Reporter | None = None, progress: Progress | None = None
+    job: CompressorJob, paths: Paths, reporter: Callbacks | None = None, progress: Progress | None = None
 ) -> Manifest:
     """Fit compressors between the frozen parts of a model, or with parts that learn too; returns the result.
 
     Raises:
         TrainingError: the videos, the recipe or a file are not as they must be, or a loss is not finite.
-        Interrupted: it was asked to stop; ``place.resume`` goes on.
+        Interrupted: it was asked to stop; ``paths.resume`` goes on.
         ZooError: the model or its weights are not to be had.
-        SourceError: ``place.source`` does not exist.
+        SourceError: ``paths.source`` does not exist.
     """
-    place.check()
+    paths.check()
     manifest = find_manifest(job.model)
     planned = plan_compressors(manifest, job.kinds, job.cuts, job.recipe.taus)
     find = find_for_teacher if job.recipe.teacher != "none" else find_labelled
-    wanted = find(place.source, labels_of(manifest))
+    wanted = find(paths.source, labels_of(manifest))
     backbone = load_backbone(manifest, progress)
     network = new_compressors(planned, backbone, job.recipe)
     if job.from_trained:
@@ -79,10 +79,10 @@ def train_compressor(
         "what is unfrozen": job.unfreeze,
         "start": str(job.from_trained),
     }
-    with Decoders(place.workers) as decoders:
-        session = Session(place, job.recipe, reporter or Reporter(), decoders)
+    with Decoders(paths.workers) as decoders:
+        session = Session(paths, job.recipe, reporter or Callbacks(), decoders)
         rows = fit_compressors(session, network, manifest, wanted, identity, unfreeze=job.unfreeze)
-    return _write(job, place, manifest, planned, backbone, network, rows)
+    return _write(job, paths, manifest, planned, backbone, network, rows)
 
 
 def fit_compressors(
@@ -111,7 +111,7 @@ def fit_compressors(
     validation = session.validation(examples, network, wanted.classes, taus)
     compressors, segments = list(network.compressors), list(network.segments)
     if unfreeze == "nothing":
-        fold_batchnorm(network.segments.eval())
+        fuse_bn(network.segments.eval())
     learning = {"nothing": [], "tail": segments[1:], "all": segments}[unfreeze]
     learner = Learner(
         network,
@@ -122,7 +122,7 @@ def fit_compressors(
             mixup=recipe.mixup,
             teacher_weight=0.0 if recipe.teacher == "none" else recipe.teacher_weight,
             ask_whole=recipe.teacher == "whole",
-            foreign_weight=recipe.foreign_weight,
+            distractor_weight=recipe.distractor_weight,
         ),
         session.device,
         from_clips=unfreeze == "all",
@@ -179,7 +179,7 @@ def new_compressors(manifest: Manifest, backbone: Backbone, recipe: CompressorRe
         network = insert_compressors(manifest, backbone)
     for compressor in network.compressors:
         if isinstance(compressor, SFC):
-            start_near_identity(compressor, recipe.start_gain)
+            start_near_identity(compressor, recipe.init_gain)
     return network
 
 
@@ -224,7 +224,7 @@ def _ask_teacher(
     taught: dict[str, Tensor] = {}
     kept = []
     uncompressed = load_variant(named.manifest(manifest))
-    for video, said in ask_dense(uncompressed, named.strategy, videos, cache, session.place.device):
+    for video, said in ask_dense(uncompressed, named.strategy, videos, cache, session.paths.device):
         if isinstance(said, Tensor):
             taught[video.path] = said
             kept.append(video)
@@ -232,13 +232,13 @@ def _ask_teacher(
             session.reporter.skipped(said.message)
         session.advance()
     if not kept:
-        raise DataError(f"{session.place.source}: the teacher could label none of the videos; see the lines above")
+        raise DataError(f"{session.paths.source}: the teacher could label none of the videos; see the lines above")
     return taught, kept
 
 
 def _write(
     job: CompressorJob,
-    place: Place,
+    paths: Paths,
     manifest: Manifest,
     planned: Manifest,
     backbone: Backbone,
@@ -247,29 +247,29 @@ def _write(
 ) -> Manifest:
     several = len(planned.compressors) > 1
     sections = [
-        section.model_copy(update={"weights": save_weights(module, place.weights(section.kind if several else ""))})
+        section.model_copy(update={"weights": save_weights(module, paths.weights(section.kind if several else ""))})
         for section, module in zip(planned.compressors, network.compressors, strict=True)
     ]
     kinds = " + ".join(f"{section.kind} after {section.cut}" for section in sections)
     result = write_manifest(
         manifest,
-        place.output,
-        summary=f"{manifest.name} with {kinds} fitted to {place.source.name}",
-        backbone=manifest.backbone.model_copy(update={"weights": _backbone_weights(job, place, manifest, backbone)}),
+        paths.output,
+        summary=f"{manifest.name} with {kinds} fitted to {paths.source.name}",
+        backbone=manifest.backbone.model_copy(update={"weights": _backbone_weights(job, paths, manifest, backbone)}),
         compressors=tuple(sections),
         reported=(),
-        measured=measured(place, rows),
+        measured=measured(paths, rows),
         source=said_of("train", manifest, rows),
     )
-    place.checkpoint.unlink(missing_ok=True)
+    paths.checkpoint.unlink(missing_ok=True)
     return result
 
 
-def _backbone_weights(job: CompressorJob, place: Place, manifest: Manifest, backbone: Backbone) -> WeightsSource | None:
+def _backbone_weights(job: CompressorJob, paths: Paths, manifest: Manifest, backbone: Backbone) -> WeightsSource | None:
     """The backbone that the compressors were fitted with: where it is, or written beside them."""
     if job.unfreeze != "nothing":
-        return save_weights(backbone, place.weights("backbone"))
+        return save_weights(backbone, paths.weights("backbone"))
     if job.standalone:
         # That of the network was folded.
-        return save_weights(load_backbone(manifest), place.weights("backbone"))
+        return save_weights(load_backbone(manifest), paths.weights("backbone"))
     return elsewhere(manifest)

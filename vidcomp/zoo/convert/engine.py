@@ -126,7 +126,7 @@ def convert(
     return fitting, report
 
 
-def recognise_family(
+def recognize_family(
     state_dict: Mapping[str, Tensor], source: Source, family: str | None = None
 ) -> tuple[dict[str, Tensor], ConversionReport]:
     """Convert to whichever of the source's families fits best, with as many classes as the checkpoint has.
@@ -189,7 +189,7 @@ def convert_file(path: Path, source: Source, family: str | None = None) -> tuple
     if not tensors:
         raise WeightsError(f"{path}: holds no tensors; its keys are {', '.join(map(str, list(content)[:5])) or 'none'}")
     try:
-        return recognise_family(tensors, source, family)
+        return recognize_family(tensors, source, family)
     except ConversionError as error:
         raise ConversionError(f"{path}: {error}", error.report) from None
 

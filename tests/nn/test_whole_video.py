@@ -7,8 +7,8 @@ import torch
 
 from vidcomp.nn.backbones import CutError
 from vidcomp.nn.backbones.lite0_slow import lite0_slow
-from vidcomp.nn.compressed_model import CompressedModel, Insertion
 from vidcomp.nn.compressors import SFC, Identity
+from vidcomp.nn.whole_video import CompressedModel, Insertion
 
 
 @pytest.mark.parametrize("cut", ["stem", "res2", "res3", "res4", "res5"])

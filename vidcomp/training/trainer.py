@@ -17,17 +17,17 @@ from torch import Tensor
 
 from vidcomp.nn.compressors import FeaturesError
 from vidcomp.training.checkpoint import Checkpoint, Position
+from vidcomp.training.config import BackboneRecipe, CompressorRecipe, Recipe
+from vidcomp.training.dataset import Examples
 from vidcomp.training.decoding import Decoders
 from vidcomp.training.errors import Interrupted, TrainingError
-from vidcomp.training.examples import Examples
-from vidcomp.training.learner import Example, Learner, compute, set_tau
 from vidcomp.training.log import Log
-from vidcomp.training.optimiser import Optimiser
-from vidcomp.training.recipe import BackboneRecipe, CompressorRecipe, Recipe
+from vidcomp.training.objective import Example, Learner, compute, set_tau
+from vidcomp.training.optimizer import Optimizer
 from vidcomp.training.videos import TrainingVideo
 from vidcomp.video import VideoError
 
-_ORDER, _VIEW, _MIX, _THINNING = range(4)  # what chance is for
+_ORDER, _VIEW, _MIX, _SUBSAMPLING = range(4)  # what chance is for
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Fit:
         self._epoch_done = epoch_done
         self._stopping = stopping
         self._steps = -(-len(videos) // recipe.batch)
-        self._optimiser = Optimiser(learner.parameters(), recipe, self._steps, learner.new)
+        self._optimizer = Optimizer(learner.parameters(), recipe, self._steps, learner.new)
         self._scaler = torch.amp.GradScaler(learner.device.type, enabled=recipe.precision == "float16")
         self.position = Position()
 
@@ -111,7 +111,7 @@ class Fit:
         assert self._checkpoint is not None
         self.position, state = self._checkpoint.read()
         self._learner.restore(state["learner"])
-        self._optimiser.torch.load_state_dict(state["optimiser"])
+        self._optimizer.torch.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
 
     def run(self) -> list[dict[str, float]]:
@@ -166,12 +166,12 @@ class Fit:
         at = self.position
         # Dropout draws from here.
         torch.manual_seed(int(self._chance(_MIX, epoch, at.step, 1).integers(2**63)))
-        rate = self._optimiser.begin(epoch, at.step)
+        rate = self._optimizer.begin(epoch, at.step)
         try:
             result = self._learner.learn(batch, self._chance(_MIX, epoch, at.step), self._scaler)
         except TrainingError as error:
             raise TrainingError(f"epoch {epoch + 1}, step {at.step + 1}: {error}") from None
-        self._optimiser.finish(self._scaler)
+        self._optimizer.finish(self._scaler)
         self._learner.average(epoch * self._steps + at.step)
         at.step += 1
         at.loss += result.loss
@@ -187,12 +187,12 @@ class Fit:
         video = self._videos[index]
         random = self._chance(_VIEW, epoch, index)
         tau = float(random.choice(self._recipe.taus)) if isinstance(self._recipe, CompressorRecipe) else None
-        thinning = 1
+        subsampling = 1
         if isinstance(self._recipe, BackboneRecipe):
             # One for all of a step, so that they run together.
-            thinning = int(self._chance(_THINNING, epoch, step).choice(self._recipe.thinning))
+            subsampling = int(self._chance(_SUBSAMPLING, epoch, step).choice(self._recipe.temporal_subsampling))
         try:
-            view = self._examples.view(video, random, thinning)
+            view = self._examples.view(video, random, subsampling)
         except VideoError as error:
             raise TrainingError(f"{error}; put it back, and go on with resume=True") from None
         return Example(video.path, view.features, video.label, self._taught.get(video.path), tau, view.own)
@@ -219,7 +219,7 @@ class Fit:
             return
         state = {
             "learner": self._learner.state(),
-            "optimiser": self._optimiser.torch.state_dict(),
+            "optimizer": self._optimizer.torch.state_dict(),
             "scaler": self._scaler.state_dict(),
         }
         self._checkpoint.write(self.position, state)

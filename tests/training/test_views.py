@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from vidcomp.training.augment import augment, take_clip
-from vidcomp.training.recipe import BackboneRecipe, CompressorRecipe, Recipe
+from vidcomp.training.config import BackboneRecipe, CompressorRecipe, Recipe
+from vidcomp.training.views import augment, take_clip
 
 
 def numbered(count: int) -> np.ndarray:
@@ -37,7 +37,9 @@ def test_without_scaling_and_flipping_a_crop_is_a_part_of_the_picture() -> None:
     assert len(places) == 1
 
 
-@pytest.mark.parametrize("recipe", [BackboneRecipe(square=16), CompressorRecipe(recolour=True, crop=0.75)])
+@pytest.mark.parametrize(
+    "recipe", [BackboneRecipe(random_resized_crop=16), CompressorRecipe(color_jitter=True, crop=0.75)]
+)
 def test_the_same_chance_gives_the_same_clip(recipe: Recipe) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (4, 24, 32, 3), dtype=np.uint8)
     first, second, other = (augment(frames, recipe, np.random.default_rng(seed)) for seed in (1, 1, 2))
@@ -49,12 +51,12 @@ def test_the_same_chance_gives_the_same_clip(recipe: Recipe) -> None:
 
 def test_all_frames_of_a_clip_are_changed_alike() -> None:
     still = np.random.default_rng(0).integers(0, 256, (1, 24, 32, 3), dtype=np.uint8).repeat(4, axis=0)
-    clip = augment(still, BackboneRecipe(square=16), np.random.default_rng(5))
+    clip = augment(still, BackboneRecipe(random_resized_crop=16), np.random.default_rng(5))
     assert tuple(clip.shape) == (3, 4, 16, 16)
     assert torch.equal(clip[:, 0], clip[:, 3])
 
 
-PLAIN = BackboneRecipe(square=16, recolour=False, flip=False, smallest_area=1.0)
+PLAIN = BackboneRecipe(random_resized_crop=16, color_jitter=False, flip=False, min_crop_area=1.0)
 
 
 def variants(recipe: Recipe, frames: np.ndarray, count: int = 40) -> list[torch.Tensor]:
@@ -73,7 +75,7 @@ def test_half_of_the_views_are_played_backwards() -> None:
 def test_a_wandering_crop_moves_evenly_through_a_still_picture() -> None:
     """A ramp from left to right: where the crop is, is what its middle shows."""
     ramp = np.broadcast_to(np.arange(0, 160, 5, dtype=np.uint8)[None, None, :, None], (5, 24, 32, 3))
-    recipe = PLAIN.model_copy(update={"drift": 0.1, "smallest_area": 0.3})
+    recipe = PLAIN.model_copy(update={"camera_jitter": 0.1, "min_crop_area": 0.3})
     moving = [clip for clip in variants(recipe, ramp) if not torch.equal(clip[:, 0], clip[:, 4])]
     assert 10 < len(moving) < 30
     steps = torch.stack([clip[0, :, 8, 8].diff() for clip in moving])
@@ -83,33 +85,33 @@ def test_a_wandering_crop_moves_evenly_through_a_still_picture() -> None:
     assert steps.abs().amax() > 1
 
 
-def test_a_backdrop_is_laid_over_every_second_view() -> None:
-    """Over white, a black backdrop of a weight below a half: never darker than grey, the same all over."""
+def test_a_background_is_laid_over_every_second_view() -> None:
+    """Over white, a black picture of a weight below a half: never darker than gray, the same all over."""
     white = np.full((2, 24, 32, 3), 255, np.uint8)
-    shades = variants(PLAIN.model_copy(update={"backdrop": 0.5}), white)
+    shades = variants(PLAIN.model_copy(update={"background_mix": 0.5}), white)
     assert all(float(clip.max() - clip.min()) < 1e-3 for clip in shades)
     darkened = [float(clip.mean()) for clip in shades if float(clip.mean()) < 254.9]
     assert 10 < len(darkened) < 30
     assert 127.5 <= min(darkened) < 180
 
 
-def test_a_covered_view_has_a_grey_rectangle_for_all_of_its_length() -> None:
+def test_a_covered_view_has_a_gray_rectangle_for_all_of_its_length() -> None:
     white = np.full((3, 24, 32, 3), 255, np.uint8)
-    for clip in variants(PLAIN.model_copy(update={"cover": 1.0}), white, 10):
-        grey = (clip == 127).all(dim=0)
-        assert torch.equal(grey[0], grey[2])
-        rows, columns = grey[0].any(dim=1).sum(), grey[0].any(dim=0).sum()
-        assert grey[0].sum() == rows * columns
+    for clip in variants(PLAIN.model_copy(update={"random_erasing": 1.0}), white, 10):
+        gray = (clip == 127).all(dim=0)
+        assert torch.equal(gray[0], gray[2])
+        rows, columns = gray[0].any(dim=1).sum(), gray[0].any(dim=0).sum()
+        assert gray[0].sum() == rows * columns
         assert 3 <= rows <= 8
         assert 3 <= columns <= 8
 
 
 def test_what_a_recipe_cannot_mean_is_said() -> None:
     for content, about in (
-        ({"drift": 0.1}, "square"),
-        ({"backdrop": 0.5, "views_cached": 2}, "views_cached"),
-        ({"thinning": [2], "views_cached": 2}, "views_cached"),
-        ({"thinning": [0]}, "at least 1"),
+        ({"camera_jitter": 0.1}, "random_resized_crop"),
+        ({"background_mix": 0.5, "views_cached": 2}, "views_cached"),
+        ({"temporal_subsampling": [2], "views_cached": 2}, "views_cached"),
+        ({"temporal_subsampling": [0]}, "at least 1"),
     ):
         with pytest.raises(ValueError, match=about):
             BackboneRecipe.model_validate(content)

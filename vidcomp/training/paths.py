@@ -9,7 +9,7 @@ from vidcomp.training.errors import RequestError
 
 
 @dataclass(frozen=True)
-class Place:
+class Paths:
     """Where a training reads and writes.
 
     ``source`` are the videos, ``output`` the manifest to write; the weights, the log (``.log.csv``) and the checkpoint

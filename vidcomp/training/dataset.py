@@ -20,19 +20,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vidcomp.inference.strategies import UniformClips, seen_whole
-from vidcomp.nn.compressed_model import CompressedModel
 from vidcomp.nn.compressors import Features, FeaturesError
 from vidcomp.nn.compressors.base import map_pathways, pathways_of
 from vidcomp.nn.compressors.binning import check_finite
-from vidcomp.nn.folding import fold_batchnorm
-from vidcomp.training.augment import augment, take_clip
+from vidcomp.nn.fuse_bn import fuse_bn
+from vidcomp.nn.whole_video import CompressedModel
 from vidcomp.training.cache import TensorCache, digest_of, file_key
+from vidcomp.training.config import CompressorRecipe, Recipe
 from vidcomp.training.decoding import Decoders
+from vidcomp.training.distractors import insert_distractor, make_distractor
 from vidcomp.training.errors import RequestError
-from vidcomp.training.foreign import insert_footage, make_footage
-from vidcomp.training.learner import compute
-from vidcomp.training.recipe import CompressorRecipe, Recipe
+from vidcomp.training.objective import compute
 from vidcomp.training.videos import TrainingVideo
+from vidcomp.training.views import augment, take_clip
 from vidcomp.video import Selection, VideoError, whole
 from vidcomp.video.transforms import to_input
 
@@ -43,12 +43,12 @@ _DECODED_WHOLE = 512
 _CHUNK = 8
 # What of a recipe changes the views.
 _VIEW_KEYS = {
-    *("crop", "scale", "square", "smallest_area", "recolour", "flip"),
-    *("reverse", "drift", "cover", "longest", "precision"),
+    *("crop", "scale", "random_resized_crop", "min_crop_area", "color_jitter", "flip"),
+    *("reverse", "camera_jitter", "random_erasing", "longest", "precision"),
 }
 # Clips that a view may last where only every n-th of its frames is kept.
 _MOST_CLIPS = 2
-# Before the names of the tensors of foreign footage that is kept beside a view.
+# Before the names of the tensors of distractors that is kept beside a view.
 _FOOTAGE = "footage"
 
 
@@ -56,7 +56,7 @@ _FOOTAGE = "footage"
 class View:
     """A batch of one: features, or a normalised clip (1, 3, T, H, W) where the head learns too.
 
-    ``own`` (T,) tells the video's frames from foreign footage; ``None`` where there is none.
+    ``own`` (T,) tells the video's frames from distractors; ``None`` where there is none.
     """
 
     features: Features
@@ -99,7 +99,7 @@ class Examples:
         self._lock = threading.Lock()
         self._view_seed = recipe.seed if recipe.view_seed is None else recipe.view_seed
         self._readable: list[TrainingVideo] = []
-        self._foreign = recipe.foreign if isinstance(recipe, CompressorRecipe) else 0.0
+        self._distractors = recipe.distractors if isinstance(recipe, CompressorRecipe) else 0.0
         self._encoder: CompressedModel | None = None
         settings = {"spec": repr(network.spec), "clips": clips, "format": 1}
         self._frames = cache(digest_of({"what": "frames", "spec": settings["spec"]}))
@@ -108,10 +108,10 @@ class Examples:
         self._encoder = copy.deepcopy(network).to(device).to(memory_format=torch.channels_last_3d).eval()
         views = recipe.model_dump(include=_VIEW_KEYS) | {"seed": self._view_seed}
         settings |= {"head": _hash_of(network), "recipe": views}
-        if self._foreign:
+        if self._distractors:
             settings["footage"] = True
         self._features = cache(digest_of(settings))
-        fold_batchnorm(self._encoder)
+        fuse_bn(self._encoder)
 
     @property
     def turned_away(self) -> int:
@@ -125,26 +125,26 @@ class Examples:
                 self._readable.append(video)
             yield video, error
 
-    def view(self, video: TrainingVideo, random: np.random.Generator, thinning: int = 1) -> View:
-        """One augmented view of a video; with foreign footage in it as often as the recipe says.
+    def view(self, video: TrainingVideo, random: np.random.Generator, subsampling: int = 1) -> View:
+        """One augmented view of a video; with distractors in it as often as the recipe says.
 
-        Of a view that is not kept in the cache only every ``thinning``-th frame is given out.
+        Of a view that is not kept in the cache only every ``subsampling``-th frame is given out.
 
         Raises:
             VideoError: it can no longer be read.
-            RequestError: there is to be foreign footage, and the network has several pathways.
+            RequestError: there is to be distractors, and the network has several pathways.
         """
         if self._encoder is None or not self._recipe.views_cached:
-            features, footage = self._made_view(video, random, thinning=thinning)
+            features, footage = self._made_view(video, random, subsampling=subsampling)
         else:
             features, footage = self._kept_view(video, int(random.integers(0, self._recipe.views_cached)))
-        if thinning > 1:
-            features = map_pathways(features, lambda part: part[:, :, ::thinning])
-        if footage is None or random.random() >= self._foreign:
+        if subsampling > 1:
+            features = map_pathways(features, lambda part: part[:, :, ::subsampling])
+        if footage is None or random.random() >= self._distractors:
             return View(features)
         if isinstance(features, tuple) or isinstance(footage, tuple):
-            raise RequestError("foreign: footage can only be put into networks of one pathway; leave it out")
-        return View(*insert_footage(features, footage, random))
+            raise RequestError("distractors: footage can only be put into networks of one pathway; leave it out")
+        return View(*insert_distractor(features, footage, random))
 
     def whole(self, video: TrainingVideo, network: CompressedModel) -> Features:
         """Features of the head of ``network`` for the video as it is passed where nothing is trained.
@@ -189,32 +189,32 @@ class Examples:
             return _pack(features) | ({} if footage is None else _pack(footage, _FOOTAGE))
 
         kept = self._features.get(f"{_key(video.path)}-{number}", make)
-        return _unpack(kept, self._device), _unpack(kept, self._device, _FOOTAGE) if self._foreign else None
+        return _unpack(kept, self._device), _unpack(kept, self._device, _FOOTAGE) if self._distractors else None
 
     def _made_view(
         self,
         video: TrainingVideo,
         random: np.random.Generator,
         decoded: list[NDArray[np.uint8]] | None = None,
-        thinning: int = 1,
+        subsampling: int = 1,
     ) -> tuple[Features, Features | None]:
-        """A view and, where the recipe wants foreign footage, such footage as large as it; pixels or features."""
-        pixels = self._augmented(video, random, decoded, thinning)
+        """A view and, where the recipe wants distractors, such footage as large as it; pixels or features."""
+        pixels = self._augmented(video, random, decoded, subsampling)
         clips = [pixels]
-        if self._foreign:
+        if self._distractors:
             picture = pixels[:, int(random.integers(pixels.shape[1]))].float().numpy()
-            clips.append(make_footage(picture, random).round().to(torch.uint8))
+            clips.append(make_distractor(picture, random).round().to(torch.uint8))
         made: list[Features] = [self._input(clip.permute(1, 2, 3, 0)) for clip in clips]
         if self._encoder is not None:
             made = [self._encode(video.path, iter([clip])) for clip in made if isinstance(clip, Tensor)]
-        return made[0], made[1] if self._foreign else None
+        return made[0], made[1] if self._distractors else None
 
     def _augmented(
         self,
         video: TrainingVideo,
         random: np.random.Generator,
         decoded: list[NDArray[np.uint8]] | None,
-        thinning: int,
+        subsampling: int,
     ) -> Tensor:
         """Pixels (3, T, H, W) of a view, as bytes."""
 
@@ -223,7 +223,7 @@ class Examples:
             picture: NDArray[np.uint8] = self._pixels(other, random)[0]
             return picture
 
-        pixels = self._pixels(video, random, decoded, clips=min(thinning, _MOST_CLIPS))
+        pixels = self._pixels(video, random, decoded, clips=min(subsampling, _MOST_CLIPS))
         return augment(pixels, self._recipe, random, still).round().to(torch.uint8)
 
     def _input(self, pixels: Tensor | NDArray[np.uint8]) -> Tensor:

@@ -25,7 +25,7 @@ _PROBE_FRAMES = (96, 288, 1152)
 
 
 @dataclass(frozen=True)
-class TemporalField:
+class ReceptiveField:
     """What a network's feature frame depends on.
 
     Feature frame j depends on frames j·``stride`` − ``before`` to j·``stride`` + ``after``, and on no others. Where it
@@ -43,9 +43,9 @@ class TemporalField:
         """Whether each feature frame depends on its own frame alone."""
         return (self.stride, self.before, self.after) == (1, 0, 0)
 
-    def then(self, following: TemporalField) -> TemporalField:
+    def then(self, following: ReceptiveField) -> ReceptiveField:
         """The field of this network and one that takes its features."""
-        return TemporalField(
+        return ReceptiveField(
             self.stride * following.stride,
             self.before + following.before * self.stride,
             self.after + following.after * self.stride,
@@ -71,7 +71,7 @@ class TemporalField:
         return max(0, (frames - 1 - self.after) // self.stride + 1)
 
 
-def temporal_field(network: nn.Module) -> TemporalField | None:
+def receptive_field(network: nn.Module) -> ReceptiveField | None:
     """Find the field of a network that maps clips (N, 3, T, H, W) to features (N, C, T', H', W').
 
     The network is run, in evaluation mode and on its own device, on one short clip of noughts for each phase of its
@@ -84,14 +84,14 @@ def temporal_field(network: nn.Module) -> TemporalField | None:
     Raises:
         RuntimeError: the network cannot be run on a clip of 64×64 pixels.
     """
-    fields = temporal_fields([network])
+    fields = receptive_fields([network])
     return None if fields is None else fields[0]
 
 
-def temporal_fields(stages: Sequence[nn.Module]) -> list[TemporalField] | None:
+def receptive_fields(stages: Sequence[nn.Module]) -> list[ReceptiveField] | None:
     """The field of each of the stages that a network is made of, each in frames of its own input.
 
-    ``None``, and RuntimeError, as :func:`temporal_field` has them for any one stage.
+    ``None``, and RuntimeError, as :func:`receptive_field` has them for any one stage.
     """
     training = [module for stage in stages for module in stage.modules() if module.training]
     for stage in stages:
@@ -105,7 +105,7 @@ def temporal_fields(stages: Sequence[nn.Module]) -> list[TemporalField] | None:
             module.training = True
 
 
-def _search(stages: Sequence[nn.Module]) -> list[TemporalField] | None:
+def _search(stages: Sequence[nn.Module]) -> list[ReceptiveField] | None:
     like = next((parameter for stage in stages for parameter in stage.parameters()), torch.empty(0))
     for side in _PROBE_SIDES:
         try:
@@ -128,7 +128,7 @@ def _search(stages: Sequence[nn.Module]) -> list[TemporalField] | None:
     return None
 
 
-def _probe(network: nn.Module, frames: int, inputs: Tensor) -> TemporalField | None:
+def _probe(network: nn.Module, frames: int, inputs: Tensor) -> ReceptiveField | None:
     """Look for the field with clips of ``frames`` frames, else shaped as ``inputs``; ``None`` if too short to tell.
 
     Also ``None`` for features of several pathways, each of which has a stride of its own.
@@ -162,12 +162,12 @@ def _probe(network: nn.Module, frames: int, inputs: Tensor) -> TemporalField | N
             offset = middle + phase - feature * stride
             before, after = max(before, -offset), max(after, offset)
     if stride == 1:
-        return TemporalField(stride, before, after)
+        return ReceptiveField(stride, before, after)
     # One frame more, behind all others, moves the field where padding goes by the length.
     longer = _reached(network, torch.cat([clips[:stride], clip[:, :, :1].expand(stride, -1, -1, -1, -1)], dim=2))
     if torch.equal(longer[:, :length], reached[:stride]):
-        return TemporalField(stride, before, after)
-    return TemporalField(stride, before + stride - 1, after + stride - 1, by_length=True)
+        return ReceptiveField(stride, before, after)
+    return ReceptiveField(stride, before + stride - 1, after + stride - 1, by_length=True)
 
 
 def _reached(network: nn.Module, clips: Tensor) -> Tensor:
@@ -178,7 +178,7 @@ def _reached(network: nn.Module, clips: Tensor) -> Tensor:
 
 def run_in_chunks(
     network: Callable[[Tensor], Tensor],
-    field: TemporalField,
+    field: ReceptiveField,
     chunks: Iterable[Tensor],
     *,
     remainder: int | None = None,

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from vidcomp.training.config import BackboneRecipe, CompressorRecipe, make_recipe
 from vidcomp.training.errors import RecipeError
-from vidcomp.training.recipe import BackboneRecipe, CompressorRecipe, make_recipe
 
 
 def test_the_defaults_are_the_papers() -> None:
     recipe = make_recipe(CompressorRecipe, None, {})
-    assert (recipe.optimiser, recipe.momentum, recipe.learning_rate, recipe.weight_decay) == ("sgd", 0.9, 0.01, 1e-5)
+    assert (recipe.optimizer, recipe.momentum, recipe.learning_rate, recipe.weight_decay) == ("sgd", 0.9, 0.01, 1e-5)
     assert (recipe.epochs, recipe.milestones, recipe.schedule, recipe.flip) == (15, (8, 12), "step", True)
 
 
@@ -29,6 +29,9 @@ def test_options_go_over_the_file_and_the_file_over_the_defaults(tmp_path: Path)
     ("text", "message"),
     [
         ("epoch: 3", r"unknown key 'epoch'; allowed here are epochs, seed"),
+        ("start_gain: 0.4", "start_gain is called init_gain now"),
+        ("square: 160", "square is called random_resized_crop now"),
+        ("thinning: [2]", r"unknown key 'thinning'; allowed here are epochs"),
         ("epochs: 0", r"epochs: Input should be greater than or equal to 1 \(epochs is passes over all videos\)"),
         ("taus: [0.5]", "taus must be at least 1"),
         ("scale: [1.2, 1.0]", "scale must be two numbers of at least 1"),

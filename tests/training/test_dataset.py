@@ -10,12 +10,12 @@ import torch
 
 from vidcomp.inference.prediction import Failure
 from vidcomp.inference.strategies import DenseViews
-from vidcomp.nn.compressed_model import CompressedModel
+from vidcomp.nn.whole_video import CompressedModel
 from vidcomp.training.cache import TensorCache
 from vidcomp.training.compressor import new_compressors
+from vidcomp.training.config import BackboneRecipe, CompressorRecipe, Recipe
+from vidcomp.training.dataset import Examples
 from vidcomp.training.decoding import Decoders
-from vidcomp.training.examples import Examples
-from vidcomp.training.recipe import BackboneRecipe, CompressorRecipe, Recipe
 from vidcomp.training.teacher import ask_dense
 from vidcomp.training.videos import TrainingVideo, find_labelled
 from vidcomp.video import VideoError
@@ -121,9 +121,13 @@ def test_unreadable_videos_are_told_and_long_ones_are_cut(
     assert view.shape[2] == 3
 
 
-def test_thinned_views_are_every_nth_frame_of_the_heads(network: CompressedModel, folder: Path, tmp_path: Path) -> None:
-    """A view of n = 2 is two clips long before it is thinned; at n = 4 it is no longer, and gives half a clip."""
-    recipe = BackboneRecipe(views_cached=0, crop=1.0, scale=(1.0, 1.0), flip=False, recolour=False, backdrop=0.5)
+def test_subsampled_views_are_every_nth_frame_of_the_heads(
+    network: CompressedModel, folder: Path, tmp_path: Path
+) -> None:
+    """A view of n = 2 is two clips long before it is subsampled; at n = 4 it is no longer, and gives half a clip."""
+    recipe = BackboneRecipe(
+        views_cached=0, crop=1.0, scale=(1.0, 1.0), flip=False, color_jitter=False, background_mix=0.5
+    )
     video = find_labelled(folder).videos[0]
     with Decoders(0) as decoders:
         made = examples(network, decoders, tmp_path, 1e9, recipe, clips=True)
@@ -137,11 +141,9 @@ def test_thinned_views_are_every_nth_frame_of_the_heads(network: CompressedModel
     torch.testing.assert_close(views[4], views[2][:, :, ::2])
 
 
-def test_foreign_footage_is_marked_and_kept_with_its_view(
-    network: CompressedModel, folder: Path, tmp_path: Path
-) -> None:
+def test_distractors_are_marked_and_kept_with_its_view(network: CompressedModel, folder: Path, tmp_path: Path) -> None:
     video = find_labelled(folder).videos[0]
-    recipe = CompressorRecipe(views_cached=1, foreign=1.0)
+    recipe = CompressorRecipe(views_cached=1, distractors=1.0)
     with Decoders(0) as decoders:
         plain = examples(network, decoders, tmp_path, 1e9, CompressorRecipe(views_cached=1))
         untouched = plain.view(video, np.random.default_rng(0))

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from vidcomp.nn.backbones.base import Backbone
-from vidcomp.nn.buckets import Bucket, CompressedBucket, buckets_of, join_attention, join_logits, regroup
 from vidcomp.nn.compressors.base import Attention, Compressor, Features, Ragged
-from vidcomp.nn.temporal_field import TemporalField, run_in_chunks, temporal_fields
+from vidcomp.nn.ragged import Bucket, CompressedBucket, buckets_of, join_attention, join_logits, regroup
+from vidcomp.nn.receptive_field import ReceptiveField, receptive_fields, run_in_chunks
 
 # Frames that a layer's window brings anew for each that it shares with the one before, and computes twice; more than
 # so many would take memory for little.
@@ -78,15 +78,15 @@ class CompressedModel(nn.Module):
         return self.segments[0]
 
     @cached_property
-    def head_field(self) -> TemporalField | None:
+    def head_field(self) -> ReceptiveField | None:
         """How far in time the head looks, found at first use; ``None`` where it cannot be run in chunks."""
-        return None if self._stage_fields is None else functools.reduce(TemporalField.then, self._stage_fields)
+        return None if self._stage_fields is None else functools.reduce(ReceptiveField.then, self._stage_fields)
 
     @cached_property
-    def _stage_fields(self) -> list[TemporalField] | None:
-        return temporal_fields(_layers_of(self.head))
+    def _stage_fields(self) -> list[ReceptiveField] | None:
+        return receptive_fields(_layers_of(self.head))
 
-    def _parts(self, whole: TemporalField) -> list[tuple[nn.Module, TemporalField]]:
+    def _parts(self, whole: ReceptiveField) -> list[tuple[nn.Module, ReceptiveField]]:
         """What of the head runs in windows of its own, as few frames as possible being computed twice."""
         # A head that was compiled is one module; one that looks at single frames has nothing to compute twice.
         if whole.framewise or not isinstance(self.head, nn.Sequential):
@@ -105,7 +105,7 @@ class CompressedModel(nn.Module):
         only a head that pools over the whole video, or that has several pathways, needs all frames at once.
 
         ``remainder`` is that of the number of frames, divided by the stride of :attr:`head_field`. A head that pads by
-        the length (:attr:`TemporalField.by_length`) waits for all chunks where it is not given.
+        the length (:attr:`ReceptiveField.by_length`) waits for all chunks where it is not given.
 
         Raises:
             ValueError: there is not a single frame.

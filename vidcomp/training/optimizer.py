@@ -1,4 +1,4 @@
-"""The optimiser of a recipe, and its learning rate from step to step."""
+"""The optimizer of a recipe, and its learning rate from step to step."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 from torch import nn
 
 from vidcomp.nn.backbones import CLASSIFIER
-from vidcomp.training.recipe import BackboneRecipe, Recipe
+from vidcomp.training.config import BackboneRecipe, Recipe
 
 _DECADE = 0.1
 # The classifier's decay against that of the other weights: it has to move far from its random start.
 _CLASSIFIER_DECAY = 0.2
 
 
-class Optimiser:
+class Optimizer:
     """SGD or AdamW whose learning rates follow the recipe's schedule."""
 
     def __init__(
@@ -28,7 +28,7 @@ class Optimiser:
         self._parameters = [parameter for _, parameter in parameters]
         groups = _groups(parameters, recipe, new)
         self.torch: torch.optim.Optimizer
-        if recipe.optimiser == "sgd":
+        if recipe.optimizer == "sgd":
             self.torch = torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum)
         else:
             self.torch = torch.optim.AdamW(groups, lr=recipe.learning_rate)
@@ -44,9 +44,9 @@ class Optimiser:
 
     def finish(self, scaler: torch.amp.GradScaler) -> None:
         """Clip what is too long, and take the step."""
-        if self._recipe.gradient_norm is not None:
+        if self._recipe.clip_grad_norm is not None:
             scaler.unscale_(self.torch)
-            nn.utils.clip_grad_norm_(self._parameters, self._recipe.gradient_norm)
+            nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip_grad_norm)
         scaler.step(self.torch)
         scaler.update()
 
@@ -69,14 +69,14 @@ def _groups(
     SGD decays everything, as the papers do. Under AdamW biases and norms are not decayed, the classifier little, and
     other parts that start from nothing not at all.
     """
-    factor = recipe.new_factor if isinstance(recipe, BackboneRecipe) else 1.0
+    factor = recipe.lr_mult if isinstance(recipe, BackboneRecipe) else 1.0
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in parameters:
         is_new = any(part in name for part in new)
         decay = recipe.weight_decay
-        if recipe.optimiser == "adamw" and is_new:
+        if recipe.optimizer == "adamw" and is_new:
             decay *= _CLASSIFIER_DECAY if CLASSIFIER in name else 0.0
-        elif recipe.optimiser == "adamw" and parameter.ndim <= 1:
+        elif recipe.optimizer == "adamw" and parameter.ndim <= 1:
             decay = 0.0
         groups.setdefault((recipe.learning_rate * (factor if is_new else 1.0), decay), []).append(parameter)
     return [{"params": members, "lr": rate, "weight_decay": decay} for (rate, decay), members in groups.items()]

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from vidcomp.nn.backbones.lite0_slow import lite0_slow
-from vidcomp.nn.compressed_model import CompressedModel, Insertion, ModelOutput
 from vidcomp.nn.compressors import SFC, SGS
+from vidcomp.nn.whole_video import CompressedModel, Insertion, ModelOutput
+from vidcomp.training.config import BackboneRecipe, CompressorRecipe, Recipe
 from vidcomp.training.errors import TrainingError
-from vidcomp.training.learner import Example, Learner, Objective
-from vidcomp.training.optimiser import Optimiser
-from vidcomp.training.recipe import BackboneRecipe, CompressorRecipe, Recipe
+from vidcomp.training.objective import Example, Learner, Objective
+from vidcomp.training.optimizer import Optimizer
 
 CPU = torch.device("cpu")
 SCALER = torch.amp.GradScaler("cpu", enabled=False)
@@ -41,11 +41,11 @@ def learner(
 
 
 def step(fitted: Learner, recipe: Recipe, examples: list[Example]) -> float:
-    optimiser = Optimiser(fitted.parameters(), recipe, 1)
+    optimizer = Optimizer(fitted.parameters(), recipe, 1)
     fitted.train()
-    optimiser.begin(1, 0)
+    optimizer.begin(1, 0)
     result = fitted.learn(examples, np.random.default_rng(0), SCALER)
-    optimiser.finish(SCALER)
+    optimizer.finish(SCALER)
     return result.loss
 
 
@@ -123,7 +123,7 @@ def test_a_loss_that_is_no_number_names_the_file() -> None:
 
 
 def test_averaged_weights_are_kept_and_those_that_learn_come_back() -> None:
-    recipe = BackboneRecipe(averaging=0.9, warm_up_steps=0)
+    recipe = BackboneRecipe(ema_decay=0.9, warm_up_steps=0)
     fitted = learner(recipe, Objective())
     start = fitted.parts.state_dict()["0.theta_q.weight"].clone()
     step(fitted, recipe, [example(4)])
@@ -151,8 +151,8 @@ def test_a_step_on_a_gpu(precision: str) -> None:
     assert math.isfinite(fitted.learn([one], np.random.default_rng(0), scaler).loss)
 
 
-def test_attention_on_foreign_frames_is_weighed_by_hand() -> None:
-    fitted = learner(CompressorRecipe(), Objective(foreign_weight=2.0))
+def test_attention_on_distractors_is_weighed_by_hand() -> None:
+    fitted = learner(CompressorRecipe(), Objective(distractor_weight=2.0))
     own = torch.tensor([True, True, False, False])
     maps = torch.tensor([[[0.5, 0.1, 0.4, 0.0], [0.2, 0.0, 0.3, 0.5]]])
     share = 0.8 / 2.0
@@ -160,8 +160,11 @@ def test_attention_on_foreign_frames_is_weighed_by_hand() -> None:
     assert fitted._astray(output, 0, own).item() == pytest.approx(-math.log(share))
 
 
-def test_foreign_frames_add_their_share_to_the_loss() -> None:
-    plain, marked = learner(CompressorRecipe(), Objective()), learner(CompressorRecipe(), Objective(foreign_weight=0.5))
+def test_distractors_add_their_share_to_the_loss() -> None:
+    plain, marked = (
+        learner(CompressorRecipe(), Objective()),
+        learner(CompressorRecipe(), Objective(distractor_weight=0.5)),
+    )
     for fitted in (plain, marked):
         fitted.parts.eval()
     own = torch.tensor([True, False, True, True])
@@ -173,10 +176,10 @@ def test_foreign_frames_add_their_share_to_the_loss() -> None:
     assert astray > 0
 
 
-def test_attention_learns_to_leave_foreign_frames_out() -> None:
+def test_attention_learns_to_leave_distractors_out() -> None:
     recipe = CompressorRecipe(learning_rate=0.1)
-    fitted = learner(recipe, Objective(foreign_weight=1.0))
-    optimiser = Optimiser(fitted.parameters(), recipe, 1)
+    fitted = learner(recipe, Objective(distractor_weight=1.0))
+    optimizer = Optimizer(fitted.parameters(), recipe, 1)
     random = np.random.default_rng(0)
     video = features(6) * 2
     video[:, :, 3:5] = 0.3
@@ -189,13 +192,13 @@ def test_attention_learns_to_leave_foreign_frames_out() -> None:
     assert 0.5 < share() < 0.75
     for _ in range(3):
         fitted.train()
-        optimiser.begin(1, 0)
+        optimizer.begin(1, 0)
         fitted.learn([Example("a.mp4", video, 1, None, 2.0, own)], random, SCALER)
-        optimiser.finish(SCALER)
+        optimizer.finish(SCALER)
     assert share() > 0.9
 
 
-def test_the_teacher_is_not_shown_foreign_frames() -> None:
+def test_the_teacher_is_not_shown_distractors() -> None:
     fitted = learner(CompressorRecipe(), Objective(teacher_weight=1.0, ask_whole=True))
     own = torch.tensor([True, False, False, True])
     with torch.no_grad():

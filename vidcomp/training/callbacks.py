@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from vidcomp.training.fit import Progress
+from vidcomp.training.trainer import Progress
 
 
-class Reporter:
+class Callbacks:
     """Override what is of interest."""
 
     def note(self, line: str) -> None:
@@ -21,7 +21,7 @@ class Reporter:
         """One of them is done."""
 
     def step(self, progress: Progress) -> None:
-        """A step of the optimiser is done."""
+        """A step of the optimizer is done."""
 
     def epoch(self, row: dict[str, float]) -> None:
         """An epoch is done; ``row`` is its line of the log."""

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 
-def fold_batchnorm(module: nn.Module) -> int:
+def fuse_bn(module: nn.Module) -> int:
     """Fold, in place, every BatchNorm3d that directly follows a Conv3d among the children of one module.
 
     The BatchNorm is replaced by ``nn.Identity`` and the convolution gains a bias. Only right in evaluation mode, and
@@ -19,7 +19,7 @@ def fold_batchnorm(module: nn.Module) -> int:
         RuntimeError: the module is in training mode, where BatchNorm is not a fixed affine map.
     """
     if module.training:
-        raise RuntimeError("fold_batchnorm needs a module in evaluation mode: call .eval() first")
+        raise RuntimeError("fuse_bn needs a module in evaluation mode: call .eval() first")
     folded = 0
     for parent in list(module.modules()):
         convolution: nn.Conv3d | None = None

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from vidcomp.nn.backbones import BACKBONES
 from vidcomp.nn.backbones.i3d_inception import SameMaxPool3d
-from vidcomp.nn.compressed_model import CompressedModel, Insertion
 from vidcomp.nn.compressors import Identity
-from vidcomp.nn.temporal_field import TemporalField, run_in_chunks, temporal_field
+from vidcomp.nn.receptive_field import ReceptiveField, receptive_field, run_in_chunks
+from vidcomp.nn.whole_video import CompressedModel, Insertion
 
 SIDE = 16
 
@@ -56,12 +56,12 @@ class PoolsAdaptively(nn.Module):
     ],
 )
 def test_fields_worked_by_hand(network: nn.Module, field: tuple[int, int, int]) -> None:
-    assert temporal_field(network) == TemporalField(*field)
+    assert receptive_field(network) == ReceptiveField(*field)
 
 
 @pytest.mark.parametrize("network", [GlobalGate(), PoolsAdaptively()])
 def test_a_network_that_looks_at_the_whole_video_has_no_field(network: nn.Module) -> None:
-    assert temporal_field(network) is None
+    assert receptive_field(network) is None
 
 
 def test_a_network_that_makes_nan_by_itself_is_not_searched() -> None:
@@ -69,19 +69,19 @@ def test_a_network_that_makes_nan_by_itself_is_not_searched() -> None:
     nn.init.constant_(network.weight, torch.nan)
     runs: list[object] = []
     network.register_forward_hook(lambda *arguments: runs.append(arguments[0]))
-    assert temporal_field(network) is None
+    assert receptive_field(network) is None
     assert len(runs) == 1
 
 
 def test_a_long_field_is_found_with_a_longer_probe() -> None:
     network = nn.Sequential(*(temporal_conv(3, dilation=20) for _ in range(5)))
-    assert temporal_field(network) == TemporalField(1, 100, 100)
+    assert receptive_field(network) == ReceptiveField(1, 100, 100)
 
 
 def test_finding_the_field_leaves_the_network_as_it_was() -> None:
     network = nn.Sequential(temporal_conv(3), nn.BatchNorm3d(3), nn.Dropout())
     network[1].eval()
-    temporal_field(network)
+    receptive_field(network)
     assert [module.training for module in network] == [True, False, True]
     assert not network[1].running_mean.isnan().any()
 
@@ -116,7 +116,7 @@ def test_any_stack_over_any_chunks_gives_the_features_of_one_pass(
     layers: list[nn.Module], frames: int, lengths: list[int]
 ) -> None:
     network = nn.Sequential(*layers).eval()
-    field = temporal_field(network)
+    field = receptive_field(network)
     assert field is not None
     clip = video(max(frames, field.stride), side=1)
     with torch.inference_mode():
@@ -179,14 +179,14 @@ def test_the_stride_found_is_the_one_declared(family: str, cut: str, stride: int
 def test_padding_that_goes_by_the_length_is_found() -> None:
     same = SameMaxPool3d((3, 1, 1), (2, 1, 1))
     # Behind an even number of frames, a window is frames 2j to 2j + 2; behind an odd one, 2j - 1 to 2j + 1.
-    assert temporal_field(same) == TemporalField(2, 1, 3, by_length=True)
-    assert temporal_field(nn.MaxPool3d((3, 1, 1), (2, 1, 1), (1, 0, 0))) == TemporalField(2, 1, 1)
+    assert receptive_field(same) == ReceptiveField(2, 1, 3, by_length=True)
+    assert receptive_field(nn.MaxPool3d((3, 1, 1), (2, 1, 1), (1, 0, 0))) == ReceptiveField(2, 1, 1)
 
 
 @pytest.mark.parametrize("frames", range(1, 26))
 def test_padding_by_the_length_needs_not_wait_where_the_remainder_is_known(frames: int) -> None:
     network = nn.Sequential(SameMaxPool3d((3, 1, 1), (2, 1, 1)), temporal_conv(3), SameMaxPool3d((2, 1, 1), (2, 1, 1)))
-    field = temporal_field(network)
+    field = receptive_field(network)
     assert field is not None
     assert field.stride == 4
     clip = video(frames, side=1)
@@ -198,7 +198,7 @@ def test_padding_by_the_length_needs_not_wait_where_the_remainder_is_known(frame
 
 def test_a_head_without_temporal_kernels_runs_each_chunk_once() -> None:
     model = compressed("slow_r50", "stem")
-    assert model.head_field == TemporalField(1, 0, 0)
+    assert model.head_field == ReceptiveField(1, 0, 0)
     seen: list[int] = []
     model.segments[0].register_forward_pre_hook(lambda module, args: seen.append(args[0].shape[2]))
     model.encode(chunked(video(20), [8]))
@@ -206,9 +206,9 @@ def test_a_head_without_temporal_kernels_runs_each_chunk_once() -> None:
 
 
 def test_a_long_video_is_never_held_whole() -> None:
-    field = TemporalField(2, 5, 5)
+    field = ReceptiveField(2, 5, 5)
     network = nn.Sequential(temporal_conv(5, stride=2), temporal_conv(3)).eval()
-    assert temporal_field(network) == TemporalField(2, 4, 4)
+    assert receptive_field(network) == ReceptiveField(2, 4, 4)
     longest = 0
 
     def watched(window: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vidcomp.training.checkpoint import replacing
 from vidcomp.training.errors import TrainingError
-from vidcomp.training.place import Place
+from vidcomp.training.paths import Paths
 from vidcomp.zoo.checksums import sha256_of
 from vidcomp.zoo.manifest import Manifest, WeightsSource
 
@@ -73,15 +73,15 @@ def _plain(content: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in content.items() if value not in ({}, [], "")}
 
 
-def measured(place: Place, rows: Sequence[dict[str, float]]) -> tuple[dict[str, str | float | int], ...]:
+def measured(paths: Paths, rows: Sequence[dict[str, float]]) -> tuple[dict[str, str | float | int], ...]:
     """Accuracy on the validation videos after the last epoch, as manifests say it."""
-    if place.val is None:
+    if paths.val is None:
         return ()
     numbers: list[dict[str, str | float | int]] = []
     for key, value in rows[-1].items():
         if key.startswith("val_accuracy"):
             tau = key.removeprefix("val_accuracy").removeprefix("_tau")
-            entry: dict[str, str | float | int] = {"top1": round(100 * value, 1), "data": str(place.val)}
+            entry: dict[str, str | float | int] = {"top1": round(100 * value, 1), "data": str(paths.val)}
             numbers.append({**({"tau": float(tau)} if tau else {}), **entry})
     return tuple(numbers)
 

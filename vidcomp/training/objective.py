@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidcomp.inference.precision import cpu_has_bf16
-from vidcomp.nn.compressed_model import CompressedModel, ModelOutput
 from vidcomp.nn.compressors import SFC, Features, FeaturesError
 from vidcomp.nn.compressors.base import join_features, map_pathways, pathways_of
 from vidcomp.nn.rollout import rollout
+from vidcomp.nn.whole_video import CompressedModel, ModelOutput
+from vidcomp.training.config import Precision, Recipe
 from vidcomp.training.errors import RequestError, TrainingError
-from vidcomp.training.recipe import Precision, Recipe
 
 _NORM_MOMENTUM = 0.1
 # Attention that is all but gone would give a loss, and with it gradients, without bounds.
@@ -51,7 +51,7 @@ def check_precision(precision: Precision, device: torch.device) -> None:
 class Example:
     """One view: its features or clip (a batch of one), class, the teacher's probabilities (classes,), SFC's τ.
 
-    ``own`` (T,) tells the video's frames from foreign footage; ``None`` where there is none.
+    ``own`` (T,) tells the video's frames from distractors; ``None`` where there is none.
     """
 
     path: str
@@ -76,14 +76,14 @@ class Objective:
     """What the network is to say.
 
     ``teacher_weight`` is the teacher's against the label (1 where there is no label); ``ask_whole`` makes the
-    uncompressed network the teacher of the same view. ``foreign_weight`` is that of the attention to foreign footage.
+    uncompressed network the teacher of the same view. ``distractor_weight`` is that of the attention to distractors.
     """
 
     label_smoothing: float = 0.0
     mixup: float = 0.0
     teacher_weight: float = 0.0
     ask_whole: bool = False
-    foreign_weight: float = 0.0
+    distractor_weight: float = 0.0
 
 
 class Learner:
@@ -107,7 +107,7 @@ class Learner:
         Args:
             network: the whole.
             parts: modules of it that learn.
-            recipe: batch size, averaging, precision.
+            recipe: batch size, decay of the weights' average, precision.
             objective: what the network is to say.
             device: where it is trained.
             from_clips: whether examples are clips for the head, rather than its features.
@@ -125,7 +125,7 @@ class Learner:
         self._settled = {id(module) for part in settled for module in part.modules()}
         self._named_in = named_in or network
         self.new = tuple(new)
-        self._averaged = copy.deepcopy(self.parts).requires_grad_(False) if recipe.averaging else None
+        self._averaged = copy.deepcopy(self.parts).requires_grad_(False) if recipe.ema_decay else None
 
     def parameters(self) -> list[tuple[str, nn.Parameter]]:
         """What learns, by name."""
@@ -187,7 +187,7 @@ class Learner:
         loss = -(mixed * F.log_softmax(logits, dim=1)).sum()
         for number, member in enumerate(members):
             if member.own is not None:
-                loss = loss + self._objective.foreign_weight * self._astray(output, number, member.own)
+                loss = loss + self._objective.distractor_weight * self._astray(output, number, member.own)
         return loss, int((logits.argmax(dim=1) == targets.argmax(dim=1)).sum())
 
     def _weigh_statistics(self) -> None:
@@ -240,7 +240,7 @@ class Learner:
         return row
 
     def _uncompressed(self, members: Sequence[Example], features: Features) -> Tensor:
-        """Probabilities (N, classes) without compression, and without what is foreign in a video."""
+        """Probabilities (N, classes) without compression, and without a view's distractors."""
         if all(member.own is None for member in members):
             return self._pass_whole(features)
         return torch.cat([self._pass_whole(_own_frames(member)) for member in members])
@@ -264,7 +264,7 @@ class Learner:
         """Move the weights' average towards what they are now; fast in the first steps, which know little."""
         if self._averaged is None:
             return
-        decay = min(self._recipe.averaging, (2 + step) / (11 + step))
+        decay = min(self._recipe.ema_decay, (2 + step) / (11 + step))
         with torch.no_grad():
             for kept, new in zip(self._averaged.parameters(), self.parts.parameters(), strict=True):
                 kept.lerp_(new, 1 - decay)

@@ -1,4 +1,4 @@
-"""Random changes of a clip that keep its action: place, size, mirror image, colour, backdrop, direction of time."""
+"""Random changes of a clip that keep its action: place, size, mirror image, color, background, direction of time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidcomp.training.recipe import Recipe
+from vidcomp.training.config import Recipe
 
 
 def take_clip(frames: NDArray[np.uint8], length: int, random: np.random.Generator) -> NDArray[np.uint8]:
@@ -27,13 +27,13 @@ def augment(
     random: np.random.Generator,
     still: Callable[[], NDArray[np.uint8]] | None = None,
 ) -> Tensor:
-    """Change a whole clip as the recipe says: one random crop, mirroring, colour and the like.
+    """Change a whole clip as the recipe says: one random crop, mirroring, color and the like.
 
     Args:
         frames: (T, H, W, 3).
         recipe: what may change, and by how much.
         random: where chance comes from.
-        still: gives a picture (H, W, 3) of another video, where the recipe has a ``backdrop``.
+        still: gives a picture (H, W, 3) of another video, where the recipe has a ``background_mix``.
 
     Returns:
         Float pixels (3, T, H', W') from 0 to 255; H' and W' follow from the recipe and from H and W alone.
@@ -41,20 +41,20 @@ def augment(
     if recipe.reverse and random.random() < 0.5:
         frames = frames[::-1]
     clip = _as_clip(frames)
-    if recipe.square is None:
+    if recipe.random_resized_crop is None:
         clip = _scaled_crop(clip, recipe.crop, recipe.scale, random)
-    elif recipe.drift and random.random() < 0.5:
-        clip = _wandering_crop(clip, recipe.square, recipe.smallest_area, recipe.drift, random)
+    elif recipe.camera_jitter and random.random() < 0.5:
+        clip = _wandering_crop(clip, recipe.random_resized_crop, recipe.min_crop_area, recipe.camera_jitter, random)
     else:
-        clip = _resized_crop(clip, recipe.square, recipe.square, recipe.smallest_area, random)
+        clip = _resized_crop(clip, recipe.random_resized_crop, recipe.random_resized_crop, recipe.min_crop_area, random)
     if recipe.flip and random.random() < 0.5:
         clip = clip.flip(3)
-    if recipe.backdrop and still is not None and random.random() < 0.5:
-        clip = clip.lerp(_resized(_as_clip(still()[None]), clip), random.uniform(0, recipe.backdrop))
-    if recipe.recolour:
-        clip = _recolour(clip, random).clamp(0, 255)
-    if recipe.cover and random.random() < recipe.cover:
-        clip = _cover(clip, random)
+    if recipe.background_mix and still is not None and random.random() < 0.5:
+        clip = clip.lerp(_resized(_as_clip(still()[None]), clip), random.uniform(0, recipe.background_mix))
+    if recipe.color_jitter:
+        clip = _color_jitter(clip, random).clamp(0, 255)
+    if recipe.random_erasing and random.random() < recipe.random_erasing:
+        clip = _random_erasing(clip, random)
     return clip.transpose(0, 1)
 
 
@@ -118,8 +118,8 @@ def _wandering_crop(clip: Tensor, side: int, smallest: float, drift: float, rand
     return F.grid_sample(clip, places, padding_mode="reflection", align_corners=False)
 
 
-def _cover(clip: Tensor, random: np.random.Generator) -> Tensor:
-    """The same rectangle of every frame grey."""
+def _random_erasing(clip: Tensor, random: np.random.Generator) -> Tensor:
+    """The same rectangle of every frame gray."""
     (height, width), shares = clip.shape[2:], random.uniform(0.2, 0.5, 2)
     tall, broad = max(1, round(height * shares[0])), max(1, round(width * shares[1]))
     top, left = int(random.integers(0, height - tall + 1)), int(random.integers(0, width - broad + 1))
@@ -128,11 +128,11 @@ def _cover(clip: Tensor, random: np.random.Generator) -> Tensor:
     return clip
 
 
-def _recolour(clip: Tensor, random: np.random.Generator) -> Tensor:
+def _color_jitter(clip: Tensor, random: np.random.Generator) -> Tensor:
     brightness, contrast, saturation = (float(factor) for factor in random.uniform(0.7, 1.3, 3))
     mean = clip.mean()
     clip = (clip - mean) * contrast + mean * brightness
-    grey = clip.mean(dim=1, keepdim=True)
+    gray = clip.mean(dim=1, keepdim=True)
     if random.random() < 0.1:
-        return grey.expand_as(clip)
-    return (clip - grey) * saturation + grey
+        return gray.expand_as(clip)
+    return (clip - gray) * saturation + gray
