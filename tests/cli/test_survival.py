@@ -21,7 +21,7 @@ from tests import clips, saboteur
 from tests.tiny_model import make_tiny_model
 from vidcomp.cli import app
 from vidcomp.inference import runner
-from vidcomp.training import examples
+from vidcomp.training import dataset
 from vidcomp.video import isolation, process
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -74,7 +74,7 @@ def fault(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
             return torch.full_like(values, torch.nan) if clips.read(frames[0].numpy()) >= 4000 else values
 
         monkeypatch.setattr(runner, "to_input", to_input)
-        monkeypatch.setattr(examples, "to_input", to_input)
+        monkeypatch.setattr(dataset, "to_input", to_input)
     return name
 
 
