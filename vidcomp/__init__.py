@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import torch
+
     from vidcomp.inference.engine import Classifier
 
 __version__ = "0.1.0"
@@ -28,7 +30,7 @@ def load(
     strategy: str | None = None,
     compressor: str | None = None,
     tau: float | None = None,
-    device: str = "auto",
+    device: str | torch.device | None = "auto",
     decode_timeout_s: float | None = None,
     decode_workers: int | None = None,
     precision: str = "auto",
@@ -44,7 +46,7 @@ def load(
             ``"sfc-tau4"``; by default whole, or as uniform clips above the manifest's ``max_frames``.
         compressor: the model's compressor (``"sfc"``), or ``"none"`` to pass the whole video through the tail.
         tau: compression ratio of SFC, at least 1.
-        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        device: ``"auto"`` (or None), ``"cpu"``, ``"cuda"`` or a certain GPU, as ``"cuda:1"``.
         decode_timeout_s: seconds that decoding one video may take; by default scaled to the file.
         decode_workers: processes that decode ahead; by default one for every two cores.
         precision: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"``.

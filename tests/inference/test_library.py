@@ -105,3 +105,29 @@ def test_views_that_are_larger_than_the_frame_are_an_error_of_the_manifest(model
     ) as caught:
         load_model(model)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("device", [None, "auto", "CPU", torch.device("cpu")])
+def test_devices_by_their_names(model: Path, device: str | torch.device | None) -> None:
+    with vidcomp.load(model, device=device) as classifier:
+        assert classifier.runner.device.type in ("cpu", "cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize("device", ["tpu", "", "meta", "cuda:99", "mps", 0])
+def test_devices_that_are_not_there_are_named_with_those_that_are(model: Path, device: str) -> None:
+    with pytest.raises(ValueError, match=rf"^device={device!r}: .*(use cpu or auto|choose auto, cpu, cuda)"):
+        vidcomp.load(model, device=device)
+
+
+@pytest.mark.parametrize("argument", ["batch", "decode_workers"])
+def test_numbers_of_nothing_are_refused_by_the_arguments_name(model: Path, argument: str) -> None:
+    with pytest.raises(ValueError, match=f"^{argument} must be at least 1, not 0"):
+        vidcomp.load(model, device="cpu", **{argument: 0})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("path", [b"a.mp4", 5, None])
+def test_what_is_no_path_is_told(model: Path, path: str) -> None:
+    with vidcomp.load(model, device="cpu") as classifier:
+        for call in (classifier.classify, classifier.expect, lambda path: list(classifier.classify_all([path]))):
+            with pytest.raises(TypeError, match=r"^path=.*: a video is named by a str or a pathlib.Path, not by"):
+                call(path)

@@ -61,6 +61,7 @@ def test_a_csv_with_more_columns_in_another_order_and_encoding(encoding: str, tm
         ("path;label\na.mp4;yes\n", "line 1 is separated by ;: path;label; separate path,label by a comma"),
         ("a.mp4\tyes\n", "line 1 is separated by tabs"),
         ("video,class\na.mp4,yes\n", "its heading is video,class; name the columns path and label"),
+        ("path,label,Path\na.mp4,yes,b.mp4\n", "its heading names the column path more than once"),
         ("path,split\na.mp4,val\n", "its heading is path,split; name the columns path and label"),
     ],
 )
@@ -78,3 +79,9 @@ def test_files_whose_names_look_like_a_heading_or_hold_other_separators(tmp_path
     file = tmp_path / "list.csv"
     file.write_text("video,class\na;b.mp4\n")
     assert [video.label for video in read_csv(file)] == ["class", None]
+
+
+def test_marks_within_joined_lists_belong_to_no_name(tmp_path: Path) -> None:
+    file = tmp_path / "list.csv"
+    file.write_bytes(b"".join(f"{name}.mp4,yes\r\n".encode("utf-8-sig") for name in "abc"))
+    assert [Path(video.path).name for video in read_csv(file)] == ["a.mp4", "b.mp4", "c.mp4"]

@@ -10,6 +10,7 @@ import pytest
 
 from vidcomp.video import SourceError, find_videos
 from vidcomp.video.errors import VideoMissing, printable
+from vidcomp.video.source import names_of
 
 
 @pytest.fixture
@@ -142,6 +143,16 @@ def test_a_folder_of_any_depth(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "this folder cannot be read (File name too long)" in found.notes[0]
     # Python's own removal of folders, which pytest calls later, goes no deeper than its stack.
     subprocess.run(["rm", "-rf", str(folder)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("begin", "encoding"), [("", "utf-8-sig"), ("", "utf-16"), ("", "utf-32"), ("a.mp4\n", "utf-8-sig")]
+)
+def test_marks_within_joined_lists_belong_to_no_name(begin: str, encoding: str) -> None:
+    """As of `cat one.txt two.txt`; in a name it stays what it is."""
+    parts = ["b.mp4\r\n", "c.mp4\n", "", "d\ufeff.mp4"]
+    data = begin.encode() + b"".join(part.encode(encoding) for part in parts)
+    assert names_of("list", data) == [*begin.split(), "b.mp4", "c.mp4", "d\ufeff.mp4"]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32"])

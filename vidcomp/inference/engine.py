@@ -57,6 +57,13 @@ def failure_of(path: str, error: Exception) -> Failure | None:
     return None
 
 
+def _named(path: str | os.PathLike[str]) -> str:
+    name = path if isinstance(path, str) else os.fspath(path) if isinstance(path, os.PathLike) else None
+    if not isinstance(name, str):
+        raise TypeError(f"path={path!r}: a video is named by a str or a pathlib.Path, not by {type(path).__name__}")
+    return name
+
+
 class Classifier:
     """A model ready to label videos: ``Classifier(load_model(name)).classify(path)``.
 
@@ -70,7 +77,7 @@ class Classifier:
         self,
         model: LoadedModel,
         *,
-        device: str = "auto",
+        device: str | torch.device | None = "auto",
         strategy: Strategy | None = None,
         decode_timeout_s: float | None = None,
         decode_workers: int | None = None,
@@ -83,7 +90,7 @@ class Classifier:
 
         Args:
             model: network, labels and manifest.
-            device: ``auto``, ``cpu`` or ``cuda``.
+            device: ``auto`` (or None), ``cpu``, ``cuda`` or a certain GPU, as ``cuda:1``.
             strategy: how to pass a video; by default whole, or as uniform clips above the manifest's ``max_frames``.
             decode_timeout_s: seconds that decoding one video may take; by default scaled to the file.
             decode_workers: processes that decode the next videos meanwhile; by default one for every two cores.
@@ -93,12 +100,13 @@ class Classifier:
             max_damage: share of a video's frames, 0 to 1, that may come damaged or not at all before it is an error.
 
         Raises:
-            ValueError: the device or the precision is not to be had, there would be no process to decode, or
-                ``max_damage`` is no share.
+            ValueError: the device or the precision is not to be had, there would be no process to decode or no
+                video in a batch, or ``max_damage`` is no share.
             RuntimeError: this process is a fork of one that has loaded a classifier.
         """
-        if decode_workers is not None and decode_workers < 1:
-            raise ValueError(f"decode_workers must be at least 1, not {decode_workers}")
+        for argument, value in (("decode_workers", decode_workers), ("batch", batch)):
+            if value is not None and value < 1:
+                raise ValueError(f"{argument} must be at least 1, not {value}")
         if _PROCESSES and os.getpid() not in _PROCESSES and torch.get_num_threads() > 1:
             # Torch's threads are gone since the fork, and work given to them would never be done.
             raise RuntimeError(
@@ -148,7 +156,7 @@ class Classifier:
 
     def begin(self, path: str | os.PathLike[str]) -> Begun | Prediction:
         """Read a video and run its head, for :meth:`finish`; or its answer, if that is all there is to do."""
-        path = os.fspath(path)
+        path = _named(path)
         with self._turn():
             started = time.perf_counter()
             try:
@@ -190,7 +198,7 @@ class Classifier:
         means that those are not wanted any more.
         """
         self._check_usable()
-        self._ahead.expect(os.fspath(path))
+        self._ahead.expect(_named(path))
 
     def forget(self, path: str) -> None:
         """Take :meth:`expect` back: the frames decoded so far are let go."""
@@ -227,7 +235,7 @@ class Classifier:
     def _expecting(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
         for path in paths:
             self.expect(path)
-            yield os.fspath(path)
+            yield _named(path)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

@@ -22,7 +22,7 @@ from vidcomp.nn.compressors import COMPRESSORS
 from vidcomp.zoo.build import Variant, vary
 from vidcomp.zoo.manifest import Manifest
 
-_EXAMPLES = "dense30, dense10x1, whole, sfc, sfc-tau4, sgs, sgs+sfc, uniform8, uniform8x32"
+_EXAMPLES = "dense30, dense10x1, whole, sfc, sfc-tau4, sgs, sgs+sfc, sgs+sfc-tau4, uniform8 or uniform8x32"
 _KINDS = frozenset(COMPRESSORS) - {"identity"}
 
 
@@ -84,7 +84,7 @@ def parse_strategy(name: str | None, *, compressor: str | None = None, tau: floa
         return NamedStrategy(clips, Variant(compressor, ratio))
     kinds = base.split("+")
     if not _KINDS.issuperset(kinds) or len(set(kinds)) < len(kinds):
-        raise StrategyError(f"{name}: unknown strategy; examples are {_EXAMPLES}")
+        raise StrategyError(f"{name or '(empty)'}: unknown strategy; name one, such as {_EXAMPLES}")
     if compressor is not None and set(compressor.split("+")) != set(kinds):
         raise StrategyError(f"{name}: another compressor was asked for too ({compressor}); choose one")
     if ratio is not None and "sfc" not in kinds:
@@ -116,7 +116,9 @@ def _no_sfc(name: str) -> StrategyError:
 
 
 def _ratio(name: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise StrategyError(f"{name}: {text} is not a number") from None
+    if not re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII):
+        raise StrategyError(
+            f"{name}: -tau and a number may end a strategy's name, as in sfc-tau4 and sgs+sfc-tau2.5; "
+            "name one strategy at a time"
+        )
+    return float(text)

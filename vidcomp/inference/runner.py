@@ -37,16 +37,21 @@ _HELD_SHARE = 0.25
 _HEAD_BYTES = 1024
 
 
-def choose_device(name: str) -> torch.device:
-    """Turn ``auto``, ``cpu`` or ``cuda`` into a device.
+def choose_device(device: str | torch.device | None) -> torch.device:
+    """Turn ``auto`` (or None), ``cpu``, ``cuda`` or a certain GPU, as ``cuda:1``, into a device.
 
     Raises:
-        ValueError: CUDA is asked for where there is none.
+        ValueError: there is no such device, or not here.
     """
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    name = "auto" if device is None else str(device).lower()
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device={name!r}: this machine has no usable CUDA device; use cpu or auto")
+        name = "cuda" if gpus else "cpu"
+    if name != "cpu" and name not in ("cuda", *gpus):
+        there = f"choose auto, cpu, cuda, {', '.join(gpus)}" if gpus else "use cpu or auto"
+        if name.startswith("cuda") and not gpus:
+            raise ValueError(f"device={name!r}: this machine has no usable CUDA device; {there}")
+        raise ValueError(f"device={device!r}: there is no such device here; {there}")
     return torch.device(name)
 
 
@@ -82,10 +87,8 @@ class Runner:
         ``videos_at_once`` may go through compressor and tail together; by default 1 on a CPU and 16 on CUDA.
 
         Raises:
-            ValueError: the device does not compute in that precision, or it would be less than one video.
+            ValueError: the device does not compute in that precision.
         """
-        if videos_at_once is not None and videos_at_once < 1:
-            raise ValueError(f"videos_at_once must be at least 1, not {videos_at_once}")
         self.precision = choose_precision(precision, device)
         network = _own(network).eval()
         fuse_bn(network)

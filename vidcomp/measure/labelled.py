@@ -61,7 +61,7 @@ def read_csv(file: Path) -> list[LabelledVideo]:
     With a heading that names them, other columns and another order are allowed. A byte order mark tells the encoding.
 
     Raises:
-        SourceError: the file cannot be read, its heading lacks a column, or a line has not one or two fields.
+        SourceError: the file cannot be read, its heading lacks or repeats one, or a line has not one or two fields.
     """
     try:
         text = text_of(str(file), file.read_bytes())
@@ -73,6 +73,8 @@ def read_csv(file: Path) -> list[LabelledVideo]:
     if set(heading) & _HEADINGS and not (file.parent / rows[0][1][0].strip()).exists():
         if not set(_COLUMNS) <= set(heading):
             raise SourceError(str(file), f"its heading is {','.join(rows[0][1])}; name the columns path and label")
+        if twice := next((name for name in _COLUMNS if heading.count(name) > 1), None):
+            raise SourceError(str(file), f"its heading names the column {twice} more than once; leave the right one")
         places, most = {name: heading.index(name) for name in _COLUMNS}, len(heading)
         del rows[0]
     videos = []

@@ -42,6 +42,7 @@ _ADDRESS = re.compile(
 )
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
+_MARKED_LINE = re.compile(r"(?<![^\r\n])\ufeff+")
 _MOST_LIST_BYTES = 1 << 30
 
 
@@ -137,16 +138,18 @@ def _read_file(name: str) -> bytes:
 def text_of(source: str, data: bytes) -> str:
     """The text of a file that a user made, by its byte order mark if it has one; else UTF-8, or whatever bytes.
 
+    Where such files were joined, each line may begin with a mark, which is none of the text.
+
     Raises:
         SourceError: it is not what its mark says.
     """
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             try:
-                return data[len(mark) :].decode(encoding)
+                return _MARKED_LINE.sub("", data.decode(encoding))
             except UnicodeDecodeError:
                 raise SourceError(source, f"it is marked as {encoding} and is not; save it as UTF-8") from None
-    return os.fsdecode(data)
+    return _MARKED_LINE.sub("", os.fsdecode(data))
 
 
 def names_of(source: str, data: bytes, *, null: bool = False) -> list[str]:
