@@ -21,8 +21,7 @@ import numpy as np
 import torch
 from playwright.sync_api import sync_playwright
 
-from vidcomp.attention.summary import summarise
-from vidcomp.inference.prediction import AttentionMap
+from vidcomp.attention.summary import AttentionMap, summarise
 from vidcomp.measure.machine import describe
 from vidcomp.output.report import HtmlReport
 from vidcomp.video import DecodeWorker, find_videos

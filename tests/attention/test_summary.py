@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from vidcomp.attention.summary import ATTENDED, AttendedSegment, summarise
-from vidcomp.inference.prediction import AttentionMap
+from vidcomp.attention.summary import ATTENDED, AttendedSegment, AttentionMap, summarise
 
 
 def attention(rows: list[list[float]]) -> AttentionMap:
@@ -26,9 +25,9 @@ def test_by_hand() -> None:
     assert summary.effective_frames == pytest.approx(2**1.5)
     assert summary.concentration == pytest.approx(0.25)
     assert summary.negligible_frames == 1
-    assert summary.segments == (AttendedSegment(0, 0.5, 0.5, 0),)
-    assert summary.as_dict()["frames"] == [0, 1, 2, 3]
-    assert summary.as_dict()["segments"] == [{"start_s": 0, "end_s": 0.5, "mass": 0.5, "peak_s": 0}]
+    assert summary.attended == (AttendedSegment(0, 0.5, 0.5, 0),)
+    assert summary.as_dict()["times_s"] == [0, 1, 2, 3]
+    assert summary.as_dict()["attended"] == [{"start_s": 0, "end_s": 0.5, "mass": 0.5, "peak_s": 0}]
 
 
 def test_segments_are_runs_of_attended_frames_and_do_not_outlast_the_video() -> None:
@@ -37,13 +36,13 @@ def test_segments_are_runs_of_attended_frames_and_do_not_outlast_the_video() -> 
     columns = np.array([[3, 5, 1, 0, 0, 0, 3, 4]], np.float32)
     times = np.array([0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5])
     summary = summarise(AttentionMap("sfc", columns, times), end_s=3.6)
-    assert summary.segments == (AttendedSegment(0, 0.75, 0.5, 0.5), AttendedSegment(2.75, 3.6, 7 / 16, 3.5))
+    assert summary.attended == (AttendedSegment(0, 0.75, 0.5, 0.5), AttendedSegment(2.75, 3.6, 7 / 16, 3.5))
 
 
 def test_a_segment_does_not_reach_over_what_was_not_looked_at() -> None:
     times = np.array([0, 1, 2, 100, 101, 102], np.float64)
     summary = summarise(AttentionMap("sfc", np.array([[0, 0, 3, 3, 0, 0]], np.float32), times))
-    assert summary.segments == (AttendedSegment(1.5, 2.5, 0.5, 2), AttendedSegment(99.5, 100.5, 0.5, 100))
+    assert summary.attended == (AttendedSegment(1.5, 2.5, 0.5, 2), AttendedSegment(99.5, 100.5, 0.5, 100))
 
 
 def test_even_attention_uses_every_frame_and_no_moment_stands_out() -> None:
@@ -51,20 +50,20 @@ def test_even_attention_uses_every_frame_and_no_moment_stands_out() -> None:
     assert summary.effective_frames == pytest.approx(5)
     assert summary.concentration == pytest.approx(0)
     assert np.mean(summary.importance) == pytest.approx(1)
-    assert (summary.segments, summary.negligible_frames) == ((), 0)
+    assert (summary.attended, summary.negligible_frames) == ((), 0)
 
 
 def test_a_single_frame_has_everything_and_stands_out_from_nothing() -> None:
     summary = summarise(attention([[1.0], [1.0]]), end_s=2.0)
     assert (summary.importance, summary.effective_frames, summary.concentration) == ((1.0,), 1.0, 0.0)
-    assert summary.segments == ()
+    assert summary.attended == ()
 
 
 def test_one_frame_of_many_has_everything() -> None:
     summary = summarise(attention([[0, 0, 1, 0]] * 3))
     assert (summary.effective_frames, summary.concentration) == pytest.approx((1, 1))
     assert summary.negligible_frames == 3
-    assert summary.segments == (AttendedSegment(1.5, 2.5, 1.0, 2.0),)
+    assert summary.attended == (AttendedSegment(1.5, 2.5, 1.0, 2.0),)
 
 
 @given(
@@ -78,8 +77,8 @@ def test_mass_is_conserved(weights: np.ndarray) -> None:
     frames = weights.shape[1]
     assert sum(summary.importance) == pytest.approx(frames)
     attended = [value for value in summary.importance if value >= ATTENDED]
-    assert sum(part.mass for part in summary.segments) == pytest.approx(sum(attended) / frames)
-    assert all(part.start_s <= part.peak_s <= part.end_s for part in summary.segments)
+    assert sum(part.mass for part in summary.attended) == pytest.approx(sum(attended) / frames)
+    assert all(part.start_s <= part.peak_s <= part.end_s for part in summary.attended)
     assert 1 - 1e-6 <= summary.effective_frames <= frames + 1e-6
     assert -1e-9 <= summary.concentration <= 1 + 1e-9
 
@@ -89,7 +88,7 @@ def test_the_order_of_output_frames_does_not_matter() -> None:
     rows = np.random.default_rng(0).random((6, 9)).tolist()
     forward, backward = summarise(attention(rows)), summarise(attention(rows[::-1]))
     assert forward.importance == pytest.approx(backward.importance)
-    assert forward.segments == backward.segments
+    assert forward.attended == backward.attended
 
 
 def test_an_hour_of_frames() -> None:
@@ -97,7 +96,7 @@ def test_an_hour_of_frames() -> None:
     weights[:, 9_000:9_010] = 1
     times = np.arange(27_000) * (4 / 30)
     summary = summarise(AttentionMap("sfc", weights, times))
-    (segment,) = summary.segments
+    (segment,) = summary.attended
     assert (segment.start_s, segment.end_s) == pytest.approx((9_000 * 4 / 30 - 2 / 30, 9_009 * 4 / 30 + 2 / 30))
     assert math.isclose(segment.mass, 10 / (10 + 26_990e-6), rel_tol=1e-5)
 

@@ -119,7 +119,7 @@ def test_windows_subtitles_and_sorting(folder: Path, run: Run, tmp_path: Path) -
     good = (folder / "a", "--every", "300ms")
     windows = run(*good, "--format", "json", "--link-to", tmp_path / "sorted")
     (record,) = json.loads(windows.stdout)
-    assert [part["start_s"] for part in record["segments"]] == [0.0, 0.3, 0.6]
+    assert [part["start_s"] for part in record["windows"]] == [0.0, 0.3, 0.6]
     assert record["strategy"] == "every0.3s"
     (link,) = (tmp_path / "sorted" / record["labels"][0]["label"]).iterdir()
     assert link.resolve() == folder / "a" / "x.mp4"

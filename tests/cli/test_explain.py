@@ -53,7 +53,7 @@ def test_every_labelled_video_gets_its_files(folder: Path, kind: str, tmp_path: 
     record = json.loads(run.stdout)[0]
     with np.load(tmp_path / "out" / "a" / "x.mp4.attention.npz") as numbers:
         assert numbers["importance"].tolist() == record["attention"]["importance"]
-        assert numbers["seconds"].tolist() == record["attention"]["frames"]
+        assert numbers["seconds"].tolist() == record["attention"]["times_s"]
         assert len(numbers["bins"]) == (record["attention"]["active_bins"] or 0)
 
 

@@ -152,7 +152,7 @@ def test_every_strategy_samples_by_the_second(
     assert (prediction.passes.count, prediction.passes.frames) == (passes, frames)
     assert prediction.frames.duration_s == pytest.approx(4)
     assert not prediction.notes
-    assert [part.start_s for part in prediction.segments] == ([0, 1, 2, 3] if passes == 4 and frames == 38 else [])
+    assert [part.start_s for part in prediction.windows] == ([0, 1, 2, 3] if passes == 4 and frames == 38 else [])
 
 
 def test_a_time_lapse_is_as_long_as_it_lasts(classifier: Classifier, tmp_path: Path) -> None:

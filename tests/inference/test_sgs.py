@@ -10,7 +10,6 @@ import torch
 from vidcomp.inference.engine import Classifier
 from vidcomp.measure.accuracy import evaluate
 from vidcomp.nn.compressors import SGS
-from vidcomp.output.record import record_of
 from vidcomp.zoo.build import LoadedModel, Variant, load_model
 
 
@@ -29,7 +28,7 @@ def model() -> LoadedModel:
 def test_the_record_names_the_frames_of_every_bin(model: LoadedModel, clip: Path) -> None:
     with Classifier(model, device="cpu") as classifier:
         prediction = classifier.classify(str(clip))
-        attention = record_of(prediction, top_k=1)["attention"]
+        attention = prediction.to_dict(top_k=1)["attention"]
         assert attention["compressor"] == "sgs"
         assert attention["active_bins"] == len(attention["bins"]) > 1
         assert sorted(frame for frames in attention["bins"] for frame in frames) == list(range(prediction.frames.used))

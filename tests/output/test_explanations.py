@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tests import clips
-from vidcomp.inference.prediction import AttentionMap, FrameCounts, Label, Prediction, Timing
+from vidcomp.attention.summary import AttentionMap
+from vidcomp.inference.prediction import FrameCounts, Label, Prediction, Timing
 from vidcomp.output import attention_plot
 from vidcomp.output.explanations import Explanations, is_explanation
 from vidcomp.output.plotting import PictureError

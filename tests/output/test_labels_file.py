@@ -379,6 +379,28 @@ def test_files_of_0_1_0_go_on(form: str, top_k: int, tmp_path: Path) -> None:
         opened(path, replace(RUN, fingerprint="cd" * 32))
 
 
+@pytest.mark.parametrize("form", ["jsonl", "json", "parquet"])
+def test_records_of_0_1_0_get_the_keys_of_today(form: str, tmp_path: Path) -> None:
+    if form == "parquet":
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install 'vidcomp[parquet]'")
+    path = tmp_path / f"labels.{form}"
+    shutil.copy(DATA / f"segments-0.1.0.{form}", path)
+    with opened(path) as file:
+        assert file.known(job("x.mp4"), STAMP) == Known("jump", None)
+        (_, record), (_, windowed) = file.records([job("x.mp4"), job("windows.mp4")])
+        assert record["attention"]["attended"] == [{"start_s": 0.0, "end_s": 0.5, "mass": 1.0, "peak_s": 0.0}]
+        assert windowed["windows"][1] == {"start_s": 2.0, "end_s": 4.0, "labels": []}
+        write(file, "new.mp4")
+    with opened(path) as file:
+        names = ["x.mp4", "windows.mp4", "new.mp4"]
+        before, windowed, new = (record for _, record in file.records(map(job, names)))
+    assert list(before["attention"]) == list(new["attention"])
+    assert before["attention"]["times_s"] == [0.0, 1.0, 2.0, 3.0]
+    assert [part["start_s"] for part in windowed["windows"]] == [0.0, 2.0]
+    if form == "jsonl":
+        assert '"segments"' not in path.read_text()
+
+
 def test_a_journal_of_0_1_0_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "labels.json"
     shutil.copy(DATA / "killed-0.1.0.json.journal.jsonl", tmp_path / "labels.json.journal.jsonl")

@@ -19,9 +19,9 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 def record(name: str, label: str = "", probability: float = 0.0, error: str = "") -> dict[str, Any]:
     attention = {
         "compressor": "sfc",
-        "frames": [0.0, 1.0, 2.0],
+        "times_s": [0.0, 1.0, 2.0],
         "importance": [0.0, 3.0, 0.0],
-        "segments": [{"start_s": 0.5, "end_s": 1.5, "mass": 1.0, "peak_s": 1.0}],
+        "attended": [{"start_s": 0.5, "end_s": 1.5, "mass": 1.0, "peak_s": 1.0}],
         "effective_frames": 1.0,
     }
     return {

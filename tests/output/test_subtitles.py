@@ -7,18 +7,17 @@ import pytest
 
 from tests.output.test_writers import BAD, GOOD
 from vidcomp.inference.batch import Job, Unwritable
-from vidcomp.inference.prediction import Label, Segment
+from vidcomp.inference.prediction import Label, Window
 from vidcomp.output import log
 from vidcomp.output.errors import OutputError
-from vidcomp.output.record import record_of
 from vidcomp.output.subtitles import SubtitleFiles, subtitles
 
 SEGMENTED = replace(
     GOOD,
-    segments=(
-        Segment(0.0, 12.0, (Label("jump <high>", 3, 0.756),)),
-        Segment(10.0, 22.0, ()),
-        Segment(3725.5, 3730.25, (Label("run", 1, 0.5),)),
+    windows=(
+        Window(0.0, 12.0, (Label("jump <high>", 3, 0.756),)),
+        Window(10.0, 22.0, ()),
+        Window(3725.5, 3730.25, (Label("run", 1, 0.5),)),
     ),
 )
 
@@ -37,7 +36,7 @@ def test_vtt() -> None:
 def test_windows_of_no_length_and_before_the_clock_starts_have_no_cue() -> None:
     label = (Label("run", 1, 0.5),)
     times = [(-2.0, -1.0), (-1.0, 5.0), (3.0, 5.0), (5.0, 6.0), (5.0, 7.0)]
-    prediction = replace(GOOD, segments=tuple(Segment(start, end, label) for start, end in times))
+    prediction = replace(GOOD, windows=tuple(Window(start, end, label) for start, end in times))
     cues = [line for line in subtitles(prediction, "vtt").splitlines() if "-->" in line]
     assert cues == [
         "00:00:00.000 --> 00:00:03.000",
@@ -101,11 +100,11 @@ def test_with_a_folder_all_land_in_it_and_none_replaces_another(tmp_path: Path) 
     assert names == [f"{name}.vidcomp.srt" for name in expected]
 
 
-def test_segments_in_the_record() -> None:
-    record = record_of(SEGMENTED, 5)
-    assert record["segments"][2] == {
+def test_windows_in_the_record() -> None:
+    record = SEGMENTED.to_dict(5)
+    assert record["windows"][2] == {
         "start_s": 3725.5,
         "end_s": 3730.25,
         "labels": [{"label": "run", "index": 1, "probability": 0.5}],
     }
-    assert "segments" not in record_of(GOOD, 5)
+    assert "windows" not in GOOD.to_dict(5)

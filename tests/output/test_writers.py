@@ -10,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vidcomp.inference.prediction import AttentionMap, Failure, FrameCounts, Label, Prediction, Timing
+from vidcomp.attention.summary import AttentionMap
+from vidcomp.inference.prediction import Failure, FrameCounts, Label, Prediction, Timing
 from vidcomp.output.table import TableWriter
 from vidcomp.output.writers import WRITERS
 
@@ -60,9 +61,9 @@ def test_json_holds_the_contract() -> None:
         "timing": {"decode_s": 0.5, "model_s": 1.5, "decoder_s": 1.25, "bottleneck": "model"},
         "attention": {
             "compressor": "sfc",
-            "frames": [0.0, 1.0],
+            "times_s": [0.0, 1.0],
             "importance": [1.0, 1.0],
-            "segments": [],
+            "attended": [],
             "effective_frames": pytest.approx(2.0),
             "concentration": pytest.approx(0.0),
             "negligible_frames": 0,

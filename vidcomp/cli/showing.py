@@ -15,7 +15,6 @@ from vidcomp.output import plotting
 from vidcomp.output.codecs import Record
 from vidcomp.output.explanations import Explanations
 from vidcomp.output.labels_file import LabelsFile
-from vidcomp.output.record import record_of
 from vidcomp.output.report import HtmlReport
 
 Show = Callable[[Job, Prediction], None]
@@ -94,7 +93,7 @@ def report(
         if isinstance(sink, LabelsFile) and known:
             for job, record in sink.records(known):
                 add(record, job.path)
-        yield lambda job, prediction: add(record_of(prediction, writing.top_k), job.path)
+        yield lambda job, prediction: add(prediction.to_dict(writing.top_k), job.path)
 
 
 def _check(request: Request, classifier: Classifier) -> None:

@@ -195,7 +195,7 @@ def label_all(
             try:
                 sink.write(job, prediction, stamp)
             except Unwritable as error:
-                prediction = replace(prediction, labels=(), segments=(), error=Failure("unwritable", str(error)))
+                prediction = replace(prediction, labels=(), windows=(), error=Failure("unwritable", str(error)))
             tally.add(prediction)
             kept.append((job, prediction))
         held.clear()

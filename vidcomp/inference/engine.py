@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vidcomp.inference.ahead import DecodeAhead, Opened, default_workers, drawn_ahead
 from vidcomp.inference.allocator import give_back, is_out_of_memory
-from vidcomp.inference.prediction import Failure, FrameCounts, Label, Prediction, Segment, Timing
+from vidcomp.inference.prediction import Failure, FrameCounts, Label, Prediction, Timing, Window
 from vidcomp.inference.runner import Runner, choose_device
 from vidcomp.inference.strategies import Encoded, OnePass, Outcome, Strategy, UniformClips, WholeVideo, finish
 from vidcomp.nn.compressors import FeaturesError
@@ -395,8 +395,8 @@ class Classifier:
             passes,
             outcome.attention,
             (*video.notes, *outcome.notes),
-            segments=tuple(
-                Segment(part.start_s, part.end_s, self._labels(part.probabilities)[:SEGMENT_LABELS])
+            windows=tuple(
+                Window(part.start_s, part.end_s, self._labels(part.probabilities)[:SEGMENT_LABELS])
                 for part in outcome.windows
             ),
         )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from vidcomp.attention.summary import AttentionMap, summarise
 
 
 @dataclass(frozen=True)
@@ -63,54 +63,6 @@ class Failure:
     message: str
 
 
-# Kinds of compressors whose output frames are groups of input frames.
-GROUPING = ("sgs",)
-
-
-@dataclass(frozen=True, eq=False)
-class AttentionMap:
-    """Compressors' weights (T', T) of output frames over input frames, and when and which the input frames are.
-
-    ``seconds`` (T,) are the input frames' timestamps, ``indices`` (T,) their numbers in the video, ``None`` where
-    nobody noted them. ``compressor`` is a kind; of compressors in a row all kinds, joined by "+", and the weights are
-    then the product of their maps. ``grouping`` is, in such a row, the map (B', T) of a first one that groups frames.
-    """
-
-    compressor: str
-    weights: NDArray[np.float32]
-    seconds: NDArray[np.float64]
-    indices: NDArray[np.int64] | None = None
-    grouping: NDArray[np.float32] | None = None
-
-    def __post_init__(self) -> None:
-        if self.weights.ndim != 2 or self.seconds.shape != self.weights.shape[1:]:
-            raise ValueError(
-                f"an attention map (T', T) needs T timestamps: {self.weights.shape} and {self.seconds.shape} do not fit"
-            )
-        if self.indices is not None and self.indices.shape != self.seconds.shape:
-            raise ValueError(f"{len(self.seconds)} input frames need as many numbers, got {self.indices.shape}")
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, AttentionMap):
-            return NotImplemented
-        return self.compressor == other.compressor and all(
-            first is second or (first is not None and second is not None and np.array_equal(first, second))
-            for first, second in zip(self._arrays, other._arrays, strict=True)
-        )
-
-    def __hash__(self) -> int:
-        return hash((self.compressor, self.weights.shape, self.weights.tobytes()))
-
-    @property
-    def _arrays(self) -> tuple[NDArray[Any] | None, ...]:
-        return self.weights, self.seconds, self.indices, self.grouping
-
-    @property
-    def groups(self) -> NDArray[np.float32] | None:
-        """The map (B', T) of the compressor that groups the input frames; ``None`` if none does."""
-        return self.weights if self.compressor in GROUPING else self.grouping
-
-
 @dataclass(frozen=True)
 class Passes:
     """The forward passes of one video: how many, each of how many frames of height × width pixels."""
@@ -122,7 +74,7 @@ class Passes:
 
 
 @dataclass(frozen=True)
-class Segment:
+class Window:
     """A window, in seconds on the video's timeline, with its labels, most probable first.
 
     It starts no earlier and ends no later than the video's frames do.
@@ -137,7 +89,7 @@ class Segment:
 class Prediction:
     """The labels of one video, most probable first, and how they came about; or why there are none.
 
-    ``segments`` are the consecutive windows, where the video was labelled by windows: ``labels`` then hold their mean.
+    ``windows`` are the consecutive windows, where the video was labelled by windows: ``labels`` then hold their mean.
     ``notes`` says in words what was skipped, repeated or repaired on the way. Two predictions are equal if they say the
     same, however long it took.
     """
@@ -152,21 +104,39 @@ class Prediction:
     attention: AttentionMap | None = None
     notes: tuple[str, ...] = ()
     error: Failure | None = None
-    segments: tuple[Segment, ...] = ()
+    windows: tuple[Window, ...] = ()
 
     def to_dict(self, top_k: int = 5) -> dict[str, Any]:
-        """The record that every output format is a view of, as plain JSON values, with the ``top_k`` best labels."""
-        # The record's form belongs to the output; only this way to it is here.
-        from vidcomp.output.record import record_of
+        """The record that every output format is a view of: plain JSON values, with the ``top_k`` best labels.
 
-        return record_of(self, top_k)
+        Its keys are a contract and stay as they are. ``windows`` is there only where the video was labelled by windows.
+        """
+        record: dict[str, Any] = {
+            "path": self.path,
+            "status": "ok" if self.error is None else "error",
+            "error": None if self.error is None else asdict(self.error),
+            "labels": _as_dicts(self.labels[:top_k]),
+            "model": self.model,
+            "strategy": self.strategy,
+            "frames": asdict(self.frames),
+            "timing": {**asdict(self.timing), "bottleneck": self.timing.bottleneck},
+            "attention": None if self.attention is None else summarise(self.attention, self.frames.end_s).as_dict(),
+            "uncertain": self.uncertain,
+            "notes": list(self.notes),
+        }
+        if self.windows:
+            record["windows"] = [
+                {"start_s": part.start_s, "end_s": part.end_s, "labels": _as_dicts(part.labels[:top_k])}
+                for part in self.windows
+            ]
+        return record
 
     def at_least(self, probability: float) -> Prediction:
         """The same without the labels that are less probable."""
         if not probability:
             return self
-        segments = tuple(replace(part, labels=_at_least(part.labels, probability)) for part in self.segments)
-        return replace(self, labels=_at_least(self.labels, probability), segments=segments)
+        windows = tuple(replace(part, labels=_at_least(part.labels, probability)) for part in self.windows)
+        return replace(self, labels=_at_least(self.labels, probability), windows=windows)
 
     @property
     def top(self) -> Label | None:
@@ -186,3 +156,7 @@ class Prediction:
 
 def _at_least(labels: tuple[Label, ...], probability: float) -> tuple[Label, ...]:
     return tuple(label for label in labels if label.probability >= probability)
+
+
+def _as_dicts(labels: Iterable[Label]) -> list[dict[str, Any]]:
+    return [asdict(label) for label in labels]

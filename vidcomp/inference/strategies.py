@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vidcomp.attention.summary import AttentionMap
 from vidcomp.inference.attention_map import attention_map
-from vidcomp.inference.prediction import AttentionMap, Passes
+from vidcomp.inference.prediction import Passes
 from vidcomp.inference.runner import Runner
 from vidcomp.nn.backbones import BackboneSpec
 from vidcomp.nn.compressors import Features

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcomp.attention.summary import ATTENDED, importance_of
-from vidcomp.inference.prediction import AttentionMap
+from vidcomp.attention.summary import ATTENDED, AttentionMap, importance_of
 from vidcomp.output import plotting
 from vidcomp.output.sparkline import clock
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcomp.attention.summary import ATTENDED, importance_of
+from vidcomp.attention.summary import ATTENDED, AttentionMap, importance_of
 from vidcomp.attention.timeline import timeline
-from vidcomp.inference.prediction import AttentionMap
 from vidcomp.output.log import put_in_place, unfinished
 from vidcomp.video import DecodeOptions, DecodeWorker
 

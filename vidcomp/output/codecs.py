@@ -92,6 +92,14 @@ class Codec(Protocol):
         """The same record with its path relative to another root."""
         ...
 
+    def outdated(self, piece: bytes) -> bool:
+        """Whether a record has keys of an earlier version, which `current` replaces."""
+        ...
+
+    def current(self, piece: bytes) -> bytes:
+        """The same record under the keys of this version."""
+        ...
+
 
 class JsonLines:
     """One JSON object a line, in ASCII, so that every name survives."""
@@ -136,15 +144,23 @@ class JsonLines:
             raise ValueError("not a record") from error
 
     def record(self, piece: bytes) -> Record:
-        """All of it."""
+        """All of it, under the keys of this version."""
         record: Record = json.loads(piece)
-        return record
+        return _renamed(record) if self.outdated(piece) else record
 
     def rooted(self, piece: bytes, root: str) -> bytes:
         """The line with another `root`."""
         record = self.record(piece)
         source = record["input"] or {"size": None, "mtime_ns": None}
         return self.encode({**record, "input": {**source, "root": root}})
+
+    def outdated(self, piece: bytes) -> bool:
+        """Whether this is a record of vidcomp 0.1.0 with windows or attention."""
+        return b'"segments":' in piece
+
+    def current(self, piece: bytes) -> bytes:
+        """The line with today's keys."""
+        return self.encode(self.record(piece)) if self.outdated(piece) else piece
 
 
 class Csv:
@@ -209,6 +225,14 @@ class Csv:
         """The row with another `root`."""
         return self._piece(list({**self._row(piece), "root": encodable(root)}.values()))
 
+    def outdated(self, piece: bytes) -> bool:
+        """Never: CSV has no place for what was renamed."""
+        return False
+
+    def current(self, piece: bytes) -> bytes:
+        """The row itself."""
+        return piece
+
     def of_0_1_0(self, file: IO[bytes]) -> Iterator[bytes]:
         """The rows that vidcomp 0.1.0 wrote, after its header, with the column that it lacked."""
         for piece in self.split(file):
@@ -223,6 +247,16 @@ class Csv:
         if len(rows) != 1 or len(rows[0]) != len(columns):
             raise ValueError("not a record")
         return dict(zip(columns, rows[0], strict=True))
+
+
+def _renamed(record: Record) -> Record:
+    """A record of vidcomp 0.1.0 under today's keys, in their order."""
+    attention = record.get("attention")
+    if attention is not None:
+        names = {"frames": "times_s", "segments": "attended"}
+        attention = {names.get(key, key): value for key, value in attention.items()}
+    record = {**record, "attention": attention}
+    return {"windows" if key == "segments" else key: value for key, value in record.items()}
 
 
 def _shared(text: Any) -> str | None:

@@ -10,8 +10,8 @@ from types import TracebackType
 
 import numpy as np
 
-from vidcomp.attention.summary import importance_of
-from vidcomp.inference.prediction import AttentionMap, Prediction
+from vidcomp.attention.summary import AttentionMap, importance_of
+from vidcomp.inference.prediction import Prediction
 from vidcomp.output import attention_plot
 from vidcomp.output.attention_video import write_video
 from vidcomp.output.log import replace_file

@@ -18,7 +18,6 @@ from vidcomp.output.errors import OutputError, kept_so_far
 from vidcomp.output.in_progress import InProgress
 from vidcomp.output.lock import Lock
 from vidcomp.output.log import RecordLog, replace_file
-from vidcomp.output.record import record_of
 from vidcomp.output.run import Run
 
 FORMATS = (*APPENDED, *DOCUMENTS)
@@ -147,7 +146,7 @@ class LabelsFile(Sink):
             "size": stamp.size if stamp else None,
             "mtime_ns": stamp.mtime_ns if stamp else None,
         }
-        self._log.append({**record_of(prediction, self._run.top_k), "input": source, "run": str(self._run)})
+        self._log.append({**prediction.to_dict(self._run.top_k), "input": source, "run": str(self._run)})
         self._in_progress.done(self._key(job))
 
     def __enter__(self) -> LabelsFile:

@@ -84,6 +84,7 @@ class RecordLog:
         wanted = set(last.values())
         for index, piece in enumerate(self._pieces()):
             if index in wanted:
+                piece = self.codec.current(piece)
                 yield self.codec.rooted(piece, roots[index]) if index in roots else piece
 
     def tidy(self) -> None:
@@ -150,7 +151,7 @@ class RecordLog:
             entry = self.codec.parse(piece)
         except ValueError:
             return False
-        self._outdated += entry.key in self.entries
+        self._outdated += (entry.key in self.entries) or self.codec.outdated(piece)
         self.entries[entry.key] = entry
         return True
 

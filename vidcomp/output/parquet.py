@@ -36,7 +36,9 @@ def read(path: Path) -> Iterator[Record]:
 
     try:
         with pq.ParquetFile(path) as file:
-            if not any(file.schema_arrow.equals(_schema(of_0_1_0=old)) for old in (False, True)):
+            names = {"windows" if name == "segments" else name for name in file.schema_arrow.names}
+            # vidcomp 0.1.0 did not say what is uncertain.
+            if {*names, "uncertain"} != set(_schema().names):
                 raise OutputError(f"--output {path}: its columns are not those of vidcomp; choose another file")
             for batch in file.iter_batches(_ROWS_AT_ONCE):
                 yield from batch.to_pylist()
@@ -65,13 +67,11 @@ def _encodable(value: Any) -> Any:
     return value
 
 
-def _schema(*, of_0_1_0: bool = False) -> Any:
-    """The columns; or those of vidcomp 0.1.0, which knew neither roots, nor starts, nor uncertainty."""
+def _schema() -> Any:
     import pyarrow as pa
 
     text, whole, number = pa.string(), pa.int64(), pa.float64()
-    source = {} if of_0_1_0 else {"root": text}
-    frames = {"decoded": whole, "used": whole, "repaired": whole, "duration_s": number}
+    frames = {"decoded": whole, "used": whole, "repaired": whole, "duration_s": number, "start_s": number}
     labels = pa.list_(pa.struct({"label": text, "index": whole, "probability": number}))
     return pa.schema(
         {
@@ -81,14 +81,14 @@ def _schema(*, of_0_1_0: bool = False) -> Any:
             "labels": labels,
             "model": text,
             "strategy": text,
-            "frames": pa.struct(frames if of_0_1_0 else {**frames, "start_s": number}),
+            "frames": pa.struct(frames),
             "timing": pa.struct({"decode_s": number, "model_s": number, "decoder_s": number, "bottleneck": text}),
             "attention": pa.struct(
                 {
                     "compressor": text,
-                    "frames": pa.list_(number),
+                    "times_s": pa.list_(number),
                     "importance": pa.list_(number),
-                    "segments": pa.list_(
+                    "attended": pa.list_(
                         pa.struct({"start_s": number, "end_s": number, "mass": number, "peak_s": number})
                     ),
                     "effective_frames": number,
@@ -98,10 +98,10 @@ def _schema(*, of_0_1_0: bool = False) -> Any:
                     "bins": pa.list_(pa.list_(whole)),
                 }
             ),
-            **({} if of_0_1_0 else {"uncertain": pa.bool_()}),
+            "uncertain": pa.bool_(),
             "notes": pa.list_(text),
-            "segments": pa.list_(pa.struct({"start_s": number, "end_s": number, "labels": labels})),
-            "input": pa.struct({**source, "size": whole, "mtime_ns": whole}),
+            "windows": pa.list_(pa.struct({"start_s": number, "end_s": number, "labels": labels})),
+            "input": pa.struct({"root": text, "size": whole, "mtime_ns": whole}),
             "run": text,
         }
     )

@@ -152,14 +152,14 @@ def _timeline(record: Record) -> str:
         return ""
     duration_s = frames["duration_s"]
     end_s = None if duration_s is None else frames.get("start_s", 0.0) + duration_s
-    values = timeline(attention["frames"], attention["importance"], _CELLS, end_s)
+    values = timeline(attention["times_s"], attention["importance"], _CELLS, end_s)
     heights = (values / max(2.0, values.max()) * _HEIGHT).round().astype(int).tolist()
     outline = "".join(f"V{_HEIGHT - height}H{cell}" for cell, height in enumerate(heights, start=1))
-    end = max(end_s or 0.0, attention["frames"][-1]) or 1.0
+    end = max(end_s or 0.0, attention["times_s"][-1]) or 1.0
     marks = "".join(
         f"M{part['start_s'] / end * _CELLS:.1f} {_HEIGHT}H{part['end_s'] / end * _CELLS:.1f}v{_MARK}"
         f"H{part['start_s'] / end * _CELLS:.1f}z"
-        for part in attention["segments"]
+        for part in attention["attended"]
     )
     return (
         f'<svg viewBox="0 0 {_CELLS} {_HEIGHT + _MARK}" preserveAspectRatio="none" role="img" '
@@ -170,7 +170,7 @@ def _timeline(record: Record) -> str:
 
 def _moments(record: Record) -> str:
     """The moments with the greatest mass in words, in order of time."""
-    segments = record["attention"]["segments"]
+    segments = record["attention"]["attended"]
     if not segments:
         return "no moment stands out"
     tenths = (record["frames"]["duration_s"] or 0.0) < 60
@@ -197,5 +197,5 @@ def _facts(record: Record) -> str:
     facts.append(f"{frames['decoded']} frames")
     if attention is not None:
         facts.append(f"attended {_moments(record)}")
-        facts.append(f"{attention['compressor']}: {attention['effective_frames']:.0f} of {len(attention['frames'])}")
+        facts.append(f"{attention['compressor']}: {attention['effective_frames']:.0f} of {len(attention['times_s'])}")
     return f'<p class="facts">{escape(" · ".join(facts))}</p>'

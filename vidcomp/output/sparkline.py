@@ -54,11 +54,11 @@ def moment(part: AttendedSegment, length_s: float, *, dash: str = "–") -> str:
 
 
 def _moments(summary: AttentionSummary, count: int, length_s: float, *, unicode: bool) -> str:
-    if not summary.segments:
+    if not summary.attended:
         return "no moment stands out"
-    shown = sorted(sorted(summary.segments, key=lambda part: -part.mass)[:count], key=lambda part: part.start_s)
+    shown = sorted(sorted(summary.attended, key=lambda part: -part.mass)[:count], key=lambda part: part.start_s)
     text = ", ".join(moment(part, length_s, dash="–" if unicode else "-") for part in shown)
-    more = len(summary.segments) - count
+    more = len(summary.attended) - count
     return f"{text}, {more} more" if more > 0 else text
 
 

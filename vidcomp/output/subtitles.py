@@ -6,7 +6,7 @@ import errno
 from pathlib import Path
 
 from vidcomp.inference.batch import Job, Sink, Stamp, Unwritable
-from vidcomp.inference.prediction import Prediction, Segment
+from vidcomp.inference.prediction import Prediction, Window
 from vidcomp.output.codecs import identity
 from vidcomp.output.errors import OutputError, kept_so_far, unwritable
 from vidcomp.output.log import replace_file
@@ -82,15 +82,15 @@ class SubtitleFiles(Sink):
         return video.with_name(f"{video.name}.vidcomp.{self._form}")
 
 
-def _cues(prediction: Prediction) -> list[tuple[float, float, Segment]]:
-    starts = [segment.start_s for segment in prediction.segments]
+def _cues(prediction: Prediction) -> list[tuple[float, float, Window]]:
+    starts = [segment.start_s for segment in prediction.windows]
     ends = [
         min(segment.end_s, following)
-        for segment, following in zip(prediction.segments, [*starts[1:], float("inf")], strict=True)
+        for segment, following in zip(prediction.windows, [*starts[1:], float("inf")], strict=True)
     ]
     return [
         (max(0.0, segment.start_s), end, segment)
-        for segment, end in zip(prediction.segments, ends, strict=True)
+        for segment, end in zip(prediction.windows, ends, strict=True)
         if segment.labels and end > max(0.0, segment.start_s)
     ]
 

@@ -58,13 +58,13 @@ class TableWriter(Writer):
             summary = summarise(prediction.attention, end_s)
             line = attention_line(summary, end_s, self.console.width, unicode=self._unicode)
             self.console.print(line)
-        if prediction.segments:
+        if prediction.windows:
             self._show_segments(prediction)
 
     def _show_segments(self, prediction: Prediction) -> None:
         rows = [
             (f"{part.start_s:.1f}–{part.end_s:.1f}", *self._best(part.labels[0] if part.labels else None))
-            for part in prediction.segments
+            for part in prediction.windows
         ]
         print_table(self.console, ("seconds", "label", "probability", ""), rows, right=(0, 2), spare=(3,))
 

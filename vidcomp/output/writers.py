@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from typing import Any, TextIO
 
 from vidcomp.inference.prediction import Prediction
-from vidcomp.output.record import record_of
 
 CSV_COLUMNS = (
     "path",
@@ -84,7 +83,7 @@ class CsvWriter(Writer):
 
     def write(self, prediction: Prediction) -> None:
         """Append a row."""
-        self.stream.write(csv_line(csv_row(record_of(prediction, self.top_k))))
+        self.stream.write(csv_line(csv_row(prediction.to_dict(self.top_k))))
         self.stream.flush()
 
 
@@ -92,7 +91,7 @@ WRITERS: dict[str, type[Writer]] = {"json": JsonWriter, "jsonl": JsonLinesWriter
 
 
 def csv_row(record: dict[str, Any]) -> list[Any]:
-    """The values of :data:`CSV_COLUMNS` for one record; CSV has no place for attention, notes and segments."""
+    """The values of :data:`CSV_COLUMNS` for one record; CSV has no place for attention, notes and windows."""
     labels, error, frames, timing = record["labels"], record["error"], record["frames"], record["timing"]
     return [
         encodable(record["path"]),
@@ -129,4 +128,4 @@ def encodable(text: str) -> str:
 
 def _dump(prediction: Prediction, top_k: int) -> str:
     """One line of JSON; ASCII, so that names which are not valid UTF-8 survive as escapes."""
-    return json.dumps(record_of(prediction, top_k), allow_nan=False)
+    return json.dumps(prediction.to_dict(top_k), allow_nan=False)
