@@ -21,10 +21,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vidcomp.evaluation.labelled import LabelledVideo, gather
+from vidcomp.evaluation.machine import describe
 from vidcomp.inference.allocator import keep_freed
 from vidcomp.inference.runner import Runner, choose_device
-from vidcomp.measure.labelled import LabelledVideo, gather
-from vidcomp.measure.machine import describe
 from vidcomp.nn.backbones import Backbone
 from vidcomp.nn.compressors import SFC, SGS, Compressed, Compressor, Identity
 from vidcomp.nn.compressors.binning import Kernel

@@ -18,10 +18,10 @@ from pathlib import Path
 import torch
 
 from vidcomp.attention.summary import summarise
+from vidcomp.evaluation.machine import describe
 from vidcomp.inference.allocator import keep_freed
 from vidcomp.inference.attention_map import attention_map
 from vidcomp.inference.runner import Runner
-from vidcomp.measure.machine import describe
 from vidcomp.video import DecodeOptions, decode, whole
 from vidcomp.zoo.build import load_model
 

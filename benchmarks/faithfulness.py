@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vidcomp.attention.summary import importance_of
+from vidcomp.evaluation.labelled import LabelledVideo, gather
+from vidcomp.evaluation.machine import describe
 from vidcomp.inference.allocator import keep_freed
 from vidcomp.inference.attention_map import attention_map
 from vidcomp.inference.runner import Runner, choose_device
-from vidcomp.measure.labelled import LabelledVideo, gather
-from vidcomp.measure.machine import describe
 from vidcomp.video import DecodeOptions, DecodeWorker, whole
 from vidcomp.zoo.build import Variant, load_model
 

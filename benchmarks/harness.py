@@ -12,8 +12,8 @@ import av
 import numpy as np
 import torch
 
-from vidcomp.measure.machine import describe
-from vidcomp.measure.statistics import ratio_of_medians, spread
+from vidcomp.evaluation.machine import describe
+from vidcomp.evaluation.statistics import ratio_of_medians, spread
 
 RESULTS = Path(__file__).parent / "results"
 DOCS = Path(__file__).parent.parent / "docs"

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.harness import save
-from vidcomp.measure.machine import describe
+from vidcomp.evaluation.machine import describe
 from vidcomp.nn.backbones.i3d_inception import SameMaxPool3d
 from vidcomp.nn.compressors import Identity
 from vidcomp.nn.fuse_bn import fuse_bn

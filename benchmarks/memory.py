@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 
 import vidcomp
+from vidcomp.evaluation.machine import describe
 from vidcomp.inference.engine import Classifier
-from vidcomp.measure.machine import describe
 from vidcomp.video import find_videos
 
 

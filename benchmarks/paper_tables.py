@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from vidcomp.measure.cost import gmacs, parameters
+from vidcomp.evaluation.cost import gmacs, parameters
 from vidcomp.zoo.build import Variant, build_network, vary
 from vidcomp.zoo.manifest import find_manifest
 

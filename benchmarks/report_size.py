@@ -22,7 +22,7 @@ import torch
 from playwright.sync_api import sync_playwright
 
 from vidcomp.attention.summary import AttentionMap, summarise
-from vidcomp.measure.machine import describe
+from vidcomp.evaluation.machine import describe
 from vidcomp.output.report import HtmlReport
 from vidcomp.video import DecodeWorker, find_videos
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 import argparse
 
 from benchmarks.harness import DOCS, save
+from vidcomp.evaluation import compare
 from vidcomp.inference.allocator import keep_freed
-from vidcomp.measure import compare
 from vidcomp.output.comparison_plot import draw
 
 

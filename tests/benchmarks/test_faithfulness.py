@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks.faithfulness import fill_mean, fill_nearest, interleaved, masks, mean_with_interval, splice
-from vidcomp.measure.labelled import LabelledVideo
+from vidcomp.evaluation.labelled import LabelledVideo
 
 
 def numbered(*values: float) -> torch.Tensor:

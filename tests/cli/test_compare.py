@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from tests import clips
 from vidcomp.cli import app
-from vidcomp.measure import contender, sample_video
+from vidcomp.evaluation import contender, sample_video
 from vidcomp.nn.backbones import lite0_slow
 from vidcomp.nn.compressors import SFC
 from vidcomp.output import plotting
@@ -86,7 +86,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def short_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     """The generated video, a tenth as long."""
     make = sample_video.make_sample_video
-    monkeypatch.setattr("vidcomp.measure.comparison.make_sample_video", lambda path: make(path, 24))
+    monkeypatch.setattr("vidcomp.evaluation.comparison.make_sample_video", lambda path: make(path, 24))
 
 
 def test_a_labelled_folder_with_all_that_can_be_wrong(trained: Path, folder: Path, tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from tests import clips
 from tests.tiny_model import make_tiny_model
+from vidcomp.evaluation.accuracy import Evaluator
+from vidcomp.evaluation.comparison import Measurement
 from vidcomp.inference.engine import Classifier
 from vidcomp.inference.strategies import DenseViews, Strategy
 from vidcomp.inference.windows import Windows
-from vidcomp.measure.accuracy import Evaluator
-from vidcomp.measure.comparison import Measurement
 from vidcomp.nn.compressors import Features
 from vidcomp.zoo.build import LoadedModel, load_model
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from vidcomp.evaluation.accuracy import evaluate
 from vidcomp.inference.engine import Classifier
-from vidcomp.measure.accuracy import evaluate
 from vidcomp.nn.compressors import SGS
 from vidcomp.zoo.build import LoadedModel, Variant, load_model
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from vidcomp.measure.cost import gmacs
+from vidcomp.evaluation.cost import gmacs
 from vidcomp.nn.backbones.i3d_inception import Classifier, SameConvBN, SameMaxPool3d, i3d_inception, same_padding
 from vidcomp.nn.compressors import Identity
 from vidcomp.nn.whole_video import CompressedModel, Insertion

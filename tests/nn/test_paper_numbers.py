@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from vidcomp.measure.cost import gmacs, parameters
+from vidcomp.evaluation.cost import gmacs, parameters
 from vidcomp.nn.backbones import BACKBONES
 from vidcomp.nn.compressors import SFC, Identity
 from vidcomp.nn.whole_video import CompressedModel, Insertion

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests import clips
-from vidcomp.measure.comparison import Answer, Comparison, Row, VideoResult
-from vidcomp.measure.statistics import Ratio, Spread
+from vidcomp.evaluation.comparison import Answer, Comparison, Row, VideoResult
+from vidcomp.evaluation.statistics import Ratio, Spread
 from vidcomp.output import comparison_plot, plotting
 from vidcomp.output.comparison import ABSENT, NOISY, WRITERS
 from vidcomp.output.comparison_html import html_report

@@ -14,7 +14,7 @@ from vidcomp.cli.computing import DeviceChoice
 from vidcomp.cli.errors import INTERRUPTED, SOME_FAILED, UsageError, reported, warn
 
 if TYPE_CHECKING:
-    from vidcomp.measure.comparison import Comparison, LabelledVideo, Measurement
+    from vidcomp.evaluation.comparison import Comparison, LabelledVideo, Measurement
 
 
 class ComparisonFormat(str, Enum):
@@ -100,7 +100,7 @@ def compare(
         strategies = _strategies(model, dense or [], uniform or [], tau or [], named, sfc=sfc, sgs=sgs, whole=whole)
         _check_files(save, plot)
         from vidcomp.cli.progress import download_progress
-        from vidcomp.measure.comparison import Measurement
+        from vidcomp.evaluation.comparison import Measurement
 
         videos = _videos(paths or [], null=null, quiet=quiet)
         try:
@@ -175,7 +175,7 @@ def _strategies(
     whole: bool,
 ) -> list[str]:
     """Names of the rows asked for, dense ones first."""
-    from vidcomp.measure.candidates import default_names
+    from vidcomp.evaluation.candidates import default_names
 
     names = [f"dense{views}" for views in dense]
     names += ["whole"] if whole else []
@@ -187,7 +187,7 @@ def _strategies(
 
 
 def _videos(paths: list[str], *, null: bool, quiet: bool) -> list[LabelledVideo]:
-    from vidcomp.measure.labelled import gather
+    from vidcomp.evaluation.labelled import gather
 
     videos, notes = gather(paths, stdin=sys.stdin.buffer, null=null)
     for note in notes if not quiet else ():

@@ -27,8 +27,8 @@ from vidcomp.cli.computing import (
 from vidcomp.cli.errors import INTERRUPTED, SOME_FAILED, UsageError, reported, warn
 
 if TYPE_CHECKING:
+    from vidcomp.evaluation.accuracy import Evaluation
     from vidcomp.inference.strategies import Strategy
-    from vidcomp.measure.accuracy import Evaluation
     from vidcomp.zoo.build import LoadedModel
 
 
@@ -82,9 +82,9 @@ def evaluate(
             raise UsageError("--agreement compares with dense30, which is what --strategy asks for already")
         _check_files(confusion)
         from vidcomp.cli.progress import download_progress, video_progress
+        from vidcomp.evaluation.accuracy import Evaluator, LabelledFolderError, labelled_folder
         from vidcomp.inference.engine import Classifier
         from vidcomp.inference.strategies import WholeVideo
-        from vidcomp.measure.accuracy import Evaluator, LabelledFolderError, labelled_folder
         from vidcomp.zoo.build import load_model
 
         with download_progress(quiet=quiet) as progress:

@@ -74,7 +74,7 @@ def show(
     with reported(debug=debug):
         import torch
 
-        from vidcomp.measure.cost import gmacs, parameters
+        from vidcomp.evaluation.cost import gmacs, parameters
         from vidcomp.zoo.build import Variant, build_network, vary
         from vidcomp.zoo.manifest import find_manifest
 

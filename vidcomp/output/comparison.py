@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vidcomp.measure.comparison import Comparison, Row
-from vidcomp.measure.results import RATIO_COLUMNS
+from vidcomp.evaluation.comparison import Comparison, Row
+from vidcomp.evaluation.results import RATIO_COLUMNS
 from vidcomp.output.tables import console_of
 from vidcomp.video.errors import printable
 

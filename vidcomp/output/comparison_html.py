@@ -7,7 +7,7 @@ import os
 from html import escape
 from pathlib import Path
 
-from vidcomp.measure.comparison import Comparison, Row, VideoResult
+from vidcomp.evaluation.comparison import Comparison, Row, VideoResult
 from vidcomp.output import comparison_plot
 from vidcomp.output.comparison import COLUMNS, machine_line, ratio_text, remarks, shown_columns
 from vidcomp.output.plotting import PictureError

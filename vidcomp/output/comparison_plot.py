@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from vidcomp.measure.comparison import Comparison, Row
+from vidcomp.evaluation.comparison import Comparison, Row
 from vidcomp.output import plotting
 from vidcomp.output.plotting import PictureError
 

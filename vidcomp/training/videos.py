@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidcomp.measure.labelled import LabelledVideo, gather
+from vidcomp.evaluation.labelled import LabelledVideo, gather
 from vidcomp.training.errors import DataError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vidcomp.measure.resolution import temporal_resolution
+from vidcomp.evaluation.resolution import temporal_resolution
 
 
 def test_by_hand() -> None:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from vidcomp.measure import machine, memory
-from vidcomp.measure.energy import EnergyMeter
-from vidcomp.measure.machine import host_memory_bytes
-from vidcomp.measure.memory import PeakMemory, largest_that_fits
+from vidcomp.evaluation import machine, memory
+from vidcomp.evaluation.energy import EnergyMeter
+from vidcomp.evaluation.machine import host_memory_bytes
+from vidcomp.evaluation.memory import PeakMemory, largest_that_fits
 
 CPU = torch.device("cpu")
 MB = 10**6
@@ -69,7 +69,7 @@ def package(root: Path, name: str, microjoules: int) -> Path:
 def test_rapl_adds_packages_and_makes_up_for_counters_that_run_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vidcomp.measure.energy.SHORTEST_S", {"cpu": 0.0})
+    monkeypatch.setattr("vidcomp.evaluation.energy.SHORTEST_S", {"cpu": 0.0})
     package(tmp_path, "intel-rapl:0", 9_000_000)
     package(tmp_path, "intel-rapl:1", 0)
     package(tmp_path, "intel-rapl:0:0", 0)

@@ -8,15 +8,15 @@ from contextlib import suppress
 
 import torch
 
+from vidcomp.evaluation.accuracy import active_bins, pass_costs
+from vidcomp.evaluation.cost import parameters
+from vidcomp.evaluation.energy import EnergyMeter
+from vidcomp.evaluation.machine import host_memory_bytes
+from vidcomp.evaluation.memory import PeakMemory, largest_that_fits
 from vidcomp.inference.engine import OUT_OF_MEMORY, Classifier
 from vidcomp.inference.prediction import Label, Passes
 from vidcomp.inference.runner import noise
 from vidcomp.inference.strategies import DenseViews, Strategy, WholeVideo
-from vidcomp.measure.accuracy import active_bins, pass_costs
-from vidcomp.measure.cost import parameters
-from vidcomp.measure.energy import EnergyMeter
-from vidcomp.measure.machine import host_memory_bytes
-from vidcomp.measure.memory import PeakMemory, largest_that_fits
 from vidcomp.nn.compressors import SFC, FeaturesError
 from vidcomp.video import DecodeOptions, DecodeWorker, Frames
 from vidcomp.zoo.build import LoadedModel, build_network

@@ -14,17 +14,17 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from vidcomp.evaluation import machine
+from vidcomp.evaluation.candidates import find_model, with_weights, without_weights
+from vidcomp.evaluation.contender import Contender
+from vidcomp.evaluation.energy import EnergyMeter
+from vidcomp.evaluation.labelled import LabelledVideo, keep_known
+from vidcomp.evaluation.results import Answer, Comparison, Row, VideoResult
+from vidcomp.evaluation.sample_video import FPS, FRAMES, HEIGHT, WIDTH, make_sample_video
+from vidcomp.evaluation.standings import results_of, rows_of, spread_over
 from vidcomp.inference.engine import failure_of
 from vidcomp.inference.grammar import StrategyError, parse_strategy
 from vidcomp.inference.runner import choose_device
-from vidcomp.measure import machine
-from vidcomp.measure.candidates import find_model, with_weights, without_weights
-from vidcomp.measure.contender import Contender
-from vidcomp.measure.energy import EnergyMeter
-from vidcomp.measure.labelled import LabelledVideo, keep_known
-from vidcomp.measure.results import Answer, Comparison, Row, VideoResult
-from vidcomp.measure.sample_video import FPS, FRAMES, HEIGHT, WIDTH, make_sample_video
-from vidcomp.measure.standings import results_of, rows_of, spread_over
 from vidcomp.video import VideoError, probe
 from vidcomp.zoo.download import Progress
 from vidcomp.zoo.errors import ManifestError

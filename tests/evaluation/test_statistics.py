@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from vidcomp.measure.statistics import (
+from vidcomp.evaluation.statistics import (
     Ratio,
     Spread,
     counted_ratio,

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vidcomp.evaluation.cost import gmacs
+from vidcomp.evaluation.labelled import gather
+from vidcomp.evaluation.resolution import TemporalResolution, temporal_resolution
 from vidcomp.inference.engine import Classifier
 from vidcomp.inference.prediction import Passes, Prediction
 from vidcomp.inference.strategies import WholeVideo
-from vidcomp.measure.cost import gmacs
-from vidcomp.measure.labelled import gather
-from vidcomp.measure.resolution import TemporalResolution, temporal_resolution
 from vidcomp.zoo.build import build_network
 from vidcomp.zoo.manifest import Manifest
 

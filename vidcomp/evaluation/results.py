@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vidcomp.measure.statistics import Ratio, Spread
+from vidcomp.evaluation.statistics import Ratio, Spread
 
 # Columns that have a ratio to the dense row, and whether more of them is better.
 RATIO_COLUMNS = {

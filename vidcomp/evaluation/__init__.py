@@ -1,5 +1,5 @@
 """What a model costs: parameters, multiply-accumulates, time, memory, energy; and strategies side by side."""
 
-from vidcomp.measure.comparison import Comparison, compare
+from vidcomp.evaluation.comparison import Comparison, compare
 
 __all__ = ["Comparison", "compare"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vidcomp.measure.cost import gmacs
+from vidcomp.evaluation.cost import gmacs
 from vidcomp.nn.whole_video import CompressedModel
 from vidcomp.zoo.build import build_network
 from vidcomp.zoo.manifest import find_manifest

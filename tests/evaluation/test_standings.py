@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from vidcomp.evaluation.candidates import default_names
+from vidcomp.evaluation.labelled import LabelledVideo
+from vidcomp.evaluation.results import RATIO_COLUMNS
+from vidcomp.evaluation.standings import results_of, round_means, rows_of, spread_over
 from vidcomp.inference.prediction import Label, Passes
-from vidcomp.measure.candidates import default_names
-from vidcomp.measure.labelled import LabelledVideo
-from vidcomp.measure.results import RATIO_COLUMNS
-from vidcomp.measure.standings import results_of, round_means, rows_of, spread_over
 
 VIDEOS = [LabelledVideo("a", "x"), LabelledVideo("b", "y"), LabelledVideo("c")]
 ORDERS = {"x": "xyzuvw", "y": "yxzuvw", "w": "wxyzuv"}

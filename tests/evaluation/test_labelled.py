@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vidcomp.measure.labelled import LabelledVideo, gather, keep_known, read_csv
+from vidcomp.evaluation.labelled import LabelledVideo, gather, keep_known, read_csv
 from vidcomp.video import SourceError
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
-from vidcomp.measure.contender import Contender
-from vidcomp.measure.labelled import LabelledVideo
-from vidcomp.measure.results import RATIO_COLUMNS, Answer, Row, VideoResult
-from vidcomp.measure.statistics import Ratio, counted_ratio, differs, ratio_of_medians, spread
+from vidcomp.evaluation.contender import Contender
+from vidcomp.evaluation.labelled import LabelledVideo
+from vidcomp.evaluation.results import RATIO_COLUMNS, Answer, Row, VideoResult
+from vidcomp.evaluation.statistics import Ratio, counted_ratio, differs, ratio_of_medians, spread
 
 _MB = 1e6
 # Columns that are measured again in every round, so that their ratios have intervals.
