@@ -26,6 +26,7 @@ from vidcomp.video import (
     probe,
     process,
 )
+from vidcomp.video.sampling import whole
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc and /dev/shm")
@@ -79,6 +80,25 @@ def test_probe_counts_what_the_container_does_not_tell(worker: DecodeWorker, tmp
     assert worker.probe(path).frame_count == 13
     with pytest.raises(VideoError, match="gone"):
         worker.probe(str(tmp_path / "gone.mp4"))
+
+
+@pytest.mark.parametrize(("extension", "fps"), [("mp4", 24), ("mkv", 24), ("ts", 25), ("avi", 12), ("h264", 25)])
+@pytest.mark.parametrize("per_second", [5.0, 30.0])
+def test_as_many_samples_are_counted_as_are_read(
+    worker: DecodeWorker, tmp_path: Path, extension: str, fps: int, per_second: float
+) -> None:
+    path = str(clips.make_clip(tmp_path / f"a.{extension}", 37, fps=fps, options={"bf": "0"}))
+    with worker.open(path, DecodeOptions(selection=whole(fps=per_second))) as reader:
+        read = sum(len(chunk) for chunk in reader.chunks())
+    assert worker.count(path, per_second) == read
+
+
+@pytest.mark.parametrize("extension", ["mp4", "mkv"])
+def test_a_video_has_the_samples_of_the_time_it_lasts(worker: DecodeWorker, tmp_path: Path, extension: str) -> None:
+    """Whatever rate its header tells: here, in MKV, 25 frames a second, and one in two seconds is true."""
+    path = str(clips.make_clip(tmp_path / f"a.{extension}", 10, times=range(0, 500, 50)))
+    assert worker.count(path) == 10
+    assert 18 * 25 <= worker.count(path, 25.0) <= 20 * 25
 
 
 def test_chunks_are_copies_unless_asked_otherwise(clip: Path, worker: DecodeWorker) -> None:

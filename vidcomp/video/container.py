@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from vidcomp.video import damage
@@ -43,6 +44,9 @@ _CONTAINERS = (
     "smjpeg,swf,roq,bink,smk,fli,flic,vmd,wsvqa,live_flv,kux,xmv,ea,4xm,amv,"
     "png_pipe,jpeg_pipe,bmp_pipe,webp_pipe,tiff_pipe"
 )
+LONGEST_GAP_S = 3600.0
+"""A frame that would come so long after the one before it has an absurd timestamp."""
+
 _HOPELESS = 1000  # encrypted frames before the first of another kind
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
 
@@ -66,11 +70,19 @@ class PacketScan:
     stamps: tuple[int, ...] = ()
     keys: tuple[int, ...] = ()
 
+    def covered(self, step_s: float) -> float:
+        """Seconds from the first frame to the end of the last, where frames without a usable time last `step_s`."""
+        known = [second for second in self.seconds if second is not None]
+        gaps = (later - earlier for earlier, later in pairwise(known))
+        usable = [gap for gap in gaps if 0 < gap < LONGEST_GAP_S]
+        return sum(usable) + step_s * (self.frames - len(usable))
+
 
 def describe(path: str, *, count: bool = False, max_pixels: int = MAX_PIXELS) -> VideoInfo:
     """What the file says of itself, its first picture decoded to be sure of size and orientation.
 
-    With `count`, `frame_count` is the exact number of coded frames, at the price of reading the file once.
+    With `count`, `frame_count` is the exact number of coded frames, and `duration_s` what their times cover, at the
+    price of reading the file once.
 
     Raises:
         VideoError: as `open_container`, `video_stream` and `Decoding`.
@@ -78,7 +90,10 @@ def describe(path: str, *, count: bool = False, max_pixels: int = MAX_PIXELS) ->
     with open_container(path) as container:
         stream = video_stream(path, container)
         info = info_of(path, container, stream, Decoding(path, container, stream, max_pixels).first)
-    return replace(info, frame_count=scan(path).frames, counted=True) if count else info
+    if not count:
+        return info
+    packets = scan(path)
+    return replace(info, frame_count=packets.frames, counted=True, duration_s=packets.covered(1 / info.fps))
 
 
 @contextmanager

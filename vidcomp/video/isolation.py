@@ -115,7 +115,9 @@ class DecodeWorker:
     def count(self, path: str, fps: float | None = None, *, timeout_s: float | None = None) -> int:
         """Frames coded in a file, or samples at `fps` a second, at least 1; raises as `probe`."""
         info = self.probe(path, timeout_s=timeout_s)
-        return count_samples(max(1, info.frame_count or 0), info.fps, fps)
+        frames = max(1, info.frame_count or 0)
+        # What the header says of the rate may be far from the truth: a time-lapse may have a frame in two seconds.
+        return count_samples(frames, frames / info.duration_s if info.duration_s else info.fps, fps)
 
     def close(self) -> None:
         """End the child and free its memory. May be called more than once."""

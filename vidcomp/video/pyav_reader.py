@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcomp.video.container import Decoding, PacketScan, open_container
+from vidcomp.video.container import LONGEST_GAP_S, Decoding, PacketScan, open_container
 from vidcomp.video.frames import Damage, target_size
 from vidcomp.video.orientation import Orientation, orientation_of
 from vidcomp.video.sampling import Selection
@@ -29,8 +29,6 @@ class Clock:
 
     A stamp that is missing, goes backwards or leaps absurdly gives way to the time that the frame rate implies.
     """
-
-    _LEAP_S = 3600.0
 
     def __init__(self, fps: float, start_s: float = 0.0) -> None:
         self._step = 1.0 / fps
@@ -52,7 +50,7 @@ class Clock:
                 # The first frames had no time: the clock starts where they have brought it.
                 self._offset = stamp - self._last - self._step
             time = stamp - self._offset
-            if self._last < time < self._last + self._LEAP_S:
+            if self._last < time < self._last + LONGEST_GAP_S:
                 self._last = time
                 return time
         self.invented += 1
