@@ -244,8 +244,8 @@ def test_windows_cover_the_video_to_its_end(
     model = load_model(make_tiny_model(tmp_path, stride=4))
     with Classifier(model, device="cpu", strategy=Windows(window_s, window_s)) as classifier:
         prediction = classifier.classify(str(clip))
-    assert [part.end_s for part in prediction.segments] == pytest.approx(ends)
-    assert [part.start_s for part in prediction.segments] == pytest.approx([0, *ends[:-1]])
+    assert [part.end_s for part in prediction.windows] == pytest.approx(ends)
+    assert [part.start_s for part in prediction.windows] == pytest.approx([0, *ends[:-1]])
     assert (prediction.frames.used, prediction.notes) == (used, ())
 
 
@@ -257,6 +257,6 @@ def test_the_last_window_ends_with_a_video_of_varying_rate(tmp_path: Path, first
     model = load_model(make_tiny_model(tmp_path, stride=8))
     with Classifier(model, device="cpu", strategy=Windows(10, 10)) as classifier:
         prediction = classifier.classify(str(clip))
-    (window,) = prediction.segments
+    (window,) = prediction.windows
     assert window.end_s == prediction.frames.end_s
     assert window.end_s == pytest.approx(times[-1] / 25, abs=0.13)
