@@ -21,7 +21,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vidcomp.evaluation.labelled import LabelledVideo, gather
 from vidcomp.evaluation.machine import describe
 from vidcomp.inference.allocator import keep_freed
 from vidcomp.inference.runner import Runner, choose_device
@@ -33,6 +32,7 @@ from vidcomp.nn.whole_video import CompressedModel, Insertion, ModelOutput
 from vidcomp.training.compressor import start_near_identity
 from vidcomp.training.objective import set_tau
 from vidcomp.video import DecodeOptions, DecodeWorker, whole
+from vidcomp.video.labeled import LabeledVideo, find_labeled
 from vidcomp.zoo.build import Variant, load_backbone, load_model
 from vidcomp.zoo.manifest import find_manifest
 
@@ -123,7 +123,7 @@ def trained(label: str, files: Sequence[str]) -> Iterator[Row]:
         yield Row(label, tau, networks)
 
 
-def encode(runner: Runner, videos: Sequence[LabelledVideo], labels: Sequence[str]) -> list[Encoded]:
+def encode(runner: Runner, videos: Sequence[LabeledVideo], labels: Sequence[str]) -> list[Encoded]:
     """Pass the head over all videos."""
     spec = runner.spec
     options = DecodeOptions(spec.short_side, whole(spec.stride, spec.fps), chunk_frames=runner.chunk_frames)
@@ -178,7 +178,7 @@ def main() -> None:
     device = choose_device(options.device)
     model = load_model(options.model, Variant("none"))
     runner = Runner(model.network, device, precision=options.precision)
-    videos = [video for video in gather([options.folder])[0] if video.label in model.labels][: options.limit]
+    videos = [video for video in find_labeled([options.folder])[0] if video.label in model.labels][: options.limit]
     encoded = encode(runner, videos, model.labels)
     rows = [row for said in options.trained for row in trained(said.split("=")[0], said.split("=")[1].split(","))]
     target = Path(__file__).parent / "results" / f"ablation-{options.model}.json"

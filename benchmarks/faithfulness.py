@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vidcomp.attention.summary import importance_of
-from vidcomp.evaluation.labelled import LabelledVideo, gather
 from vidcomp.evaluation.machine import describe
 from vidcomp.inference.allocator import keep_freed
 from vidcomp.inference.attention_map import attention_map
 from vidcomp.inference.runner import Runner, choose_device
 from vidcomp.video import DecodeOptions, DecodeWorker, whole
+from vidcomp.video.labeled import LabeledVideo, find_labeled
 from vidcomp.zoo.build import Variant, load_model
 
 SHARE = 0.3
@@ -105,9 +105,9 @@ def mean_with_interval(values: Sequence[float]) -> dict[str, float | int]:
     return {"mean": float(array.mean()), "low": float(low), "high": float(high), "videos": len(array)}
 
 
-def interleaved(videos: Sequence[LabelledVideo]) -> list[LabelledVideo]:
+def interleaved(videos: Sequence[LabeledVideo]) -> list[LabeledVideo]:
     """Classes taken in turns, so that a clip and its successor are of different classes as far as classes allow."""
-    classes: dict[str | None, list[LabelledVideo]] = {}
+    classes: dict[str | None, list[LabeledVideo]] = {}
     for video in videos:
         classes.setdefault(video.label, []).append(video)
     return [video for turn in zip_longest(*classes.values()) for video in turn if video is not None]
@@ -216,7 +216,7 @@ def half_foreign(
     return results
 
 
-def measure(subject: Subject, videos: Sequence[LabelledVideo], labels: Sequence[str], seeds: int) -> dict[str, object]:
+def measure(subject: Subject, videos: Sequence[LabeledVideo], labels: Sequence[str], seeds: int) -> dict[str, object]:
     """All numbers; holds the features of two clips at a time."""
     drops: dict[str, list[float]] = {}
     shares: dict[str, list[float]] = {}
@@ -262,7 +262,7 @@ def main() -> None:
     options = parser.parse_args()
     model = load_model(options.model, Variant(options.compressor, options.tau))
     runner = Runner(model.network, choose_device(options.device))
-    videos = [video for video in gather([options.folder])[0] if video.label in model.labels]
+    videos = [video for video in find_labeled([options.folder])[0] if video.label in model.labels]
     videos = interleaved(videos)[: options.limit]
     if not videos:
         parser.error(f"{options.folder} holds no videos in sub-folders named after the model's labels")

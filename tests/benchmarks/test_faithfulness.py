@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks.faithfulness import fill_mean, fill_nearest, interleaved, masks, mean_with_interval, splice
-from vidcomp.evaluation.labelled import LabelledVideo
+from vidcomp.video.labeled import LabeledVideo
 
 
 def numbered(*values: float) -> torch.Tensor:
@@ -53,5 +53,5 @@ def test_the_interval_holds_the_mean_and_narrows_with_the_videos() -> None:
 
 
 def test_classes_come_in_turns() -> None:
-    videos = [LabelledVideo(f"{label}{number}", label) for label in "ab" for number in range(2)]
+    videos = [LabeledVideo(f"{label}{number}", label) for label in "ab" for number in range(2)]
     assert [video.path for video in interleaved(videos)] == ["a0", "b0", "a1", "b1"]

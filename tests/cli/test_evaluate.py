@@ -95,7 +95,7 @@ def test_an_interrupt_leaves_what_was_measured(folder: Path, model: Path, monkey
 @pytest.mark.parametrize(
     ("source", "options", "message"),
     [
-        ("{folder}/jump", (), "has no class"),
+        ("{folder}/jump", (), "have no class"),
         ("{folder}/none", (), "no such file or folder"),
         ("{folder}", ("--confusion", "c.txt"), "ends in .csv or .png"),
         ("{folder}", ("--confusion", "/nowhere/c.csv"), "there is no folder"),

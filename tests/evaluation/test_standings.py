@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from vidcomp.evaluation.candidates import default_names
-from vidcomp.evaluation.labelled import LabelledVideo
 from vidcomp.evaluation.results import RATIO_COLUMNS
 from vidcomp.evaluation.standings import results_of, round_means, rows_of, spread_over
 from vidcomp.inference.prediction import Label, Passes
+from vidcomp.video.labeled import LabeledVideo
 
-VIDEOS = [LabelledVideo("a", "x"), LabelledVideo("b", "y"), LabelledVideo("c")]
+VIDEOS = [LabeledVideo("a", "x"), LabeledVideo("b", "y"), LabeledVideo("c")]
 ORDERS = {"x": "xyzuvw", "y": "yxzuvw", "w": "wxyzuv"}
 
 

@@ -14,7 +14,7 @@ from vidcomp.cli.computing import DeviceChoice
 from vidcomp.cli.errors import INTERRUPTED, SOME_FAILED, UsageError, reported, warn
 
 if TYPE_CHECKING:
-    from vidcomp.evaluation.comparison import Comparison, LabelledVideo, Measurement
+    from vidcomp.evaluation.comparison import Comparison, LabeledVideo, Measurement
 
 
 class ComparisonFormat(str, Enum):
@@ -186,10 +186,10 @@ def _strategies(
     return list(dict.fromkeys(names)) or default_names(model)
 
 
-def _videos(paths: list[str], *, null: bool, quiet: bool) -> list[LabelledVideo]:
-    from vidcomp.evaluation.labelled import gather
+def _videos(paths: list[str], *, null: bool, quiet: bool) -> list[LabeledVideo]:
+    from vidcomp.video.labeled import find_labeled
 
-    videos, notes = gather(paths, stdin=sys.stdin.buffer, null=null)
+    videos, notes = find_labeled(paths, stdin=sys.stdin.buffer, null=null)
     for note in notes if not quiet else ():
         warn(note)
     if paths and not videos:

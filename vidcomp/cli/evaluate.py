@@ -82,16 +82,17 @@ def evaluate(
             raise UsageError("--agreement compares with dense30, which is what --strategy asks for already")
         _check_files(confusion)
         from vidcomp.cli.progress import download_progress, video_progress
-        from vidcomp.evaluation.accuracy import Evaluator, LabelledFolderError, labelled_folder
+        from vidcomp.evaluation.accuracy import Evaluator, labelled_folder
         from vidcomp.inference.engine import Classifier
         from vidcomp.inference.strategies import WholeVideo
+        from vidcomp.video.labeled import LabelError
         from vidcomp.zoo.build import load_model
 
         with download_progress(quiet=quiet) as progress:
             loaded = load_model(model, named.variant, progress)
         try:
             videos = labelled_folder(folder, loaded.labels)
-        except LabelledFolderError as error:
+        except LabelError as error:
             raise UsageError(str(error)) from None
 
         def classifier_of(model: LoadedModel, passing: Strategy | None) -> Classifier:

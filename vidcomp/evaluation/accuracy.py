@@ -14,19 +14,15 @@ import torch
 from numpy.typing import NDArray
 
 from vidcomp.evaluation.cost import gmacs
-from vidcomp.evaluation.labelled import gather
 from vidcomp.evaluation.resolution import TemporalResolution, temporal_resolution
 from vidcomp.inference.engine import Classifier
 from vidcomp.inference.prediction import Passes, Prediction
 from vidcomp.inference.strategies import WholeVideo
+from vidcomp.video.labeled import check_labeled, find_labeled
 from vidcomp.zoo.build import build_network
 from vidcomp.zoo.manifest import Manifest
 
 _BINS = 15
-
-
-class LabelledFolderError(ValueError):
-    """A folder's sub-folders do not name classes of the model."""
 
 
 @dataclass(frozen=True)
@@ -95,20 +91,12 @@ def labelled_folder(folder: Path, labels: Sequence[str]) -> list[tuple[str, int]
     """Videos of a folder with a sub-folder a class, or of a CSV file of ``path,label``, with their class's index.
 
     Raises:
-        LabelledFolderError: there are no videos, one has no class, or a class is not one of ``labels``.
+        LabelError: there are no videos, one has no class, or a class is not one of ``labels``.
         SourceError: ``folder`` does not exist, or is not such a file.
     """
-    videos, _ = gather([str(folder)])
-    how = f"give a sub-folder a class, or a CSV file of path,label, named as {', '.join(labels)}"
-    if not videos:
-        raise LabelledFolderError(f"{folder}: it holds no videos; {how}")
+    videos, _ = find_labeled([str(folder)])
+    check_labeled(str(folder), videos, labels)
     index = {name: number for number, name in enumerate(labels)}
-    unlabelled = next((video.path for video in videos if video.label is None), None)
-    if unlabelled is not None:
-        raise LabelledFolderError(f"{folder}: {unlabelled} has no class; {how}")
-    unknown = sorted({video.label for video in videos if video.label is not None} - index.keys())
-    if unknown:
-        raise LabelledFolderError(f"{folder}: {', '.join(unknown)}: not among the labels of the model; {how}")
     return [(video.path, index[video.label or ""]) for video in videos]
 
 

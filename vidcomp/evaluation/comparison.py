@@ -18,7 +18,6 @@ from vidcomp.evaluation import machine
 from vidcomp.evaluation.candidates import find_model, with_weights, without_weights
 from vidcomp.evaluation.contender import Contender
 from vidcomp.evaluation.energy import EnergyMeter
-from vidcomp.evaluation.labelled import LabelledVideo, keep_known
 from vidcomp.evaluation.results import Answer, Comparison, Row, VideoResult
 from vidcomp.evaluation.sample_video import FPS, FRAMES, HEIGHT, WIDTH, make_sample_video
 from vidcomp.evaluation.standings import results_of, rows_of, spread_over
@@ -26,12 +25,13 @@ from vidcomp.inference.engine import failure_of
 from vidcomp.inference.grammar import StrategyError, parse_strategy
 from vidcomp.inference.runner import choose_device
 from vidcomp.video import VideoError, probe
+from vidcomp.video.labeled import LabeledVideo, keep_known
 from vidcomp.zoo.download import Progress
 from vidcomp.zoo.errors import ManifestError
 from vidcomp.zoo.labels import labels_of
 from vidcomp.zoo.manifest import Manifest
 
-__all__ = ["Answer", "Comparison", "LabelledVideo", "Measurement", "Row", "VideoResult", "compare"]
+__all__ = ["Answer", "Comparison", "LabeledVideo", "Measurement", "Row", "VideoResult", "compare"]
 
 ROUNDS = 5
 SECONDS = 300.0
@@ -41,7 +41,7 @@ TIMED_VIDEOS = 8
 
 def compare(
     model: str | Path | Manifest,
-    videos: Iterable[str | Path | LabelledVideo] = (),
+    videos: Iterable[str | Path | LabeledVideo] = (),
     strategies: Sequence[str] = ("dense30", "sfc"),
     *,
     rounds: int = ROUNDS,
@@ -81,7 +81,7 @@ class Measurement:
     def __init__(
         self,
         model: str | Path | Manifest,
-        videos: Iterable[str | Path | LabelledVideo] = (),
+        videos: Iterable[str | Path | LabeledVideo] = (),
         strategies: Sequence[str] = ("dense30", "sfc"),
         *,
         rounds: int = ROUNDS,
@@ -107,7 +107,7 @@ class Measurement:
         self._impossible: list[str] = []
         self._rounds_done = 0
         self._stack = ExitStack()
-        given = [video if isinstance(video, LabelledVideo) else LabelledVideo(os.fsdecode(video)) for video in videos]
+        given = [video if isinstance(video, LabeledVideo) else LabeledVideo(os.fsdecode(video)) for video in videos]
         self.generated = not given
         try:
             self.videos, remarks = keep_known(given or [self._sample()], labels_of(self.manifest))
@@ -293,13 +293,13 @@ class Measurement:
             return f"{path}: {info.expected_frames} frames are more than the {most} that this model is passed whole"
         return None
 
-    def _sample(self) -> LabelledVideo:
+    def _sample(self) -> LabeledVideo:
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vidcomp-")))
         self._note(
             f"no videos were given: speed, size and memory on a generated one ({FRAMES} frames at {FPS} frames/s, "
             f"{WIDTH}x{HEIGHT}, {FRAMES / FPS:.1f} s); labels need videos"
         )
-        return LabelledVideo(str(make_sample_video(folder / "generated.mp4")))
+        return LabeledVideo(str(make_sample_video(folder / "generated.mp4")))
 
     def _note(self, line: str, *, failed: bool = False) -> None:
         if line not in self.notes:

@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 
 from vidcomp.evaluation.contender import Contender
-from vidcomp.evaluation.labelled import LabelledVideo
 from vidcomp.evaluation.results import RATIO_COLUMNS, Answer, Row, VideoResult
 from vidcomp.evaluation.statistics import Ratio, counted_ratio, differs, ratio_of_medians, spread
+from vidcomp.video.labeled import LabeledVideo
 
 _MB = 1e6
 # Columns that are measured again in every round, so that their ratios have intervals.
@@ -21,7 +21,7 @@ _MEASURED = {
 
 
 def rows_of(
-    contenders: Sequence[Contender], videos: Sequence[LabelledVideo], timed: int, fits: Mapping[str, int | None]
+    contenders: Sequence[Contender], videos: Sequence[LabeledVideo], timed: int, fits: Mapping[str, int | None]
 ) -> tuple[Row, ...]:
     """One row for each contender that measured anything.
 
@@ -35,7 +35,7 @@ def rows_of(
 
 
 def results_of(
-    contenders: Sequence[Contender], videos: Sequence[LabelledVideo], timed: Sequence[str]
+    contenders: Sequence[Contender], videos: Sequence[LabeledVideo], timed: Sequence[str]
 ) -> tuple[VideoResult, ...]:
     """Each video with what each contender said of it; random weights say nothing."""
     return tuple(
@@ -64,7 +64,7 @@ def spread_over(items: Sequence[str], most: int) -> list[str]:
 def _row(
     contender: Contender,
     dense: Contender | None,
-    common: Sequence[LabelledVideo],
+    common: Sequence[LabeledVideo],
     timed: int,
     fits: Mapping[str, int | None],
 ) -> Row:
@@ -116,7 +116,7 @@ def _counted(contender: Contender, fits: Mapping[str, int | None]) -> dict[str, 
     }
 
 
-def _scores(contender: Contender, dense: Contender | None, common: Sequence[LabelledVideo]) -> dict[str, float | None]:
+def _scores(contender: Contender, dense: Contender | None, common: Sequence[LabeledVideo]) -> dict[str, float | None]:
     """Accuracy where classes are known, agreement with the dense row; absent where weights are random."""
     scores: dict[str, float | None] = {"top1": None, "top5": None, "agreement": None}
     labelled = [video for video in common if video.label is not None]
@@ -155,7 +155,7 @@ def _ratios(
 
 
 def _noisy(
-    contender: Contender, dense: Contender, common: Sequence[LabelledVideo], ratios: Mapping[str, Ratio]
+    contender: Contender, dense: Contender, common: Sequence[LabeledVideo], ratios: Mapping[str, Ratio]
 ) -> tuple[str, ...]:
     """The columns in which the two rows cannot be told apart."""
     if contender is dense:
@@ -165,7 +165,7 @@ def _noisy(
     return tuple(noisy)
 
 
-def _tell_apart(name: str, contender: Contender, dense: Contender, common: Sequence[LabelledVideo]) -> bool:
+def _tell_apart(name: str, contender: Contender, dense: Contender, common: Sequence[LabeledVideo]) -> bool:
     right = _RIGHT[name]
     pairs = [(right(contender, video), right(dense, video)) for video in common if video.label is not None]
     only_ours = sum(ours and not theirs for ours, theirs in pairs)
@@ -173,18 +173,18 @@ def _tell_apart(name: str, contender: Contender, dense: Contender, common: Seque
     return differs(only_ours, only_theirs)
 
 
-def _right_first(contender: Contender, video: LabelledVideo) -> bool:
+def _right_first(contender: Contender, video: LabeledVideo) -> bool:
     return contender.labels[video.path][0].label == video.label
 
 
-def _right_in_five(contender: Contender, video: LabelledVideo) -> bool:
+def _right_in_five(contender: Contender, video: LabeledVideo) -> bool:
     return any(label.label == video.label for label in contender.labels[video.path])
 
 
-_RIGHT: dict[str, Callable[[Contender, LabelledVideo], bool]] = {"top1": _right_first, "top5": _right_in_five}
+_RIGHT: dict[str, Callable[[Contender, LabeledVideo], bool]] = {"top1": _right_first, "top5": _right_in_five}
 
 
-def _seen(contender: Contender, video: LabelledVideo) -> bool:
+def _seen(contender: Contender, video: LabeledVideo) -> bool:
     return video.path in contender.labels or video.path in contender.errors
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidcomp.evaluation.labelled import LabelledVideo, gather
 from vidcomp.training.errors import DataError
+from vidcomp.video.labeled import LabeledVideo, LabelError, check_labeled, find_labeled, some
 
 
 @dataclass(frozen=True)
@@ -38,21 +38,11 @@ def find_labelled(source: Path, classes: Sequence[str] | None = None) -> Trainin
         DataError: there are no videos, one has no class, or a class is not in ``classes``.
         SourceError: ``source`` does not exist or is not such a file.
     """
-    found, notes = _gather(source)
-    unlabelled = [video for video in found if video.label is None]
-    if unlabelled:
-        raise DataError(
-            f"{source}: {len(unlabelled)} of {len(found)} videos have no class, {unlabelled[0].path} for one; put each "
-            "in a sub-folder named as its class or list path,label in a CSV file, or train a compressor without "
-            "labels by teacher=dense30"
-        )
+    found, notes = find_labeled([str(source)])
+    _check(source, found)
     named = _named(source, found)
-    if classes is not None and (unknown := sorted(set(named) - set(classes))):
-        shown = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
-        raise DataError(
-            f"{source}: {shown}: not among the model's labels ({_some(classes)}); rename, fit the backbone to your "
-            "classes first (vidcomp train backbone), or train without labels by teacher=dense30"
-        )
+    if classes is not None:
+        _check(source, [LabeledVideo(name, name) for name in named], classes)
     order = tuple(classes) if classes is not None else tuple(named)
     index = {name: number for number, name in enumerate(order)}
     videos = tuple(TrainingVideo(video.path, index[video.label or ""]) for video in found)
@@ -66,7 +56,9 @@ def find_for_teacher(source: Path, classes: Sequence[str]) -> TrainingVideos:
         DataError: there are no videos.
         SourceError: ``source`` does not exist or is not such a file.
     """
-    found, notes = _gather(source)
+    found, notes = find_labeled([str(source)])
+    if not found:
+        _check(source, ())
     index = {name: number for number, name in enumerate(classes)}
     known = [name for name in _named(source, found) if name in index]
     videos = tuple(TrainingVideo(video.path, index.get(video.label or "")) for video in found)
@@ -89,25 +81,24 @@ def check_classes(source: Path, wanted: TrainingVideos, readable: Iterable[Train
     empty = [name for name in wanted.named if not count[wanted.classes.index(name)]]
     if empty:
         raise DataError(
-            f"{source}: no readable video of {_some(empty)}; mend or add videos, or take the class away: a model "
+            f"{source}: no readable video of {some(empty, 8)}; mend or add videos, or take the class away: a model "
             "trained without any would never name it"
         )
 
 
-def _gather(source: Path) -> tuple[list[LabelledVideo], list[str]]:
-    found, notes = gather([str(source)])
-    if not found:
-        raise DataError(f"{source}: no videos; give a folder with a sub-folder a class, or a CSV file of path,label")
-    return found, notes
+def _check(source: Path, found: Sequence[LabeledVideo], classes: Sequence[str] | None = None) -> None:
+    fit = "" if classes is None else ", fit the backbone to your classes first (vidcomp train backbone)"
+    try:
+        check_labeled(
+            str(source), found, classes, otherwise=f"{fit}, or train a compressor without labels by teacher=dense30"
+        )
+    except LabelError as error:
+        raise DataError(str(error)) from None
 
 
-def _named(source: Path, found: Sequence[LabelledVideo]) -> list[str]:
+def _named(source: Path, found: Sequence[LabeledVideo]) -> list[str]:
     """Names of classes, also of sub-folders that hold no video at all."""
     names = {video.label for video in found if video.label is not None}
     if source.is_dir():
         names |= {entry.name for entry in source.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
     return sorted(names)
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

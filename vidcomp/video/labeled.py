@@ -1,4 +1,4 @@
-"""Videos to compare strategies on, with the class of each where it is known."""
+"""Videos with their classes: a sub-folder per class, or a CSV file of path and label."""
 
 from __future__ import annotations
 
@@ -9,25 +9,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from vidcomp.video import SourceError, find_videos
-from vidcomp.video.source import text_of
+from vidcomp.video.errors import printable
+from vidcomp.video.source import SourceError, VideoFile, find_videos, text_of
 
 _COLUMNS = ("path", "label")
 # What a heading may be known by, right or not.
 _HEADINGS = {*_COLUMNS, "class", "file", "filename", "name", "target", "video"}
 
 
+class LabelError(ValueError):
+    """Videos that need classes have none, or others than the model's: one line for the user."""
+
+
 @dataclass(frozen=True)
-class LabelledVideo:
+class LabeledVideo:
     """A video's path, and the name of its class where that is known."""
 
     path: str
     label: str | None = None
 
 
-def gather(
+def find_labeled(
     named: Sequence[str], *, stdin: IO[bytes] | None = None, null: bool = False
-) -> tuple[list[LabelledVideo], list[str]]:
+) -> tuple[list[LabeledVideo], list[str]]:
     """Resolve what the user named into videos, each once, and remarks for the user.
 
     A ``.csv`` file lists ``path,label`` (as :func:`read_csv` reads it; paths are relative to the file). In a
@@ -36,7 +40,7 @@ def gather(
     Raises:
         SourceError: something named does not exist, or a CSV file has a line that is not ``path,label``.
     """
-    videos: dict[str, LabelledVideo] = {}
+    videos: dict[str, LabeledVideo] = {}
     notes: list[str] = []
     for name in named:
         if name.lower().endswith(".csv"):
@@ -44,18 +48,14 @@ def gather(
         else:
             sources = find_videos([name], stdin=stdin, null=null)
             notes += sources.notes
-            found = [
-                LabelledVideo(video.path, video.relative.split("/")[0] if _within_sub_folder(video.relative) else None)
-                if Path(name).is_dir()
-                else LabelledVideo(video.path)
-                for video in sources.videos
-            ]
+            is_folder = Path(name).is_dir()
+            found = [LabeledVideo(video.path, _sub_folder(video) if is_folder else None) for video in sources.videos]
         for video in found:
             videos.setdefault(video.path, video)
     return list(videos.values()), notes
 
 
-def read_csv(file: Path) -> list[LabelledVideo]:
+def read_csv(file: Path) -> list[LabeledVideo]:
     """Read ``path,label`` per line; an empty label says that it is not known.
 
     With a heading that names them, other columns and another order are allowed. A byte order mark tells the encoding.
@@ -88,21 +88,58 @@ def read_csv(file: Path) -> list[LabelledVideo]:
         path, label = (row[place].strip() if place < len(row) else "" for place in places.values())
         if not path or len(row) > most:
             raise SourceError(str(file), f"line {number} is not path,label: {','.join(row)}")
-        videos.append(LabelledVideo(str(file.parent / path), label or None))
+        videos.append(LabeledVideo(str(file.parent / path), label or None))
     return videos
 
 
-def keep_known(videos: Sequence[LabelledVideo], labels: Sequence[str]) -> tuple[list[LabelledVideo], list[str]]:
+def check_labeled(
+    source: str, videos: Sequence[LabeledVideo], labels: Sequence[str] | None = None, *, otherwise: str = ""
+) -> None:
+    """Make sure that there are videos, and that each has a class, one of ``labels`` where those are given.
+
+    ``otherwise`` ends the message of an error with what else the user may do.
+
+    Raises:
+        LabelError: there are no videos, one has no class, or a class is not one of ``labels``.
+    """
+    how = "a sub-folder per class, or a CSV file of path,label"
+    if not videos:
+        raise LabelError(f"{printable(source)}: no videos; give a folder with {how}")
+    without = [video.path for video in videos if video.label is None]
+    if without:
+        raise LabelError(
+            f"{printable(source)}: {len(without)} of {len(videos)} videos have no class, {printable(without[0])} for "
+            f"one; use {how}{otherwise}"
+        )
+    if labels is not None and (unknown := _unknown(videos, labels)):
+        raise LabelError(
+            f"{printable(source)}: {some(unknown)}: not among the model's labels ({some(labels, 8)}); rename them"
+            f"{otherwise}"
+        )
+
+
+def keep_known(videos: Sequence[LabeledVideo], labels: Sequence[str]) -> tuple[list[LabeledVideo], list[str]]:
     """Take labels that are not the model's off their videos, with a remark that names them."""
-    unknown = sorted({video.label for video in videos if video.label is not None} - set(labels))
+    unknown = _unknown(videos, labels)
     if not unknown:
         return list(videos), []
     kept = [replace(video, label=None) if video.label in unknown else video for video in videos]
     count = sum(before.label != after.label for before, after in zip(videos, kept, strict=True))
-    shown = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
     what = "is not a label" if len(unknown) == 1 else "are not labels"
-    return kept, [f"{shown} {what} of the model: {count} of {len(videos)} videos do not count for accuracy"]
+    return kept, [f"{some(unknown)} {what} of the model: {count} of {len(videos)} videos do not count for accuracy"]
 
 
-def _within_sub_folder(relative: str) -> bool:
-    return "/" in relative
+def some(names: Sequence[str], most: int = 5) -> str:
+    """At most so many of the names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(printable, names[:most])) + more
+
+
+def _unknown(videos: Sequence[LabeledVideo], labels: Sequence[str]) -> list[str]:
+    return sorted({video.label for video in videos if video.label is not None} - set(labels))
+
+
+def _sub_folder(video: VideoFile) -> str | None:
+    """The first folder of the video's path within the folder that was named."""
+    first, slash, _ = video.relative.partition("/")
+    return first if slash else None

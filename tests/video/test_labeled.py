@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from vidcomp.evaluation.labelled import LabelledVideo, gather, keep_known, read_csv
 from vidcomp.video import SourceError
+from vidcomp.video.labeled import LabeledVideo, find_labeled, keep_known, read_csv
 
 
 def test_sub_folders_are_labels_and_plain_files_have_none(tmp_path: Path) -> None:
     for name in ("yes/a.mp4", "yes/deep/b.mp4", "c.mp4"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    videos, notes = gather([str(tmp_path), str(tmp_path / "c.mp4")])
+    videos, notes = find_labeled([str(tmp_path), str(tmp_path / "c.mp4")])
     found = {Path(video.path).relative_to(tmp_path).as_posix(): video.label for video in videos}
     assert found == {"yes/a.mp4": "yes", "yes/deep/b.mp4": "yes", "c.mp4": None}
     assert notes == []
@@ -24,10 +24,10 @@ def test_csv_paths_are_relative_to_the_file_and_a_heading_is_skipped(tmp_path: P
     file = tmp_path / "list.csv"
     file.write_text('path,label\na.mp4,yes\n"with, comma.mp4",no\n\nb.mp4\n/abs/c.mp4,\n')
     assert read_csv(file) == [
-        LabelledVideo(str(tmp_path / "a.mp4"), "yes"),
-        LabelledVideo(str(tmp_path / "with, comma.mp4"), "no"),
-        LabelledVideo(str(tmp_path / "b.mp4")),
-        LabelledVideo("/abs/c.mp4"),
+        LabeledVideo(str(tmp_path / "a.mp4"), "yes"),
+        LabeledVideo(str(tmp_path / "with, comma.mp4"), "no"),
+        LabeledVideo(str(tmp_path / "b.mp4")),
+        LabeledVideo("/abs/c.mp4"),
     ]
 
 
@@ -35,15 +35,15 @@ def test_a_bad_line_of_a_csv_is_named(tmp_path: Path) -> None:
     file = tmp_path / "list.csv"
     file.write_text("a.mp4,yes\nb.mp4,no,really\n")
     with pytest.raises(SourceError, match=r"line 2 is not path,label: b\.mp4,no,really"):
-        gather([str(file)])
+        find_labeled([str(file)])
     with pytest.raises(SourceError, match="cannot be read as a CSV"):
-        gather([str(tmp_path / "nowhere.csv")])
+        find_labeled([str(tmp_path / "nowhere.csv")])
 
 
 def test_labels_that_are_not_the_models_are_told_and_taken_off() -> None:
-    videos = [LabelledVideo("a", "yes"), LabelledVideo("b", "maybe"), LabelledVideo("c")]
+    videos = [LabeledVideo("a", "yes"), LabeledVideo("b", "maybe"), LabeledVideo("c")]
     kept, notes = keep_known(videos, ("yes", "no"))
-    assert kept == [LabelledVideo("a", "yes"), LabelledVideo("b"), LabelledVideo("c")]
+    assert kept == [LabeledVideo("a", "yes"), LabeledVideo("b"), LabeledVideo("c")]
     assert notes == ["maybe is not a label of the model: 1 of 3 videos do not count for accuracy"]
     assert keep_known(kept, ("yes", "no")) == (kept, [])
 
@@ -52,7 +52,7 @@ def test_labels_that_are_not_the_models_are_told_and_taken_off() -> None:
 def test_a_csv_with_more_columns_in_another_order_and_encoding(encoding: str, tmp_path: Path) -> None:
     file = tmp_path / "list.csv"
     file.write_bytes("split,Label,path\nval,yes,ä.mp4\nval,,b.mp4\n".encode(encoding))
-    assert read_csv(file) == [LabelledVideo(str(tmp_path / "ä.mp4"), "yes"), LabelledVideo(str(tmp_path / "b.mp4"))]
+    assert read_csv(file) == [LabeledVideo(str(tmp_path / "ä.mp4"), "yes"), LabeledVideo(str(tmp_path / "b.mp4"))]
 
 
 @pytest.mark.parametrize(
