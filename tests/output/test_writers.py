@@ -128,3 +128,18 @@ def test_names_with_line_ends_of_any_kind_come_back_from_csv() -> None:
     for name in ("a\rb,c.mp4", 'q"\r.mp4', "a\nb.mp4", "a\r\nb.mp4"):
         (row,) = csv.DictReader(io.StringIO(written("csv", replace(GOOD, path=name)), newline=""))
         assert (row["path"], row["label"]) == (name, "jump")
+
+
+class Terminal(io.StringIO):
+    """A stream that says that it is one."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("stream", "exact"), [(Terminal(), False), (io.StringIO(), True)])
+def test_csv_escapes_names_on_a_terminal_and_nowhere_else(stream: io.StringIO, exact: bool) -> None:
+    name = "a\x1b[2J\u202e\n.mp4"
+    WRITERS["csv"](stream, 5).write(replace(GOOD, path=name))
+    (row,) = csv.DictReader(io.StringIO(stream.getvalue(), newline=""))
+    assert row["path"] == (name if exact else "a\\x1b[2J\\u202e\\n.mp4")

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, TextIO
 
 from vidcomp.inference.prediction import Prediction
+from vidcomp.video.errors import printable
 
 CSV_COLUMNS = (
     "path",
@@ -82,8 +83,11 @@ class CsvWriter(Writer):
         stream.write(csv_line(CSV_COLUMNS))
 
     def write(self, prediction: Prediction) -> None:
-        """Append a row."""
-        self.stream.write(csv_line(csv_row(prediction.to_dict(self.top_k))))
+        """Append a row; on a terminal, what would act on it is shown as escapes."""
+        row = csv_row(prediction.to_dict(self.top_k))
+        if self.stream.isatty():
+            row = [printable(field) if isinstance(field, str) else field for field in row]
+        self.stream.write(csv_line(row))
         self.stream.flush()
 
 
