@@ -22,8 +22,9 @@ import torch
 from torch import Tensor
 
 from vidcomp.evaluation.machine import describe
-from vidcomp.inference.allocator import keep_freed
-from vidcomp.inference.runner import Runner, choose_device
+from vidcomp.inference.device import choose_device
+from vidcomp.inference.memory import tune_malloc
+from vidcomp.inference.runner import Runner
 from vidcomp.nn.backbones import Backbone
 from vidcomp.nn.compressors import SFC, SGS, Compressed, Compressor, Identity
 from vidcomp.nn.compressors.binning import Kernel
@@ -165,7 +166,7 @@ def _weights(runner: Runner, output: ModelOutput) -> Tensor | None:
 
 
 def main() -> None:
-    keep_freed()
+    tune_malloc()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder")
     parser.add_argument("--model", default="ucf16-lite0", help="whose backbone and first cut all variants share")

@@ -19,8 +19,8 @@ import torch
 
 from vidcomp.attention.summary import summarise
 from vidcomp.evaluation.machine import describe
-from vidcomp.inference.allocator import keep_freed
 from vidcomp.inference.attention_map import attention_map
+from vidcomp.inference.memory import tune_malloc
 from vidcomp.inference.runner import Runner
 from vidcomp.video import DecodeOptions, decode, whole
 from vidcomp.zoo.build import load_model
@@ -34,7 +34,7 @@ def milliseconds(work: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    keep_freed()
+    tune_malloc()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video")
     parser.add_argument("--model", default="ucf16-lite0")

@@ -24,9 +24,10 @@ from torch import Tensor
 
 from vidcomp.attention.summary import importance_of
 from vidcomp.evaluation.machine import describe
-from vidcomp.inference.allocator import keep_freed
 from vidcomp.inference.attention_map import attention_map
-from vidcomp.inference.runner import Runner, choose_device
+from vidcomp.inference.device import choose_device
+from vidcomp.inference.memory import tune_malloc
+from vidcomp.inference.runner import Runner
 from vidcomp.video import DecodeOptions, DecodeWorker, whole
 from vidcomp.video.labeled import LabeledVideo, find_labeled
 from vidcomp.zoo.build import Variant, load_model
@@ -250,7 +251,7 @@ def measure(subject: Subject, videos: Sequence[LabeledVideo], labels: Sequence[s
 
 
 def main() -> None:
-    keep_freed()
+    tune_malloc()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder")
     parser.add_argument("--model", default="ucf16-lite0")

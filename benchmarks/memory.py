@@ -20,7 +20,7 @@ import torch
 
 import vidcomp
 from vidcomp.evaluation.machine import describe
-from vidcomp.inference.engine import Classifier
+from vidcomp.inference.classifier import Classifier
 from vidcomp.video import find_videos
 
 

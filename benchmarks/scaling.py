@@ -24,8 +24,8 @@ import numpy as np
 import vidcomp
 from benchmarks.harness import DOCS, in_turns, moving_video, save
 from benchmarks.memory import Peak
-from vidcomp.inference.allocator import keep_freed
-from vidcomp.inference.engine import Classifier
+from vidcomp.inference.classifier import Classifier
+from vidcomp.inference.memory import tune_malloc
 
 FRAMES = (64, 128, 256, 512, 1024, 2048, 4096)
 VIDEOS = (1, 2, 4, 8, 16, 32, 64)
@@ -137,7 +137,7 @@ def plot(results: dict[str, Any], heading: str, path: Path) -> None:
 
 
 def main() -> None:
-    keep_freed()
+    tune_malloc()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=["frames", "videos", "resolution"])
     parser.add_argument("--model", default="ucf16-lite0")

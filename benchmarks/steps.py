@@ -20,11 +20,11 @@ import numpy as np
 import torch
 
 from benchmarks.harness import in_turns, moving_video, save, summary
-from vidcomp.inference.allocator import keep_freed
 from vidcomp.inference.batching import BatchSize
-from vidcomp.inference.engine import Classifier
-from vidcomp.inference.precision import cpu_has_bf16
-from vidcomp.inference.runner import Runner, noise
+from vidcomp.inference.classifier import Classifier
+from vidcomp.inference.device import cpu_has_bf16
+from vidcomp.inference.memory import tune_malloc
+from vidcomp.inference.runner import Runner, dummy_clip
 from vidcomp.zoo.build import build_network, load_model
 from vidcomp.zoo.manifest import find_manifest
 
@@ -43,7 +43,7 @@ def new_runner(model: str, **options: Any) -> Runner:
 
 def clip_for(runner: Runner, frames: int = FRAMES) -> np.ndarray:
     side = runner.spec.short_side
-    return noise(frames, side, side * 4 // 3)
+    return dummy_clip(frames, side, side * 4 // 3)
 
 
 def ahead(model: str, stack: ExitStack) -> Ways:
@@ -86,7 +86,7 @@ def views(model: str, stack: ExitStack) -> Ways:
     """Six dense views, so many at a time."""
     runner = new_runner(model)
     side = runner.spec.crop
-    clips = [runner.tensor(noise(runner.spec.clip_frames, side, side)) for _ in range(6)]
+    clips = [runner.tensor(dummy_clip(runner.spec.clip_frames, side, side)) for _ in range(6)]
 
     def run(at_once: int) -> None:
         list(BatchSize(at_once).run(clips, lambda group: runner.probabilities(torch.cat(list(group)))))
@@ -138,7 +138,7 @@ STEPS = {
 
 
 def main() -> None:
-    keep_freed()
+    tune_malloc()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS))
     parser.add_argument("--model", nargs="+", default=["ucf16-lite0"], help=f"for example {SLOW}, ahead left out")

@@ -14,12 +14,12 @@ import argparse
 
 from benchmarks.harness import DOCS, save
 from vidcomp.evaluation import compare
-from vidcomp.inference.allocator import keep_freed
+from vidcomp.inference.memory import tune_malloc
 from vidcomp.output.comparison_plot import draw
 
 
 def main() -> None:
-    keep_freed()
+    tune_malloc()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", nargs="+", default=["ucf16-lite0"])
     parser.add_argument("--rows", nargs="+", default=["dense30", "whole", "sfc"])

@@ -12,17 +12,18 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from vidcomp.video import Frames, process
+from vidcomp.video import Frames
+from vidcomp.video.worker import process
 
 VARIABLE = "VIDCOMP_TEST_FAULT"
 VICTIM = "victim"
-_CHILD = "from vidcomp.video.child import main;"
+_CHILD = "from vidcomp.video.worker.child import main;"
 BOOTSTRAP = process._BOOTSTRAP.replace(_CHILD, f"import tests.saboteur as s; s.arm_decoder(); {_CHILD}")
 
 
 def arm_decoder() -> None:
     """Have this process, a decoding one, meet the fault."""
-    from vidcomp.video import child
+    from vidcomp.video.worker import child
 
     class Sabotaged(child.Reader):
         def chunks(self, *given: Any, **options: Any) -> Iterator[Frames]:

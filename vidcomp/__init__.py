@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from vidcomp.inference.engine import Classifier
+    from vidcomp.inference.classifier import Classifier
 
 __version__ = "0.1.0"
 
@@ -61,7 +61,7 @@ def load(
     """
     from dataclasses import replace
 
-    from vidcomp.inference.engine import Classifier
+    from vidcomp.inference.classifier import Classifier
     from vidcomp.inference.grammar import parse_strategy
     from vidcomp.zoo.build import load_model
 

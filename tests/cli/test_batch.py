@@ -24,8 +24,8 @@ from tests import clips
 from tests.output.test_writers import GOOD
 from vidcomp.cli import app
 from vidcomp.cli.progress import _Lines
-from vidcomp.inference.batch import Job, Tally, stamp_of
-from vidcomp.inference.engine import Classifier
+from vidcomp.inference.batch import Job, RunStats, stamp_of
+from vidcomp.inference.classifier import Classifier
 from vidcomp.output import run as runs
 from vidcomp.output.labels_file import LabelsFile
 from vidcomp.video import ERRORS
@@ -243,7 +243,7 @@ def test_a_full_disk_is_one_line(folder: Path, model: Path, tmp_path: Path) -> N
 
 
 def test_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    tally = Tally(10)
+    tally = RunStats(10)
     lines = _Lines(tally)
     lines.advance()
     lines._shown -= 60

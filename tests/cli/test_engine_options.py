@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from tests import clips
 from vidcomp.cli import app
 from vidcomp.inference.compilation import Compilation
-from vidcomp.inference.precision import cpu_has_bf16
+from vidcomp.inference.device import cpu_has_bf16
 from vidcomp.inference.runner import Runner
 
 

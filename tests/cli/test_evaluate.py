@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from tests import clips
 from vidcomp.cli import app
-from vidcomp.inference.engine import Classifier
+from vidcomp.inference.classifier import Classifier
 
 KEYS = {"strategy", "videos", "failed", "top1", "top5", "per_class", "confusion", "calibration_error", "gmacs_mean"}
 

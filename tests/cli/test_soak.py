@@ -64,7 +64,7 @@ def decoder_of(pid: int) -> int | None:
     """The decoding process of a program, which has another child: Python's own, that looks after shared memory."""
     for entry in Path("/proc").iterdir():
         try:
-            if b"vidcomp.video.child" not in (entry / "cmdline").read_bytes():
+            if b"vidcomp.video.worker.child" not in (entry / "cmdline").read_bytes():
                 continue
             if int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
                 return int(entry.name)

@@ -22,7 +22,7 @@ from tests.tiny_model import make_tiny_model
 from vidcomp.cli import app
 from vidcomp.inference import runner
 from vidcomp.training import dataset
-from vidcomp.video import isolation, process
+from vidcomp.video.worker import process, worker
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -198,7 +198,7 @@ def test_a_compressor_is_fitted_to_the_other_nine(
 @pytest.fixture
 def quick_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no option sets the time that decoding may take."""
-    monkeypatch.setattr(isolation, "default_timeout", lambda *_: 2.0)
+    monkeypatch.setattr(worker, "default_timeout", lambda *_: 2.0)
 
 
 @pytest.mark.parametrize("form", ["jsonl", *(pytest.param(form, marks=pytest.mark.slow) for form in FORMATS[1:])])

@@ -10,7 +10,7 @@ import pytest
 from vidcomp.evaluation.candidates import default_names
 from vidcomp.evaluation.results import RATIO_COLUMNS
 from vidcomp.evaluation.standings import results_of, round_means, rows_of, spread_over
-from vidcomp.inference.prediction import Label, Passes
+from vidcomp.inference.prediction import ForwardStats, Label
 from vidcomp.video.labeled import LabeledVideo
 
 VIDEOS = [LabeledVideo("a", "x"), LabeledVideo("b", "y"), LabeledVideo("c")]
@@ -30,7 +30,7 @@ def contender(name: str, said: dict[str, str], **changes: Any) -> Any:
         "tau": None if name == "dense30" else 2.0,
         "trained": True,
         "params": 1000,
-        "passes": [Passes(1, 8, 32, 32)] * 3,
+        "passes": [ForwardStats(1, 8, 32, 32)] * 3,
         "gmacs": [1.0, 2.0, 3.0],
         "peaks": [40_000_000, 50_000_000],
         "labels": labels,
@@ -47,7 +47,7 @@ def pair() -> list[Any]:
         "dense30",
         {"a": "x", "b": "y", "c": "x"},
         params=900,
-        passes=[Passes(30, 8, 32, 32)] * 3,
+        passes=[ForwardStats(30, 8, 32, 32)] * 3,
         gmacs=[12.0, 12.0, 12.0],
         peaks=[25_000_000],
         model_s={0: [0.06, 0.18], 1: [0.10, 0.26]},

@@ -15,7 +15,7 @@ from tests import clips
 from tests.tiny_model import make_tiny_model
 from vidcomp.evaluation.accuracy import Evaluator
 from vidcomp.evaluation.comparison import Measurement
-from vidcomp.inference.engine import Classifier
+from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.strategies import DenseViews, Strategy
 from vidcomp.inference.windows import Windows
 from vidcomp.nn.compressors import Features

@@ -11,7 +11,7 @@ import torch
 
 from tests import clips
 from vidcomp.inference import batch
-from vidcomp.inference.batch import Job, Known, Sink, Stamp, Tally, Unwritable, label_all, pending, stamp_of
+from vidcomp.inference.batch import Job, Known, RunStats, Sink, Stamp, Unwritable, label_all, pending, stamp_of
 from vidcomp.inference.prediction import Failure, FrameCounts, Label, Prediction, Timing
 from vidcomp.video import DecoderUnavailable
 
@@ -70,7 +70,7 @@ class Memory(Sink):
 
 
 def labelled(script: dict[str, list[Exception | Callable[[str], Prediction]]], *jobs: Job, **options: object):
-    sink, tally = Memory(), Tally(len(jobs))
+    sink, tally = Memory(), RunStats(len(jobs))
     list(label_all(Fake(script), jobs, sink, tally, **options))  # type: ignore[arg-type]
     return sink.written, tally
 
@@ -143,7 +143,7 @@ def test_what_is_known_is_not_done_again() -> None:
     todo, known = pending(jobs, Memory({"a": Known("run", None)}))
     assert todo == [jobs[1]]
     assert known == [(jobs[0], Known("run", None))]
-    tally = Tally(1)
+    tally = RunStats(1)
     tally.remember(known[0][1])
     assert (tally.known, tally.labels["run"], tally.done) == (1, 1, 0)
 
@@ -173,26 +173,26 @@ def test_videos_are_announced_before_their_turn() -> None:
             return super().begin(path)
 
     noting, jobs = Noting(), [Job(name, name) for name in "abc"]
-    list(label_all(noting, jobs, Memory(), Tally(3)))  # type: ignore[arg-type]
+    list(label_all(noting, jobs, Memory(), RunStats(3)))  # type: ignore[arg-type]
     assert noting.events == ["expect a", "expect b", "begin a", "expect c", "begin b", "begin c"]
 
 
 def test_those_held_together_are_all_kept_before_the_first_is_told() -> None:
     jobs, sink = [Job(name, name) for name in "abcde"], Memory()
-    results = label_all(Fake({}, together=2), jobs, sink, Tally(5))  # type: ignore[arg-type]
+    results = label_all(Fake({}, together=2), jobs, sink, RunStats(5))  # type: ignore[arg-type]
     seen = [(job.name, len(sink.written)) for job, _ in results]
     assert seen == [("a", 2), ("b", 2), ("c", 4), ("d", 4), ("e", 5)]
 
 
 def test_of_those_held_together_only_the_one_at_fault_fails() -> None:
     jobs, sink, seen = [Job(name, name) for name in ("a", "finish", "c")], Memory(), []
-    list(label_all(Fake({}, together=3), jobs, sink, Tally(3), unexpected=seen.append))  # type: ignore[arg-type]
+    list(label_all(Fake({}, together=3), jobs, sink, RunStats(3), unexpected=seen.append))  # type: ignore[arg-type]
     assert [prediction.error and prediction.error.kind for prediction in sink.written] == [None, "internal", None]
     assert [type(error) for error in seen] == [ZeroDivisionError]
 
 
 def test_the_side_that_costs_more_is_the_bottleneck() -> None:
-    tally = Tally(2)
+    tally = RunStats(2)
     for decoder_s, bound in ((0.3, "model"), (0.6, "decode")):
         tally.add(replace(good("a"), timing=Timing(0.0, 0.4, decoder_s)))
         assert tally.bound == bound
@@ -219,7 +219,7 @@ class Mourning(Memory):
 
 def test_what_was_in_the_works_when_the_program_died_comes_last_and_alone() -> None:
     jobs, sink, expected = [Job(name, name) for name in "abcd"], Mourning({"a": 1, "b": 2, "c": 1}), []
-    fake, tally = Fake({}, together=3), Tally(4)
+    fake, tally = Fake({}, together=3), RunStats(4)
     fake.expect = expected.append  # type: ignore[method-assign]
     list(label_all(fake, jobs, sink, tally))  # type: ignore[arg-type]
     assert expected == ["d"]
@@ -236,7 +236,7 @@ def test_a_result_that_cannot_be_kept_is_that_videos_error() -> None:
                 raise Unwritable("a: no such name")
             super().write(job, prediction, stamp)
 
-    jobs, sink, tally = [Job(name, name) for name in "ab"], Full(), Tally(2)
+    jobs, sink, tally = [Job(name, name) for name in "ab"], Full(), RunStats(2)
     first, second = (prediction for _, prediction in label_all(Fake({}), jobs, sink, tally))  # type: ignore[arg-type]
     assert first.error == Failure("unwritable", "a: no such name")
     assert (first.top, first.ok, second.ok) == (None, False, True)

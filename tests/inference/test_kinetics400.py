@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests import clips
-from vidcomp.inference.engine import Classifier
+from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.prediction import Prediction
 from vidcomp.inference.strategies import DenseViews, Strategy, UniformClips
 from vidcomp.inference.windows import Windows

@@ -14,7 +14,7 @@ import torch
 import vidcomp
 from tests.tiny_model import make_tiny_model
 from vidcomp.evaluation.comparison import Measurement
-from vidcomp.inference.engine import Classifier
+from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.grammar import StrategyError
 from vidcomp.zoo.build import load_model
 from vidcomp.zoo.errors import ManifestError

@@ -12,9 +12,9 @@ import torch
 
 from tests.tiny_model import make_tiny_model
 from vidcomp.inference.batching import BatchSize
-from vidcomp.inference.duplicates import DistinctFrames
-from vidcomp.inference.precision import choose_precision, cpu_has_bf16
-from vidcomp.inference.runner import Runner, noise
+from vidcomp.inference.deduplication import DistinctFrames
+from vidcomp.inference.device import choose_precision, cpu_has_bf16
+from vidcomp.inference.runner import Runner, dummy_clip
 from vidcomp.zoo.build import build_network, load_model
 from vidcomp.zoo.manifest import find_manifest
 
@@ -38,7 +38,7 @@ def count_head_frames(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> list[i
 
 
 def test_repeated_frames_are_put_back_where_they_were() -> None:
-    a, b, c = noise(3, 2, 2)
+    a, b, c = dummy_clip(3, 2, 2)
     distinct = DistinctFrames()
     passed = list(distinct.of([np.stack([a, a, b]), np.stack([b, a]), np.stack([c])]))
     np.testing.assert_array_equal(np.concatenate(passed), np.stack([a, b, c]))
@@ -48,7 +48,7 @@ def test_repeated_frames_are_put_back_where_they_were() -> None:
 
 
 def test_frames_that_differ_in_a_single_bit_are_two() -> None:
-    frames = noise(1, 4, 4).repeat(2, axis=0)
+    frames = dummy_clip(1, 4, 4).repeat(2, axis=0)
     frames[1, 3, 3, 2] ^= 1
     (passed,) = DistinctFrames().of([frames])
     assert len(passed) == 2
@@ -57,7 +57,7 @@ def test_frames_that_differ_in_a_single_bit_are_two() -> None:
 def test_a_still_video_passes_the_head_once_with_the_same_answer(
     runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    moving = noise(5, 16, 16)
+    moving = dummy_clip(5, 16, 16)
     video = moving[[0, 0, 0, 1, 1, 2, 0, 3, 4, 4, 4, 2]]
     field = runner.network.head_field
     assert field is not None
@@ -75,7 +75,7 @@ def test_a_head_that_looks_around_sees_every_frame(monkeypatch: pytest.MonkeyPat
     field = runner.network.head_field
     assert field is None or not field.framewise
     seen = count_head_frames(runner, monkeypatch)
-    logits(runner, noise(1, 64, 64).repeat(6, axis=0))
+    logits(runner, dummy_clip(1, 64, 64).repeat(6, axis=0))
     assert sum(seen) == 6
 
 
@@ -116,10 +116,10 @@ def test_precisions_of_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, message in (("fp16", "too slowly"), ("int4", "choose auto, fp32, bf16, fp16")):
         with pytest.raises(ValueError, match=message):
             choose_precision(name, CPU)
-    monkeypatch.setattr("vidcomp.inference.precision.cpu_has_bf16", lambda: False)
+    monkeypatch.setattr("vidcomp.inference.device.cpu_has_bf16", lambda: False)
     with pytest.raises(ValueError, match="emulate"):
         choose_precision("bf16", CPU)
-    monkeypatch.setattr("vidcomp.inference.precision.cpu_has_bf16", lambda: True)
+    monkeypatch.setattr("vidcomp.inference.device.cpu_has_bf16", lambda: True)
     assert choose_precision("bf16", CPU) == torch.bfloat16
 
 
@@ -154,7 +154,7 @@ def test_whether_a_cpu_has_bfloat16_is_read_from_its_flags(cpuinfo: str, has: bo
 @pytest.mark.skipif(not cpu_has_bf16(), reason="this CPU would have to emulate bfloat16")
 def test_bfloat16_answers_nearly_the_same_in_float32_numbers(tmp_path: Path) -> None:
     network = load_model(str(make_tiny_model(tmp_path))).network
-    video = noise(10, 16, 16)
+    video = dummy_clip(10, 16, 16)
     exact = logits(Runner(network, CPU), video)
     rough = logits(Runner(network, CPU, precision="bf16"), video)
     assert rough.dtype == np.float32
@@ -164,7 +164,7 @@ def test_bfloat16_answers_nearly_the_same_in_float32_numbers(tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_compiled_answers_are_the_same_for_any_length(runner: Runner) -> None:
-    videos = [noise(frames, 16, size) for frames, size in ((20, 24), (9, 16), (1, 16))]
+    videos = [dummy_clip(frames, 16, size) for frames, size in ((20, 24), (9, 16), (1, 16))]
     expected = [logits(runner, video) for video in videos]
     compilation = runner.compile()
     assert compilation.problem is None
@@ -174,7 +174,7 @@ def test_compiled_answers_are_the_same_for_any_length(runner: Runner) -> None:
 
 
 def test_head_and_tail_are_compiled_and_warmed_up(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    video = noise(9, 16, 16)
+    video = dummy_clip(9, 16, 16)
     expected = logits(runner, video)
     calls: list[str] = []
 
@@ -190,7 +190,7 @@ def test_head_and_tail_are_compiled_and_warmed_up(runner: Runner, monkeypatch: p
 
 
 def test_without_a_compiler_the_network_runs_as_before(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    video = noise(9, 16, 16)
+    video = dummy_clip(9, 16, 16)
     expected = logits(runner, video)
 
     class NoCompiler(torch.nn.Module):
@@ -203,7 +203,7 @@ def test_without_a_compiler_the_network_runs_as_before(runner: Runner, monkeypat
 
 
 def test_noise_is_the_same_each_time_and_has_no_frame_twice() -> None:
-    first, second = noise(20, 4, 4), noise(20, 4, 4)
+    first, second = dummy_clip(20, 4, 4), dummy_clip(20, 4, 4)
     np.testing.assert_array_equal(first, second)
     assert len({hashlib.sha256(frame.tobytes()).digest() for frame in first}) == 20
 
@@ -212,7 +212,7 @@ def test_noise_is_the_same_each_time_and_has_no_frame_twice() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
 def test_cuda_answers_as_the_cpu_does(tmp_path: Path) -> None:
     manifest = str(make_tiny_model(tmp_path))
-    video = noise(70, 16, 16)
+    video = dummy_clip(70, 16, 16)
     expected = logits(Runner(load_model(manifest).network, CPU), video)
     exact = Runner(load_model(manifest).network, torch.device("cuda"), precision="fp32")
     np.testing.assert_allclose(exact.whole([video]).logits.cpu().numpy(), expected, atol=1e-2)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vidcomp.evaluation.accuracy import evaluate
-from vidcomp.inference.engine import Classifier
+from vidcomp.inference.classifier import Classifier
 from vidcomp.nn.compressors import SGS
 from vidcomp.zoo.build import LoadedModel, Variant, load_model
 

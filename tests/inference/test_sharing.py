@@ -15,8 +15,8 @@ import torch
 from tests import clips
 from tests.inference.test_batch import Memory
 from tests.tiny_model import make_tiny_model
-from vidcomp.inference.batch import Job, Tally, label_all
-from vidcomp.inference.engine import Classifier
+from vidcomp.inference.batch import Job, RunStats, label_all
+from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.prediction import Prediction
 from vidcomp.zoo.build import LoadedModel, load_model
 
@@ -124,18 +124,18 @@ def test_who_stops_halfway_leaves_no_frames_and_no_decoder_at_work(
 ) -> None:
     if batch:
         jobs = [Job(path, path) for path in paths]
-        results: Iterator[object] = label_all(classifier, jobs, Memory(), Tally(len(jobs)))
+        results: Iterator[object] = label_all(classifier, jobs, Memory(), RunStats(len(jobs)))
     else:
         results = classifier.classify_all(paths)
     next(results)
-    held = list(classifier._ahead._expected)
+    held = list(classifier._prefetcher._expected)
     assert held
     del results
-    assert not classifier._ahead._expected
-    assert not classifier._ahead._waiting
+    assert not classifier._prefetcher._expected
+    assert not classifier._prefetcher._waiting
     assert sum(video._bytes for video in held) == 0
     until = time.monotonic() + 30
-    while classifier._ahead._busy:
+    while classifier._prefetcher._busy:
         assert time.monotonic() < until
         time.sleep(0.005)
     assert said(classifier.classify(paths[1]))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vidcomp.video import DecodeOptions, DecodeWorker, VideoError, decord_reader, open_reader
+from vidcomp.video import DecodeOptions, DecodeWorker, VideoError, decord, open_reader
 
 pytestmark = pytest.mark.shared_data
 
@@ -71,7 +71,7 @@ def test_the_table_says_what_the_data_says(shared_data: Path) -> None:
 def test_odd_file(name: str, backend: str, shared_data: Path, worker: DecodeWorker) -> None:
     outcome, by_decord = TABLE[name]
     path = str(shared_data / "odd" / name)
-    if backend == "decord" and not decord_reader.available():
+    if backend == "decord" and not decord.available():
         pytest.skip("decord has no wheel for this platform")
     # The size of the source, but for two files that would take seconds: there the size is checked, and the count small.
     options = DecodeOptions(backend=backend, short_side=32 if name in LARGE else None)  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from vidcomp.video import (
     Selection,
     VideoError,
     container,
-    decord_reader,
+    decord,
     dense_views,
     needed,
     open_reader,
@@ -26,9 +26,9 @@ from vidcomp.video import (
     rows_of,
     whole,
 )
-from vidcomp.video.pyav_reader import Clock
+from vidcomp.video.pyav import Clock
 
-BACKENDS = ["pyav", pytest.param("decord", marks=pytest.mark.skipif(not decord_reader.available(), reason="no decord"))]
+BACKENDS = ["pyav", pytest.param("decord", marks=pytest.mark.skipif(not decord.available(), reason="no decord"))]
 
 
 def read(path: Path, **options: Any) -> tuple[Frames, DecodeReport]:
@@ -262,7 +262,7 @@ def test_names_of_any_kind(clip: Path, tmp_path: Path, name: bytes, backend: str
 
 
 def test_without_decord_pyav_reads(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decord_reader, "available", lambda: False)
+    monkeypatch.setattr(decord, "available", lambda: False)
     _, report = read(clip, backend="decord")
     assert report.backend == "pyav"
     assert "not installed" in report.notes[0]

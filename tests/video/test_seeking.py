@@ -10,7 +10,7 @@ import pytest
 from tests import clips
 from vidcomp.video import DecodeOptions, Selection, needed, open_reader, uniform_clips
 from vidcomp.video.container import scan
-from vidcomp.video.seeking import plan_leaps
+from vidcomp.video.seeking import plan_seeks
 
 FRAMES = 1500
 CODINGS = {
@@ -61,11 +61,11 @@ def test_uniform_clips_of_a_long_video(long_clip: Path) -> None:
 
 def test_nothing_is_leapt_over_where_it_would_not_pay_or_would_not_be_exact(tmp_path: Path) -> None:
     short = clips.make_clip(tmp_path / "short.mp4", 60)
-    assert plan_leaps(str(short), "mov,mp4", Selection(indices=(0, 59))) is None
-    assert plan_leaps(str(short), "mov,mp4", Selection(stride=8)) is None
+    assert plan_seeks(str(short), "mov,mp4", Selection(indices=(0, 59))) is None
+    assert plan_seeks(str(short), "mov,mp4", Selection(stride=8)) is None
     stream = clips.make_clip(tmp_path / "stream.ts", 400, size=(64, 48), options={"preset": "ultrafast"})
-    assert plan_leaps(str(stream), "mpegts", Selection(indices=(0, 399))) is None
+    assert plan_seeks(str(stream), "mpegts", Selection(indices=(0, 399))) is None
     whole = clips.make_clip(tmp_path / "whole.mp4", 400, size=(64, 48), options={"g": "50"})
     shifted = clips.copy_from(whole, tmp_path / "shifted.mp4", 30)
     assert scan(str(shifted)).shifted
-    assert plan_leaps(str(shifted), "mov,mp4", Selection(indices=(0, 350))) is None
+    assert plan_seeks(str(shifted), "mov,mp4", Selection(indices=(0, 350))) is None

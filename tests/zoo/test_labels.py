@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vidcomp.inference.engine import Classifier
+from vidcomp.inference.classifier import Classifier
 from vidcomp.zoo.build import LoadedModel, Variant, vary
 from vidcomp.zoo.errors import ManifestError
 from vidcomp.zoo.labels import chosen_labels, labels_of, near_labels

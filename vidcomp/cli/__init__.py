@@ -10,7 +10,7 @@ from vidcomp import __version__
 from vidcomp.cli import classify, compare, evaluate, models, train
 from vidcomp.cli.errors import OUTPUT_ERRORS, tell_lost_output
 from vidcomp.cli.streams import prepare_streams
-from vidcomp.inference.allocator import keep_freed
+from vidcomp.inference.memory import tune_malloc
 
 app = typer.Typer(
     name="vidcomp",
@@ -45,7 +45,7 @@ def _options(
 def main() -> None:
     """Run the command line; the process's exit code says how it went."""
     prepare_streams()
-    keep_freed()
+    tune_malloc()
     try:
         try:
             app()

@@ -17,8 +17,8 @@ from vidcomp.cli.progress import batch_progress, download_progress
 from vidcomp.cli.request import Finding, OutputFormat, PathsChoice, Request, Writing
 from vidcomp.cli.showing import Show, pictures, report
 from vidcomp.cli.signals import Stop, Stopped, stop_signals
-from vidcomp.inference.batch import Job, Sink, Stamp, Tally, label_all, pending
-from vidcomp.inference.engine import Classifier
+from vidcomp.inference.batch import Job, RunStats, Sink, Stamp, label_all, pending
+from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.prediction import Prediction
 from vidcomp.output.codecs import identity
 from vidcomp.output.errors import OutputError
@@ -58,7 +58,7 @@ def run(request: Request) -> int:
             stack.enter_context(pictures(request, classifier, todo, labelled, unexpected)),
             stack.enter_context(report(request, sink, labelled, unexpected)),
         )
-        tally = Tally(len(todo))
+        tally = RunStats(len(todo))
         sorter = _Sorting(writing)
         for job, before in known:
             tally.remember(before)
@@ -214,7 +214,7 @@ def _label(
     classifier: Classifier,
     jobs: list[Job],
     sink: Sink,
-    tally: Tally,
+    tally: RunStats,
     shows: Iterable[Show],
     sorter: _Sorting,
     writing: Writing,

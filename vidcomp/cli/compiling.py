@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from vidcomp.cli.errors import warn
 
 if TYPE_CHECKING:
-    from vidcomp.inference.engine import Classifier
+    from vidcomp.inference.classifier import Classifier
 
 
 def compile_model(classifier: Classifier, *, quiet: bool) -> None:

@@ -83,7 +83,7 @@ def evaluate(
         _check_files(confusion)
         from vidcomp.cli.progress import download_progress, video_progress
         from vidcomp.evaluation.accuracy import Evaluator, labelled_folder
-        from vidcomp.inference.engine import Classifier
+        from vidcomp.inference.classifier import Classifier
         from vidcomp.inference.strategies import WholeVideo
         from vidcomp.video.labeled import LabelError
         from vidcomp.zoo.build import load_model

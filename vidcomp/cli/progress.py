@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vidcomp.inference.batch import Tally
+    from vidcomp.inference.batch import RunStats
 
 _LINE_EVERY_S = 30.0
 
@@ -59,7 +59,7 @@ def video_progress(total: int, *, quiet: bool = False) -> Iterator[Callable[[str
 
 
 @contextmanager
-def batch_progress(tally: Tally, *, quiet: bool = False) -> Iterator[Callable[[], None]]:
+def batch_progress(tally: RunStats, *, quiet: bool = False) -> Iterator[Callable[[], None]]:
     """Give a callback for each finished video: a live display on a terminal, elsewhere a line every half minute."""
     if quiet or tally.total < 2:
         yield lambda: None
@@ -69,7 +69,7 @@ def batch_progress(tally: Tally, *, quiet: bool = False) -> Iterator[Callable[[]
         yield _Lines(tally).advance
 
 
-def _live(tally: Tally) -> Iterator[Callable[[], None]]:
+def _live(tally: RunStats) -> Iterator[Callable[[], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
@@ -82,7 +82,7 @@ def _live(tally: Tally) -> Iterator[Callable[[], None]]:
 
 
 class _Lines:
-    def __init__(self, tally: Tally) -> None:
+    def __init__(self, tally: RunStats) -> None:
         self._tally = tally
         self._shown = time.monotonic()
 

@@ -12,7 +12,7 @@ from vidcomp.cli.errors import UsageError
 
 if TYPE_CHECKING:
     from vidcomp.inference.grammar import NamedStrategy
-    from vidcomp.video import Choice
+    from vidcomp.video import VideoSelection
 
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _DEFAULT_EVERY_S = 10.0
@@ -56,15 +56,15 @@ class Finding:
     allow_urls: bool = False
     null: bool = False
 
-    def choice(self) -> Choice:
+    def choice(self) -> VideoSelection:
         """The patterns, share and limit."""
-        from vidcomp.video import Choice, Shard
+        from vidcomp.video import Shard, VideoSelection
 
         try:
             shard = Shard.parse(self.shard) if self.shard is not None else None
         except ValueError as error:
             raise UsageError(f"--shard: {error}") from None
-        return Choice(self.include, self.exclude, shard, self.limit)
+        return VideoSelection(self.include, self.exclude, shard, self.limit)
 
 
 @dataclass(frozen=True)

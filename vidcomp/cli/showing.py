@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from vidcomp.cli.errors import UsageError, warn
 from vidcomp.cli.request import Request
 from vidcomp.inference.batch import Job, Sink
-from vidcomp.inference.engine import Classifier
+from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.prediction import Prediction
 from vidcomp.output import plotting
 from vidcomp.output.codecs import Record

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from vidcomp.evaluation.cost import gmacs
 from vidcomp.evaluation.resolution import TemporalResolution, temporal_resolution
-from vidcomp.inference.engine import Classifier
-from vidcomp.inference.prediction import Passes, Prediction
+from vidcomp.inference.classifier import Classifier
+from vidcomp.inference.prediction import ForwardStats, Prediction
 from vidcomp.inference.strategies import WholeVideo
 from vidcomp.video.labeled import check_labeled, find_labeled
 from vidcomp.zoo.build import build_network
@@ -194,13 +194,13 @@ def _gap(sure: NDArray[np.float64], hits: NDArray[np.float64]) -> float:
     return float(abs(sure.sum() - hits.sum()))
 
 
-def pass_costs(manifest: Manifest) -> Callable[[Passes, int | None], float]:
+def pass_costs(manifest: Manifest) -> Callable[[ForwardStats, int | None], float]:
     """A function that gives the GMACs of a video's passes at its own active bins; equal ones are counted once."""
     with torch.device("meta"):
         network = build_network(manifest).eval()
 
     @lru_cache(maxsize=1024)
-    def cost(passes: Passes, kept: int | None) -> float:
+    def cost(passes: ForwardStats, kept: int | None) -> float:
         at = () if kept is None else (kept,)
         return passes.count * gmacs(network, passes.frames, passes.height, passes.width, active_bins=at).total
 

@@ -21,9 +21,9 @@ from vidcomp.evaluation.energy import EnergyMeter
 from vidcomp.evaluation.results import Answer, Comparison, Row, VideoResult
 from vidcomp.evaluation.sample_video import FPS, FRAMES, HEIGHT, WIDTH, make_sample_video
 from vidcomp.evaluation.standings import results_of, rows_of, spread_over
-from vidcomp.inference.engine import failure_of
+from vidcomp.inference.classifier import failure_of
+from vidcomp.inference.device import choose_device
 from vidcomp.inference.grammar import StrategyError, parse_strategy
-from vidcomp.inference.runner import choose_device
 from vidcomp.video import VideoError, probe
 from vidcomp.video.labeled import LabeledVideo, keep_known
 from vidcomp.zoo.download import Progress

@@ -13,9 +13,9 @@ from vidcomp.evaluation.cost import parameters
 from vidcomp.evaluation.energy import EnergyMeter
 from vidcomp.evaluation.machine import host_memory_bytes
 from vidcomp.evaluation.memory import PeakMemory, largest_that_fits
-from vidcomp.inference.engine import OUT_OF_MEMORY, Classifier
-from vidcomp.inference.prediction import Label, Passes
-from vidcomp.inference.runner import noise
+from vidcomp.inference.classifier import OUT_OF_MEMORY, Classifier
+from vidcomp.inference.prediction import ForwardStats, Label
+from vidcomp.inference.runner import dummy_clip
 from vidcomp.inference.strategies import DenseViews, Strategy, WholeVideo
 from vidcomp.nn.compressors import SFC, FeaturesError
 from vidcomp.video import DecodeOptions, DecodeWorker, Frames
@@ -57,7 +57,7 @@ class Contender:
         self.classifier = Classifier(model, device=device, strategy=self.strategy, decode_timeout_s=decode_timeout_s)
         self.meter = meter
         self._worker = DecodeWorker()
-        self.passes: list[Passes] = []
+        self.passes: list[ForwardStats] = []
         self.gmacs: list[float] = []
         self.peaks: list[int] = []
         self.labels: dict[str, tuple[Label, ...]] = {}
@@ -80,7 +80,7 @@ class Contender:
         """Run the network once on noise: kernels are chosen and threads started before anything is measured."""
         runner, spec = self.classifier.runner, self.classifier.runner.spec
         side = spec.crop if self.is_dense else spec.whole_side
-        clip = noise(spec.clip_frames, side, side)
+        clip = dummy_clip(spec.clip_frames, side, side)
         # What the network makes of noise is nobody's answer.
         with suppress(FeaturesError):
             if self.is_dense:
@@ -152,7 +152,7 @@ class Contender:
         weights = sum(tensor.nbytes for tensor in runner.network.state_dict().values())
         return max(0, int((memory - weights) // peak))
 
-    def _batch_fits(self, passes: Passes, videos: int) -> bool:
+    def _batch_fits(self, passes: ForwardStats, videos: int) -> bool:
         runner = self.classifier.runner
         at_once = min(passes.count, runner.clips_at_once.most) if self.is_dense else 1
         try:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from vidcomp.inference.allocator import give_back
+from vidcomp.inference.memory import trim_memory
 
 _SELF = Path("/proc/self")
 _RESET_PEAK = "5"
@@ -38,7 +38,7 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats(self.device)
             self._before = torch.cuda.memory_allocated(self.device)
             return self
-        give_back()
+        trim_memory()
         before = _status("VmRSS")
         self._before = before or 0
         self._sampler = None if before is None or _reset_high_water() else _Sampler()

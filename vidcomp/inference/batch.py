@@ -10,11 +10,11 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from vidcomp.inference.ahead import drawn_ahead
-from vidcomp.inference.engine import Begun, Classifier, failure_of
+from vidcomp.inference.classifier import Begun, Classifier, failure_of
 from vidcomp.inference.prediction import Failure, Prediction, Timing
 from vidcomp.video import DecoderUnavailable
 from vidcomp.video.errors import printable
+from vidcomp.video.worker.prefetch import lookahead
 
 # What a file that is no video gives. Of files that only might have been videos, these are no errors.
 _NO_VIDEO = frozenset({"not_video", "no_video_stream", "empty"})
@@ -94,7 +94,7 @@ class Sink(Protocol):
 
 
 @dataclass
-class Tally:
+class RunStats:
     """How far a run has come. `labels` and `errors` count what was known before, too; `None` is "no label"."""
 
     total: int
@@ -164,7 +164,7 @@ def label_all(
     classifier: Classifier,
     jobs: Iterable[Job],
     sink: Sink,
-    tally: Tally,
+    tally: RunStats,
     *,
     min_probability: float = 0.0,
     unexpected: Callable[[Exception], None] = lambda error: None,
@@ -202,7 +202,7 @@ def label_all(
         return kept
 
     suspects: list[Job] = []
-    expected = drawn_ahead(
+    expected = lookahead(
         _expected(classifier, jobs, sink, suspects), classifier.depth, lambda item: classifier.forget(item[0].path)
     )
     with closing(expected):

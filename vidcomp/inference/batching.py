@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from vidcomp.inference.allocator import give_back, is_out_of_memory
+from vidcomp.inference.memory import is_out_of_memory, trim_memory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -39,4 +39,4 @@ class BatchSize:
                 start += len(group)
             else:
                 self.most = len(group) // 2
-                give_back()
+                trim_memory()

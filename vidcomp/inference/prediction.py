@@ -64,7 +64,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Passes:
+class ForwardStats:
     """The forward passes of one video: how many, each of how many frames of height × width pixels."""
 
     count: int
@@ -100,7 +100,7 @@ class Prediction:
     labels: tuple[Label, ...]
     frames: FrameCounts
     timing: Timing = field(compare=False)
-    passes: Passes | None = None
+    passes: ForwardStats | None = None
     attention: AttentionMap | None = None
     notes: tuple[str, ...] = ()
     error: Failure | None = None

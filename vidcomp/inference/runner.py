@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from vidcomp.inference.batching import BatchSize
 from vidcomp.inference.compilation import Compilation, compile_segments
-from vidcomp.inference.duplicates import DistinctFrames
-from vidcomp.inference.precision import choose_precision
+from vidcomp.inference.deduplication import DistinctFrames
+from vidcomp.inference.device import choose_precision
 from vidcomp.nn.compressors.base import Features, FeaturesError, Ragged, pathways_of
 from vidcomp.nn.compressors.binning import check_finite
 from vidcomp.nn.fuse_bn import fuse_bn
@@ -37,25 +37,7 @@ _HELD_SHARE = 0.25
 _HEAD_BYTES = 1024
 
 
-def choose_device(device: str | torch.device | None) -> torch.device:
-    """Turn ``auto`` (or None), ``cpu``, ``cuda`` or a certain GPU, as ``cuda:1``, into a device.
-
-    Raises:
-        ValueError: there is no such device, or not here.
-    """
-    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    name = "auto" if device is None else str(device).lower()
-    if name == "auto":
-        name = "cuda" if gpus else "cpu"
-    if name != "cpu" and name not in ("cuda", *gpus):
-        there = f"choose auto, cpu, cuda, {', '.join(gpus)}" if gpus else "use cpu or auto"
-        if name.startswith("cuda") and not gpus:
-            raise ValueError(f"device={name!r}: this machine has no usable CUDA device; {there}")
-        raise ValueError(f"device={device!r}: there is no such device here; {there}")
-    return torch.device(name)
-
-
-def noise(frames: int, height: int, width: int) -> NDArray[np.uint8]:
+def dummy_clip(frames: int, height: int, width: int) -> NDArray[np.uint8]:
     """Frames (T, H, W, 3) of which no two are the same, the same ones each time: to run a network for its cost."""
     return np.random.default_rng(0).integers(0, 256, (frames, height, width, 3), np.uint8)
 
@@ -106,7 +88,7 @@ class Runner:
     def feature_bytes(self) -> float:
         """Bytes that the head's features take for each pixel of each frame, and half as many for what joins them."""
         frames, side = self.chunk_frames, self.spec.short_side
-        features = self.encode([noise(frames, side, side)])
+        features = self.encode([dummy_clip(frames, side, side)])
         return 1.5 * sum(part.nbytes for part in pathways_of(features)) / (frames * side * side)
 
     def head_bytes(self, width: int, height: int) -> int:
@@ -125,7 +107,7 @@ class Runner:
         def warm_up() -> None:
             # A chunk of each kind that videos are cut into: full, part, and single frame.
             for frames in (self.chunk_frames, self.chunk_frames + 3, self.chunk_frames + 1):
-                self.whole([noise(max(frames, self.spec.clip_frames), side, wide)])
+                self.whole([dummy_clip(max(frames, self.spec.clip_frames), side, wide)])
             self.synchronise()
 
         return compile_segments(self.network, warm_up)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vidcomp.attention.summary import AttentionMap
 from vidcomp.inference.attention_map import attention_map
-from vidcomp.inference.prediction import Passes
+from vidcomp.inference.prediction import ForwardStats
 from vidcomp.inference.runner import Runner
 from vidcomp.nn.backbones import BackboneSpec
 from vidcomp.nn.compressors import Features
@@ -46,7 +46,7 @@ class Outcome:
     """
 
     probabilities: NDArray[np.float64]
-    passes: Passes
+    passes: ForwardStats
     attention: AttentionMap | None = None
     notes: tuple[str, ...] = ()
     windows: tuple[WindowOutcome, ...] = ()
@@ -122,7 +122,7 @@ def finish(runner: Runner, videos: Sequence[Encoded]) -> list[Outcome]:
     return [
         Outcome(
             _numbers(output.logits.softmax(dim=1)[0]),
-            passes=Passes(1, len(video.seconds), *video.size),
+            passes=ForwardStats(1, len(video.seconds), *video.size),
             attention=attention_map(runner.network, output, video.seconds, video.indices),
             notes=repetition(video.repeated),
         )
@@ -183,7 +183,7 @@ class DenseViews(Strategy):
 
         total = np.sum(list(runner.clips_at_once.run(views, passed)), axis=0)
         repeated = max(missing for _, missing in rows.values())
-        passes = Passes(len(views), runner.spec.clip_frames, runner.spec.crop, runner.spec.crop)
+        passes = ForwardStats(len(views), runner.spec.clip_frames, runner.spec.crop, runner.spec.crop)
         return Outcome(total / len(views), passes, notes=repetition(repeated))
 
 

@@ -10,7 +10,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcomp.inference.prediction import Passes
+from vidcomp.inference.prediction import ForwardStats
 from vidcomp.inference.runner import Runner
 from vidcomp.inference.strategies import Outcome, Strategy, WindowOutcome, repetition, seen_whole
 from vidcomp.nn.backbones import BackboneSpec
@@ -65,7 +65,7 @@ class Windows(Strategy):
         The windows after the last frame may go beyond the end of the video: see :meth:`Outcome.until`.
         """
         windows: list[WindowOutcome] = []
-        passes, repeated, used = Passes(0, 0, 0, 0), 0, 0
+        passes, repeated, used = ForwardStats(0, 0, 0, 0), 0, 0
         rest = iter(chunks)
         first = next(rest)
         step_s = runner.spec.stride / (runner.spec.fps or first.info.fps)
@@ -77,7 +77,7 @@ class Windows(Strategy):
                 output = runner.whole([pixels])
                 probabilities = output.logits.softmax(dim=1)[0].double().cpu().numpy()
                 repeated, used = max(repeated, missing), used + len(pixels)
-                passes = Passes(passes.count + 1, max(passes.frames, len(pixels)), *pixels.shape[1:3])
+                passes = ForwardStats(passes.count + 1, max(passes.frames, len(pixels)), *pixels.shape[1:3])
             windows.append(WindowOutcome(window.start_s, window.end_s, probabilities))
         mean = np.mean([window.probabilities for window in windows], axis=0)
         return Outcome(mean, passes, notes=repetition(repeated), windows=tuple(windows), frames_used=used)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from vidcomp.inference.batch import Tally
+from vidcomp.inference.batch import RunStats
 from vidcomp.video.errors import printable
 
 _LABELS_SHOWN = 25
 
 
-def summary(tally: Tally) -> str:
+def summary(tally: RunStats) -> str:
     """How many videos were labelled, by label, and how many failed, by kind of error."""
     labelled, failed = sum(tally.labels.values()), sum(tally.errors.values())
     facts = [f"{labelled} labelled", f"{failed} failed"]
@@ -26,7 +26,7 @@ def summary(tally: Tally) -> str:
     return "\n".join(lines)
 
 
-def progress_line(tally: Tally) -> str:
+def progress_line(tally: RunStats) -> str:
     """Done, failed, pace, time left, and what it is that takes the time."""
     left = tally.left_s
     facts = [f"{tally.done + tally.passed_over} of {tally.total} done", f"{tally.failed} failed"]
@@ -37,7 +37,7 @@ def progress_line(tally: Tally) -> str:
     return ", ".join(facts)
 
 
-def _pace(tally: Tally) -> str:
+def _pace(tally: RunStats) -> str:
     elapsed = max(tally.elapsed_s, 1e-9)
     return f"{tally.done / elapsed:.3g} videos/s, {tally.frames / elapsed:.3g} frames/s, {tally.bound}-bound"
 

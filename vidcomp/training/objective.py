@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidcomp.inference.precision import cpu_has_bf16
+from vidcomp.inference.device import cpu_has_bf16
 from vidcomp.nn.compressors import SFC, Features, FeaturesError
 from vidcomp.nn.compressors.base import join_features, map_pathways, pathways_of
 from vidcomp.nn.rollout import rollout

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from vidcomp.inference.runner import choose_device
+from vidcomp.inference.device import choose_device
 from vidcomp.nn.whole_video import CompressedModel
 from vidcomp.training.cache import TensorCache, digest_of
 from vidcomp.training.callbacks import Callbacks

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from vidcomp.inference.engine import Classifier
+from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.prediction import Failure, Prediction
 from vidcomp.inference.strategies import Strategy
 from vidcomp.training.cache import TensorCache, file_key

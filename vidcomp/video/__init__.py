@@ -3,19 +3,18 @@
 Importing this package is cheap: PyAV, decord and torch are imported by the functions that need them.
 """
 
-from vidcomp.video.choice import Choice, Shard
+from vidcomp.video.discovery import SourceError, Sources, VideoFile, find_videos
 from vidcomp.video.errors import ERRORS, VideoError
 from vidcomp.video.frames import DecodeReport, Frames, VideoInfo, target_size
-from vidcomp.video.isolation import DecodeWorker, IsolatedReader, decode, probe
 from vidcomp.video.limits import default_timeout
-from vidcomp.video.process import DecoderUnavailable
 from vidcomp.video.reader import DecodeOptions, Reader, open_reader
 from vidcomp.video.sampling import Selection, View, dense_views, needed, rows_of, uniform_clips, whole
-from vidcomp.video.source import SourceError, Sources, VideoFile, find_videos
+from vidcomp.video.selection import Shard, VideoSelection
+from vidcomp.video.worker.process import DecoderUnavailable
+from vidcomp.video.worker.worker import DecodeWorker, IsolatedReader, decode, probe
 
 __all__ = [
     "ERRORS",
-    "Choice",
     "DecodeOptions",
     "DecodeReport",
     "DecodeWorker",
@@ -30,6 +29,7 @@ __all__ = [
     "VideoError",
     "VideoFile",
     "VideoInfo",
+    "VideoSelection",
     "View",
     "decode",
     "default_timeout",

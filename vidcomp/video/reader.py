@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from vidcomp.video import damage
 from vidcomp.video.container import MAX_PIXELS, check_scaled, open_container
-from vidcomp.video.decord_reader import DecordReader
+from vidcomp.video.decord import DecordReader
 from vidcomp.video.errors import DecodeFailed, VideoDamaged, VideoEncrypted, VideoError, VideoTruncated
 from vidcomp.video.frames import Damage, DecodeReport, Frames, VideoInfo
-from vidcomp.video.pyav_reader import Clock, Picture, PyAVReader
+from vidcomp.video.pyav import Clock, Picture, PyAVReader
 from vidcomp.video.sampling import WHOLE, Selection
 
 BackendName = Literal["auto", "decord", "pyav"]
@@ -69,7 +69,7 @@ DEFAULTS = DecodeOptions()
 
 
 class Backend(Protocol):
-    """What a decoder must offer: see `pyav_reader` and `decord_reader`."""
+    """What a decoder must offer: see `pyav` and `decord`."""
 
     name: str
     info: VideoInfo
@@ -111,7 +111,7 @@ class Backend(Protocol):
 
 
 def open_reader(path: str, options: DecodeOptions = DEFAULTS) -> Reader:
-    """Open a video in this process. For files that cannot be trusted, see `vidcomp.video.isolation`.
+    """Open a video in this process. For files that cannot be trusted, see `vidcomp.video.worker.worker`.
 
     Raises:
         VideoError: of the class that says why no frame can be read.

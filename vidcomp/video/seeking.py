@@ -1,8 +1,8 @@
-"""Leaping over what nobody asked for: from key frame to key frame, where that is exact.
+"""Seeking past what nobody asked for: from key frame to key frame, where that is exact.
 
 Decoding hours of video for a few clips would be waste. The container is walked through once without decoding, which
 tells the number of every frame by its timestamp and where its key frames are; then only the frames from the key frame
-before each clip are decoded. Where numbers could not be told for certain, nothing is leapt over.
+before each clip are decoded. Where numbers could not be told for certain, nothing is skipped.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
 # A gap of fewer frames is decoded through: seeking back to a key frame would save nothing.
-_SHORTEST_LEAP = 300
+_SHORTEST_GAP = 300
 # Containers that hold an index of their key frames by time; others find them by guessing.
 _INDEXED = frozenset({"mov", "mp4", "matroska", "webm"})
 
 
-def plan_leaps(path: str, container: str, selection: Selection) -> PacketScan | None:
-    """The walk through the container, if the selection has gaps worth leaping over and leaping is exact."""
+def plan_seeks(path: str, container: str, selection: Selection) -> PacketScan | None:
+    """The walk through the container, if the selection has gaps worth seeking past and seeking is exact."""
     indices = selection.indices
     if indices is None or not _INDEXED & set(container.split(",")):
         return None
-    if max((later - earlier for earlier, later in pairwise((0, *indices))), default=0) < _SHORTEST_LEAP:
+    if max((later - earlier for earlier, later in pairwise((0, *indices))), default=0) < _SHORTEST_GAP:
         return None
     packets = scan(path)
     exact = packets.stamps and packets.keys and not packets.shifted and not packets.reconfigured
     return packets if exact and packets.keys[0] == packets.stamps[0] else None
 
 
-def leap(
+def read_by_seeking(
     decoding: Decoding, packets: PacketScan, selection: Selection, time_base: Fraction
 ) -> Iterator[tuple[int, float, VideoFrame]]:
     """The selected frames with their numbers and their seconds since the first frame; of the others only what leads

@@ -24,7 +24,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from vidcomp.inference.allocator import keep_freed
+from vidcomp.inference.memory import tune_malloc
 from vidcomp.nn.backbones import CLASSIFIER, Backbone
 from vidcomp.nn.backbones.lite0_slow import inflate_imagenet, lite0_slow
 from vidcomp.nn.backbones.two_stream import APPEARANCE, MOTION, join
@@ -138,7 +138,7 @@ class _LogReporter(Callbacks):
 
 def main() -> None:
     """Run the stages whose results are not in WORK yet."""
-    keep_freed()
+    tune_malloc()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True, help="keeps decoded frames (8 GB) and checkpoints")

@@ -13,14 +13,14 @@ import time
 from collections.abc import Iterator
 from typing import NoReturn
 
-from vidcomp.video.child import Message, options_to_json, slot_arrays, slot_bytes
 from vidcomp.video.container import MAX_PIXELS
 from vidcomp.video.errors import ERRORS, DecodeFailed, VideoCrashed, VideoError, VideoTimeout
 from vidcomp.video.frames import DecodeReport, Frames, VideoInfo
 from vidcomp.video.limits import MEMORY_LIMIT_BYTES, OPEN_TIMEOUT_S, default_timeout, probe_timeout, watchdog
-from vidcomp.video.process import ChildProcess, Ring, ring_for
 from vidcomp.video.reader import DEFAULTS, DecodeOptions
 from vidcomp.video.sampling import count_samples
+from vidcomp.video.worker.child import Message, options_to_json, slot_arrays, slot_bytes
+from vidcomp.video.worker.process import ChildProcess, Ring, ring_for
 
 _SLOTS = 2  # one being filled while the other is being read
 _STOP_LIMIT_S = 10.0

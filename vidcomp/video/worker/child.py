@@ -1,7 +1,7 @@
 """The decoding process: reads commands on its standard input, decodes into shared memory, answers on its output.
 
 Messages are lines of JSON, never pickles: this process handles files that may be hostile, and its parent must not have
-to trust it. See `isolation` for the parent's side.
+to trust it. See `worker` for the parent's side.
 """
 
 from __future__ import annotations

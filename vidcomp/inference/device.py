@@ -1,4 +1,4 @@
-"""In what precision a network is computed: what was asked for, or what is both fast and safe on the device."""
+"""Where and in what precision a network is computed: what was asked for, or what is both fast and safe."""
 
 from __future__ import annotations
 
@@ -13,6 +13,24 @@ PRECISIONS: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloa
 _BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 # Compute capability from which on NVIDIA's boards multiply bfloat16 (Ampere) and float16 (Volta) numbers fast.
 _BF16_BOARDS, _FP16_BOARDS = (8, 0), (7, 0)
+
+
+def choose_device(device: str | torch.device | None) -> torch.device:
+    """Turn ``auto`` (or None), ``cpu``, ``cuda`` or a certain GPU, as ``cuda:1``, into a device.
+
+    Raises:
+        ValueError: there is no such device, or not here.
+    """
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    name = "auto" if device is None else str(device).lower()
+    if name == "auto":
+        name = "cuda" if gpus else "cpu"
+    if name != "cpu" and name not in ("cuda", *gpus):
+        there = f"choose auto, cpu, cuda, {', '.join(gpus)}" if gpus else "use cpu or auto"
+        if name.startswith("cuda") and not gpus:
+            raise ValueError(f"device={name!r}: this machine has no usable CUDA device; {there}")
+        raise ValueError(f"device={device!r}: there is no such device here; {there}")
+    return torch.device(name)
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:

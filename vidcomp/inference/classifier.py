@@ -14,18 +14,28 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vidcomp.inference.ahead import DecodeAhead, Opened, default_workers, drawn_ahead
-from vidcomp.inference.allocator import give_back, is_out_of_memory
+from vidcomp.inference.device import choose_device
+from vidcomp.inference.memory import is_out_of_memory, trim_memory
 from vidcomp.inference.prediction import Failure, FrameCounts, Label, Prediction, Timing, Window
-from vidcomp.inference.runner import Runner, choose_device
+from vidcomp.inference.runner import Runner
 from vidcomp.inference.strategies import Encoded, OnePass, Outcome, Strategy, UniformClips, WholeVideo, finish
 from vidcomp.nn.compressors import FeaturesError
-from vidcomp.video import DecodeOptions, DecodeReport, DecodeWorker, Frames, VideoError, VideoInfo, target_size
+from vidcomp.video import (
+    DecodeOptions,
+    DecodeReport,
+    DecodeWorker,
+    Frames,
+    IsolatedReader,
+    VideoError,
+    VideoInfo,
+    target_size,
+)
 from vidcomp.video.errors import VideoTooLarge, printable
 from vidcomp.video.limits import memory_at_hand
 from vidcomp.video.reader import MAX_DAMAGE
 from vidcomp.video.remote import Downloads, is_address
 from vidcomp.video.sampling import count_samples
+from vidcomp.video.worker.prefetch import PrefetchedReader, Prefetcher, default_workers, lookahead
 from vidcomp.zoo.build import LoadedModel
 
 SEGMENT_LABELS = 20
@@ -94,7 +104,7 @@ class Classifier:
             strategy: how to pass a video; by default whole, or as uniform clips above the manifest's ``max_frames``.
             decode_timeout_s: seconds that decoding one video may take; by default scaled to the file.
             decode_workers: processes that decode the next videos meanwhile; by default one for every two cores.
-            precision: as :func:`~vidcomp.inference.precision.choose_precision` takes it.
+            precision: as :func:`~vidcomp.inference.device.choose_precision` takes it.
             batch: videos that may go through compressor and tail together; by default 1 on a CPU, 16 on CUDA.
             allow_urls: fetch videos that are named by a web address; without it they are files that are missing.
             max_damage: share of a video's frames, 0 to 1, that may come damaged or not at all before it is an error.
@@ -123,7 +133,7 @@ class Classifier:
         self.decode_timeout_s = decode_timeout_s
         self.decode_workers = decode_workers or default_workers()
         self._worker = DecodeWorker()
-        self._ahead = DecodeAhead(self._open, self.decode_workers)
+        self._prefetcher = Prefetcher(self._open, self.decode_workers)
         self._downloads = Downloads() if allow_urls else None
         self._since_trim = 0
         self._process = os.getpid()
@@ -144,7 +154,7 @@ class Classifier:
             return  # a forked child's copy: all of that is still its parent's
         with self._lock:
             self._closed = True
-            self._ahead.close()
+            self._prefetcher.close()
             self._worker.close()
             if self._downloads is not None:
                 self._downloads.close()
@@ -170,7 +180,7 @@ class Classifier:
                     self._downloads.drop(path)
                 self._since_trim += 1
                 if self._since_trim >= _TRIM_EVERY:
-                    give_back()
+                    trim_memory()
                     self._since_trim = 0
             return self._failed(path, failure, time.perf_counter() - started)
 
@@ -198,11 +208,11 @@ class Classifier:
         means that those are not wanted any more.
         """
         self._check_usable()
-        self._ahead.expect(_named(path))
+        self._prefetcher.expect(_named(path))
 
     def forget(self, path: str) -> None:
         """Take :meth:`expect` back: the frames decoded so far are let go."""
-        self._ahead.forget(path)
+        self._prefetcher.forget(path)
         if self._downloads is not None:
             self._downloads.drop(path)
 
@@ -224,7 +234,7 @@ class Classifier:
 
     def _classified(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[Prediction]:
         begun: list[Begun | Prediction] = []
-        with closing(drawn_ahead(self._expecting(paths), self.depth, self.forget)) as drawn:
+        with closing(lookahead(self._expecting(paths), self.depth, self.forget)) as drawn:
             for path in drawn:
                 begun.append(self.begin(path))
                 if not self.wants_more(begun):
@@ -257,9 +267,9 @@ class Classifier:
 
     def _begin(self, path: str) -> Begun | Prediction:
         began = time.perf_counter()
-        held = self._ahead.take(path)
+        held = self._prefetcher.take(path)
         try:
-            opened = self._open(self._worker, path) if held is None else held.wait_until_open()
+            opened = self._open(self._worker, path) if held is None else replace(held.wait_until_open(), reader=held)
             return self._pass(path, opened, began)
         except _MoreThanClaimed:
             began = time.perf_counter()
@@ -378,7 +388,7 @@ class Classifier:
     def _failed(self, path: str, failure: Failure, spent_s: float) -> Prediction:
         """The answer for a video on which an exception was raised, and is gone: it holds no memory any more."""
         if failure.kind == OUT_OF_MEMORY:
-            give_back()
+            trim_memory()
         return self.failure(path, failure, spent_s)
 
     def _prediction(self, video: _Read, outcome: Outcome, share_s: float = 0.0) -> Prediction:
@@ -409,6 +419,19 @@ class Classifier:
             # Never zero: a label of probability 0 in float64 would need a logit hundreds below the others'.
             probabilities = probabilities / max(float(probabilities[order].sum()), np.finfo(np.float64).tiny)
         return tuple(Label(self.model.labels[i], int(i), float(probabilities[i])) for i in order)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A video ready to be passed: by which strategy, how many frames it has if that had to be known, and its reader.
+
+    With ``limit`` it may turn out to have more frames than are passed so, whatever it claims.
+    """
+
+    strategy: Strategy
+    count: int
+    reader: IsolatedReader | PrefetchedReader[Opened]
+    limit: int | None = None
 
 
 @dataclass(frozen=True)

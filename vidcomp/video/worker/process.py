@@ -18,12 +18,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from vidcomp.video.child import Message
+from vidcomp.video.worker.child import Message
 
 _START_LIMIT_S = 60.0
 _DYING_LIMIT_S = 2.0
 _SHARED_MEMORY = Path("/dev/shm")  # where Linux keeps it; often small within containers
-_BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from vidcomp.video.child import main; main({memory})"
+_BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from vidcomp.video.worker.child import main; main({memory})"
 
 
 class DecoderUnavailable(RuntimeError):  # noqa: N818 - says what happened, as the video errors do
@@ -102,7 +102,9 @@ class ChildProcess:
             self._ready = self._answers.get(timeout=_START_LIMIT_S) is not None
         if not self._ready:
             self.end()
-            raise DecoderUnavailable("the decoding process does not start; `import vidcomp.video.child` may show why")
+            raise DecoderUnavailable(
+                "the decoding process does not start; `import vidcomp.video.worker.child` may show why"
+            )
 
 
 class Ring:

@@ -24,9 +24,9 @@ from vidcomp.video import (
     decode,
     default_timeout,
     probe,
-    process,
 )
 from vidcomp.video.sampling import whole
+from vidcomp.video.worker import process
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc and /dev/shm")

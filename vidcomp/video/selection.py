@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import islice
 
-from vidcomp.video.source import VideoFile
+from vidcomp.video.discovery import VideoFile
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Choice:
+class VideoSelection:
     """What to take of the videos found.
 
     A pattern without `/` is compared with the file's name and with the name of each folder on the way to it; one with

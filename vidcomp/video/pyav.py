@@ -14,7 +14,7 @@ from vidcomp.video.container import LONGEST_GAP_S, Decoding, PacketScan, open_co
 from vidcomp.video.frames import Damage, target_size
 from vidcomp.video.orientation import Orientation, orientation_of
 from vidcomp.video.sampling import Selection
-from vidcomp.video.seeking import leap, plan_leaps
+from vidcomp.video.seeking import plan_seeks, read_by_seeking
 from vidcomp.video.streams import choice_notes, info_of, video_stream
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Clock:
         self._last += self._step
         return self._last
 
-    def leap(self, seconds: float) -> float:
+    def seek(self, seconds: float) -> float:
         """Go to a time that is known for certain, in seconds since the first frame, and return it as `tick` does."""
         self._last = self._start + seconds
         return self._last
@@ -122,8 +122,10 @@ class PyAVReader:
         from av.video.reformatter import VideoReformatter
 
         reformatter = VideoReformatter()
-        packets = plan_leaps(self._path, self.info.container, selection)
-        chosen = self._read_through(selection, after) if packets is None else self._leap(packets, selection, after)
+        packets = plan_seeks(self._path, self.info.container, selection)
+        chosen = (
+            self._read_through(selection, after) if packets is None else self._seek_through(packets, selection, after)
+        )
         for index, seconds, frame in chosen:
             orientation = orientation_of(frame)
             if orientation is None:
@@ -148,12 +150,14 @@ class PyAVReader:
             self.decoded += 1
             yield index, self.clock.tick(frame.time), frame
 
-    def _leap(self, packets: PacketScan, selection: Selection, after: int) -> Iterator[tuple[int, float, VideoFrame]]:
+    def _seek_through(
+        self, packets: PacketScan, selection: Selection, after: int
+    ) -> Iterator[tuple[int, float, VideoFrame]]:
         """Decode what leads up to the selected frames, and give these."""
         assert self._time_base is not None
-        for index, seconds, frame in leap(self._decoding, packets, selection, self._time_base):
+        for index, seconds, frame in read_by_seeking(self._decoding, packets, selection, self._time_base):
             self.decoded = self._decoding.delivered
-            time = self.clock.leap(seconds)
+            time = self.clock.seek(seconds)
             if index > after:
                 yield index, time, frame
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from vidcomp.video import SourceError, find_videos
+from vidcomp.video.discovery import names_of
 from vidcomp.video.errors import VideoMissing, printable
-from vidcomp.video.source import names_of
 
 
 @pytest.fixture

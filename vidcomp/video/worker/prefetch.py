@@ -11,11 +11,10 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from vidcomp.inference.strategies import Strategy
-from vidcomp.video import DecodeReport, DecodeWorker, Frames, IsolatedReader, VideoInfo
+from vidcomp.video.frames import DecodeReport, Frames, VideoInfo
+from vidcomp.video.worker.worker import DecodeWorker, IsolatedReader
 
 MAX_BYTES_PER_VIDEO = 32 * 2**20
 """Pixels held of a video whose turn has not come, in bytes; decoding it then waits. Some 200 frames of 192×256."""
@@ -31,7 +30,7 @@ def default_workers() -> int:
     return min(_MOST_WORKERS, max(1, cores // 2))
 
 
-def drawn_ahead(
+def lookahead(
     items: Iterable[Item], depth: int, dropped: Callable[[Item], object] = lambda item: None
 ) -> Generator[Item]:
     """The same items in the same order, each drawn from ``items`` up to ``depth`` turns before it is given out.
@@ -51,20 +50,19 @@ def drawn_ahead(
             dropped(item)
 
 
-@dataclass(frozen=True)
-class Opened:
-    """A video ready to be passed: by which strategy, how many frames it has if that had to be known, and its reader.
+class HasReader(Protocol):
+    """What opening a video gives: its reader, and whatever else its owner noted."""
 
-    With ``limit`` it may turn out to have more frames than are passed so, whatever it claims.
-    """
-
-    strategy: Strategy
-    count: int
-    reader: IsolatedReader | HeldReader
-    limit: int | None = None
+    @property
+    def reader(self) -> IsolatedReader | PrefetchedReader[Any]:
+        """The video's frames, to be closed when done."""
+        ...
 
 
-class DecodeAhead:
+Opened = TypeVar("Opened", bound=HasReader)
+
+
+class Prefetcher(Generic[Opened]):
     """Decoding processes that work through the videos they are told to expect.
 
     ``open_video`` opens a video with a worker; it is called in other threads than the caller's. Threads end when there
@@ -75,10 +73,10 @@ class DecodeAhead:
         self._open = open_video
         self._idle = [DecodeWorker() for _ in range(workers)]
         self._busy: dict[DecodeWorker, threading.Thread] = {}
-        self._filling: dict[DecodeWorker, HeldReader] = {}
+        self._filling: dict[DecodeWorker, PrefetchedReader[Opened]] = {}
         self._lock = threading.Lock()
-        self._expected: deque[HeldReader] = deque()
-        self._waiting: deque[HeldReader] = deque()
+        self._expected: deque[PrefetchedReader[Opened]] = deque()
+        self._waiting: deque[PrefetchedReader[Opened]] = deque()
         self._closed = False
 
     def expect(self, path: str) -> None:
@@ -86,7 +84,7 @@ class DecodeAhead:
         with self._lock:
             if self._closed:
                 return
-            video = HeldReader(path)
+            video = PrefetchedReader[Opened](path)
             self._expected.append(video)
             self._waiting.append(video)
             if self._idle:
@@ -95,7 +93,7 @@ class DecodeAhead:
                 self._busy[worker] = thread
                 thread.start()
 
-    def take(self, path: str) -> HeldReader | None:
+    def take(self, path: str) -> PrefetchedReader[Opened] | None:
         """The video, if it was expected; those expected before it are given up. Close it when done."""
         with self._lock:
             if all(video.path != path for video in self._expected):
@@ -128,7 +126,7 @@ class DecodeAhead:
         for worker in (*self._idle, *busy):
             worker.close()
 
-    def _give_up(self, video: HeldReader) -> None:
+    def _give_up(self, video: PrefetchedReader[Opened]) -> None:
         if video in self._waiting:
             self._waiting.remove(video)
         video.close()
@@ -145,7 +143,7 @@ class DecodeAhead:
             video.fill(lambda path: self._open(worker, path))
 
 
-class HeldReader:
+class PrefetchedReader(Generic[Opened]):
     """A video's frames, held from when they were decoded until they are asked for: read as an ``IsolatedReader`` is.
 
     One thread fills it, another reads it.
@@ -164,12 +162,12 @@ class HeldReader:
         self._closed = False
 
     def wait_until_open(self) -> Opened:
-        """How it was opened, with this as the reader; raises what opening it raised."""
+        """What opening it gave, this being the reader to use; raises what opening it raised."""
         with self._changed:
             self._changed.wait_for(lambda: self._opened or self._error or self._closed)
             if self._opened is None:
                 raise self._error or RuntimeError("the video was closed before it was opened")
-            return replace(self._opened, reader=self)
+            return self._opened
 
     @property
     def info(self) -> VideoInfo:
@@ -206,7 +204,7 @@ class HeldReader:
             self._bytes = 0
             self._changed.notify_all()
 
-    def __enter__(self) -> HeldReader:
+    def __enter__(self) -> PrefetchedReader[Opened]:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -18,7 +18,7 @@ from vidcomp.video.container import Decoding, open_container, scan
 from vidcomp.video.errors import DecodeFailed
 from vidcomp.video.frames import Damage, VideoInfo, target_size
 from vidcomp.video.orientation import orientation_of
-from vidcomp.video.pyav_reader import Clock, Picture
+from vidcomp.video.pyav import Clock, Picture
 from vidcomp.video.sampling import Selection
 from vidcomp.video.streams import info_of, video_stream
 

@@ -15,11 +15,11 @@ import pytest
 
 from tests import clips
 from tests.tiny_model import make_tiny_model
-from vidcomp.inference import ahead
-from vidcomp.inference.ahead import DecodeAhead, Opened, drawn_ahead
-from vidcomp.inference.engine import Classifier
+from vidcomp.inference.classifier import Classifier, Opened
 from vidcomp.inference.strategies import DenseViews, Strategy, UniformClips, WholeVideo
 from vidcomp.video import DecodeOptions, DecodeWorker, VideoError
+from vidcomp.video.worker import prefetch
+from vidcomp.video.worker.prefetch import Prefetcher, lookahead
 from vidcomp.zoo.build import LoadedModel, load_model
 
 
@@ -35,8 +35,8 @@ def open_small(worker: DecodeWorker, path: str) -> Opened:
 
 
 @pytest.fixture
-def decoding() -> Iterator[DecodeAhead]:
-    videos = DecodeAhead(open_small, workers=1)
+def decoding() -> Iterator[Prefetcher[Opened]]:
+    videos = Prefetcher(open_small, workers=1)
     yield videos
     videos.close()
 
@@ -48,21 +48,21 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
 
 def test_items_are_drawn_so_many_turns_early_and_keep_their_order() -> None:
     drawn: list[int] = []
-    given = [(item, len(drawn)) for item in drawn_ahead((drawn.append(i) or i for i in range(5)), 2)]
+    given = [(item, len(drawn)) for item in lookahead((drawn.append(i) or i for i in range(5)), 2)]
     assert given == [(0, 3), (1, 4), (2, 5), (3, 5), (4, 5)]
-    assert list(drawn_ahead([7, 8], 0)) == [7, 8]
-    assert list(drawn_ahead([], 3)) == []
+    assert list(lookahead([7, 8], 0)) == [7, 8]
+    assert list(lookahead([], 3)) == []
 
 
 def test_frames_wait_for_their_turn_and_no_more_are_held_than_may_be(
-    clip: Path, decoding: DecodeAhead, monkeypatch: pytest.MonkeyPatch
+    clip: Path, decoding: Prefetcher[Opened], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one_chunk = 4 * 96 * 128 * 3
-    monkeypatch.setattr(ahead, "MAX_BYTES_PER_VIDEO", 2 * one_chunk)
+    monkeypatch.setattr(prefetch, "MAX_BYTES_PER_VIDEO", 2 * one_chunk)
     decoding.expect(str(clip))
     video = decoding.take(str(clip))
     assert video is not None
-    assert video.wait_until_open().reader is video
+    assert video.wait_until_open().count == 0
     wait_for(lambda: video._bytes == 2 * one_chunk)
     time.sleep(0.1)
     assert video._bytes == 2 * one_chunk
@@ -78,7 +78,7 @@ def test_frames_wait_for_their_turn_and_no_more_are_held_than_may_be(
     assert video.decode_s > 0
 
 
-def test_errors_wait_for_their_turn_too(clip: Path, decoding: DecodeAhead, tmp_path: Path) -> None:
+def test_errors_wait_for_their_turn_too(clip: Path, decoding: Prefetcher[Opened], tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_text("no video")
     for path in (broken, clip):
@@ -93,9 +93,9 @@ def test_errors_wait_for_their_turn_too(clip: Path, decoding: DecodeAhead, tmp_p
 
 
 def test_what_was_expected_and_not_asked_for_is_given_up(
-    clip: Path, decoding: DecodeAhead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clip: Path, decoding: Prefetcher[Opened], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ahead, "MAX_BYTES_PER_VIDEO", 1)
+    monkeypatch.setattr(prefetch, "MAX_BYTES_PER_VIDEO", 1)
     last = clips.make_clip(tmp_path / "last.mp4", 5)
     for path in (clip, clip, last):
         decoding.expect(str(path))
@@ -108,7 +108,7 @@ def test_what_was_expected_and_not_asked_for_is_given_up(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_closing_in_the_middle_ends_threads_and_processes(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ahead, "MAX_BYTES_PER_VIDEO", 1)
+    monkeypatch.setattr(prefetch, "MAX_BYTES_PER_VIDEO", 1)
     workers: list[DecodeWorker] = []
 
     def open_noted(worker: DecodeWorker, path: str) -> Opened:
@@ -116,7 +116,7 @@ def test_closing_in_the_middle_ends_threads_and_processes(clip: Path, monkeypatc
         return open_small(worker, path)
 
     before = threading.active_count()
-    videos = DecodeAhead(open_noted, workers=2)
+    videos = Prefetcher(open_noted, workers=2)
     for _ in range(5):
         videos.expect(str(clip))
     video = videos.take(str(clip))
@@ -148,7 +148,7 @@ def test_a_hanging_decoder_does_not_hold_up_the_end(clip: Path) -> None:
         pids.append(worker.pid)
         return opened
 
-    videos = DecodeAhead(open_and_freeze, workers=1)
+    videos = Prefetcher(open_and_freeze, workers=1)
     videos.expect(str(clip))
     wait_for(lambda: bool(pids))
     began = time.monotonic()
@@ -184,7 +184,7 @@ def test_answers_are_those_of_one_video_after_another(
 def test_the_time_a_video_waits_is_none_of_its_decoding_time(
     model: LoadedModel, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ahead, "MAX_BYTES_PER_VIDEO", 1)
+    monkeypatch.setattr(prefetch, "MAX_BYTES_PER_VIDEO", 1)
     with Classifier(model, device="cpu", decode_timeout_s=2) as classifier:
         classifier.expect(str(clip))
         time.sleep(3)

@@ -10,7 +10,7 @@ import pytest
 
 import vidcomp
 from tests.tiny_model import make_tiny_model
-from vidcomp.inference import allocator
+from vidcomp.inference import memory
 
 
 class Library:
@@ -27,14 +27,14 @@ class Library:
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc is Linux's")
 def test_freed_blocks_are_kept_unless_the_user_has_settings_of_his_own(monkeypatch: pytest.MonkeyPatch) -> None:
     library = Library()
-    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: library)
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: library)
     for name in [name for name in os.environ if name.startswith("MALLOC_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
-    allocator.keep_freed()
+    memory.tune_malloc()
     assert not library.told
     monkeypatch.delenv("MALLOC_ARENA_MAX")
-    allocator.keep_freed()
+    memory.tune_malloc()
     threshold, kept = library.told[-3], library.told[-1]
     assert 0 < threshold < kept
 
@@ -44,13 +44,13 @@ def test_a_program_that_uses_the_library_keeps_its_allocator_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library = Library()
-    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: library)
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: library)
     with vidcomp.load(make_tiny_model(tmp_path), device="cpu"):
         assert not library.told
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody is told anything")
 def test_a_library_without_such_settings_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: object())
-    allocator.keep_freed()
-    allocator.give_back()
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())
+    memory.tune_malloc()
+    memory.trim_memory()

@@ -17,7 +17,7 @@ _KEEP = {-3: 32 * 2**20, -1: 256 * 2**20, -2: 16 * 2**20}
 _SIGNS = ("DefaultCPUAllocator", "out of memory", "_ALLOC_FAILED")
 
 
-def keep_freed() -> None:
+def tune_malloc() -> None:
     """Let the C library (glibc only) keep freed blocks for the next tensors instead of handing their pages back.
 
     Every layer makes a tensor of some megabytes and frees another; pages fetched from the system for each of them come
@@ -33,7 +33,7 @@ def keep_freed() -> None:
             setting(parameter, size)
 
 
-def give_back() -> None:
+def trim_memory() -> None:
     """Let the C library (glibc only) and CUDA's allocator return freed memory to the system.
 
     Every length of video asks for blocks of its own sizes. Kept for later, they add up over hundreds of videos, though

@@ -14,7 +14,7 @@ import torch
 import vidcomp
 from tests import clips
 from tests.tiny_model import make_tiny_model
-from vidcomp.inference.engine import Classifier
+from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.prediction import Prediction
 from vidcomp.inference.strategies import DenseViews, Strategy, UniformClips, WholeVideo
 from vidcomp.inference.windows import Windows
@@ -182,10 +182,10 @@ def test_what_memory_does_not_hold_is_refused_before_it_is_taken(
     classifier: Classifier, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wide = str(clips.make_clip(tmp_path / "wide.mp4", 9, size=(160, 32)))
-    monkeypatch.setattr("vidcomp.inference.engine._MODEST_BYTES", 300 * 2**20)
-    monkeypatch.setattr("vidcomp.inference.engine.memory_at_hand", lambda: 600 * 2**20)
+    monkeypatch.setattr("vidcomp.inference.classifier._MODEST_BYTES", 300 * 2**20)
+    monkeypatch.setattr("vidcomp.inference.classifier.memory_at_hand", lambda: 600 * 2**20)
     assert classifier.classify(wide).ok
-    monkeypatch.setattr("vidcomp.inference.engine.memory_at_hand", lambda: 10 * 2**20)
+    monkeypatch.setattr("vidcomp.inference.classifier.memory_at_hand", lambda: 10 * 2**20)
     refused, ordinary = classifier.classify_all([wide, str(clip)])
     assert refused.error is not None
     assert refused.error.kind == "too_large"
