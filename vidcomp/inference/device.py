@@ -25,7 +25,7 @@ def choose_device(device: str | torch.device | None) -> torch.device:
     name = "auto" if device is None else str(device).lower()
     if name == "auto":
         name = "cuda" if gpus else "cpu"
-    if name != "cpu" and name not in ("cuda", *gpus):
+    if name != "cpu" and name not in (("cuda", *gpus) if gpus else ()):
         there = f"choose auto, cpu, cuda, {', '.join(gpus)}" if gpus else "use cpu or auto"
         if name.startswith("cuda") and not gpus:
             raise ValueError(f"device={name!r}: this machine has no usable CUDA device; {there}")
