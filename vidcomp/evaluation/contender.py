@@ -137,7 +137,7 @@ class Contender:
     def fits_at_once(self) -> int | None:
         """How many videos like the largest one seen the device's memory holds in flight beside the model.
 
-        On CUDA it is searched with batches of that many videos, grouped as a classifier groups a video's views; on a CPU
+        On CUDA it is searched with batches of that many videos, grouped as its views are; on a CPU
         it is the memory that this process may use, less the weights, divided by the peak of one video.
         """
         if not self.passes:
