@@ -190,18 +190,28 @@ def build_backbone(manifest: Manifest) -> Backbone:
     return backbone
 
 
-def _channels_at(manifest: Manifest, cuts: Sequence[str]) -> list[int | tuple[int, ...]]:
-    """Channels of the features (or of each pathway's) at each cut, read off a pass that allocates nothing."""
-    with torch.device("meta"):
-        features: Features = torch.empty(_PROBE)
-        segments = build_backbone(manifest).eval().split(cuts)[:-1]
-        channels: list[int | tuple[int, ...]] = []
-        for segment in segments:
-            features = segment(features)
-            if isinstance(features, tuple):
-                channels.append(tuple(part.shape[1] for part in features))
-            else:
-                channels.append(features.shape[1])
+def _channels_at(backbone: Backbone, cuts: Sequence[str]) -> list[int | tuple[int, ...]]:
+    """Channels of the features (or of each pathway's) at each cut, read off a small pass of the backbone itself.
+
+    On "meta", where nothing is allocated, torch takes seconds to load what it needs for that.
+    """
+    heads = backbone.split(cuts)[:-1]
+    in_training = [module for module in backbone.modules() if module.training]
+    backbone.eval()
+    try:
+        with torch.inference_mode():
+            parameter = next(backbone.parameters())
+            features: Features = torch.zeros(_PROBE, device=parameter.device, dtype=parameter.dtype)
+            channels: list[int | tuple[int, ...]] = []
+            for head in heads:
+                features = head(features)
+                if isinstance(features, tuple):
+                    channels.append(tuple(part.shape[1] for part in features))
+                else:
+                    channels.append(features.shape[1])
+    finally:
+        for module in in_training:
+            module.training = True
     return channels
 
 
@@ -225,7 +235,7 @@ def insert_compressors(manifest: Manifest, backbone: Backbone) -> CompressedMode
         ManifestError: an unknown cut, compressor or option.
     """
     try:
-        channels = _channels_at(manifest, [section.cut for section in manifest.compressors])
+        channels = _channels_at(backbone, [section.cut for section in manifest.compressors])
     except CutError as error:
         raise ManifestError(f"{manifest.name}: {error}") from None
     insertions = [
