@@ -215,6 +215,27 @@ def test_a_video_that_kills_the_program_ends_as_a_record(
     assert outcomes(output) == {**expected("crash")}
 
 
+@pytest.mark.parametrize("beside", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_video_that_kills_the_program_gets_no_subtitles(
+    beside: bool, originals: Path, model: Path, tmp_path: Path
+) -> None:
+    """Nothing else remembers a run that makes subtitles; started again and again, it must end all the same."""
+    videos, output = make_videos(tmp_path / "videos", originals, "kill"), tmp_path / "subtitles"
+    output.mkdir()
+    command = [sys.executable, "-m", "tests.saboteur", "classify", str(videos), "--model", str(model)]
+    command += ["--every", "1s", "--format", "srt", *([] if beside else ["--output", str(output)])]
+    environment = {**os.environ, saboteur.VARIABLE: "kill"}
+    assert [subprocess.run(command, env=environment).returncode for _ in range(4)] == [*[-signal.SIGKILL] * 2, 1, 1]
+    folder = videos if beside else output
+    assert {path.name for path in folder.rglob("*.srt")} == {f"{name}.vidcomp.srt" for name in expected("crash")} - {
+        "03-victim.mp4.vidcomp.srt"
+    }
+    assert len(list(folder.rglob(".*.inprogress"))) == 1
+    assert subprocess.run([*command, "--no-resume"], env={**os.environ, saboteur.VARIABLE: ""}).returncode == 0
+    assert len(list(folder.rglob("*.srt"))) == 10
+    assert not list(folder.rglob(".*.inprogress"))
+
+
 def test_a_name_of_255_bytes_is_labelled(originals: Path, model: Path, tmp_path: Path) -> None:
     videos, output = make_videos(tmp_path / "videos", originals, "long"), tmp_path / "labels.jsonl"
     victim = videos / CLASSES[0] / "03-victim.mp4"

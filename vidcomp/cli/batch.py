@@ -179,7 +179,9 @@ def _sink(request: Request, classifier: Classifier, *, single: bool) -> Iterator
         raise UsageError("--every: CSV has no place for windows; use .json, .jsonl or .parquet")
     if form.is_subtitles:
         is_file = output is not None and single and not output.is_dir()
-        yield SubtitleFiles(form.value, file=output if is_file else None, folder=None if is_file else output)
+        place = {"file" if is_file else "folder": output}
+        with SubtitleFiles(form.value, **place, resume=writing.resume) as subtitles:
+            yield subtitles
     elif output is not None and form.value in FORMATS and (output.is_file() or not output.exists() or output.is_dir()):
         with LabelsFile(
             output,

@@ -9,6 +9,7 @@ from vidcomp.inference.batch import Job, Sink, Stamp, Unwritable
 from vidcomp.inference.prediction import Prediction, Window
 from vidcomp.output.codecs import identity
 from vidcomp.output.errors import OutputError, kept_so_far, unwritable
+from vidcomp.output.in_progress import InProgress
 from vidcomp.output.log import replace_file
 from vidcomp.output.places import Places
 from vidcomp.output.writers import encodable
@@ -43,11 +44,15 @@ class SubtitleFiles(Sink):
 
     Beside a video they are called `NAME.vidcomp.srt`, with the video's whole name: no name that a person's own
     subtitles, or another video's, would have.
+
+    A video that killed the program twice is left out from then on, without `resume` tried again. Use it as a context
+    manager: leaving it says that the program was not killed.
     """
 
-    def __init__(self, form: str, *, folder: Path | None = None, file: Path | None = None) -> None:
+    def __init__(self, form: str, *, folder: Path | None = None, file: Path | None = None, resume: bool = True) -> None:
         """Settle where subtitles go; `OutputError` if there can be no such folder."""
-        self._form, self._file = form, file
+        self._form, self._folder, self._file, self._resume = form, folder, file, resume
+        self._in_progress: dict[Path, InProgress] = {}
         self._places = None
         if folder is not None:
             try:
@@ -63,6 +68,8 @@ class SubtitleFiles(Sink):
             Unwritable: they cannot be written there.
             OutputError: the disk is full.
         """
+        if self.deaths(job, stamp) < 2:
+            self.pass_over(job)
         if not prediction.ok:
             return
         path = self._file or self._beside(job)
@@ -76,6 +83,32 @@ class SubtitleFiles(Sink):
                 raise
             why = f"its subtitles cannot be written to {printable(str(path))} ({cause.strerror})"
             raise Unwritable(f"{printable(job.path)}: {why}; choose another place with --output") from error
+
+    def deaths(self, job: Job, stamp: Stamp | None) -> int:
+        """How often the program died while this video was worked on: 0, 1, or 2 if the last time it was alone."""
+        return self._noted(job).deaths(identity(job.root, job.name), stamp)
+
+    def begin(self, job: Job, stamp: Stamp | None, *, alone: bool) -> None:
+        """Note that work on this video begins, with no other in the works or with others."""
+        self._noted(job).begin(identity(job.root, job.name), stamp, alone=alone)
+
+    def pass_over(self, job: Job) -> None:
+        """There is nothing to write for this video."""
+        self._noted(job).done(identity(job.root, job.name))
+
+    def __enter__(self) -> SubtitleFiles:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for noted in self._in_progress.values():
+            noted.close()
+
+    def _noted(self, job: Job) -> InProgress:
+        """What is being worked on: noted once for all where they go to one place, else beside each video."""
+        path = self._file or (self._folder / f"subtitles.{self._form}" if self._folder else self._beside(job))
+        if path not in self._in_progress:
+            self._in_progress[path] = InProgress(path, resume=self._resume)
+        return self._in_progress[path]
 
     def _beside(self, job: Job) -> Path:
         video = Path(job.path) if self._places is None else self._places.of(job.name, identity(job.root, job.name))
