@@ -21,13 +21,14 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from tests import clips
+from tests.killed import killed_after
 from tests.output.test_writers import GOOD
 from vidcomp.cli import app
 from vidcomp.cli.progress import _Lines
 from vidcomp.inference.batch import Job, RunStats, stamp_of
 from vidcomp.inference.classifier import Classifier
-from vidcomp.output import run as runs
 from vidcomp.output.labels_file import LabelsFile
+from vidcomp.output.labels_file import Run as LabelsRun
 from vidcomp.video import ERRORS
 from vidcomp.zoo.fingerprint import fingerprint
 from vidcomp.zoo.manifest import read_manifest
@@ -220,7 +221,7 @@ def test_signals_end_the_run_in_good_order(
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
 def test_a_full_disk_is_one_line(folder: Path, model: Path, tmp_path: Path) -> None:
     output = tmp_path / "labels.jsonl"
-    earlier = runs.Run("tiny", fingerprint(read_manifest(model)), "auto", "float32", 5)
+    earlier = LabelsRun("tiny", fingerprint(read_manifest(model)), "auto", "float32", 5)
     with LabelsFile(output, "jsonl", run=earlier) as file:
         # The limit holds for shared memory, too, which needs a few thousand bytes.
         for number in range(100):
@@ -308,13 +309,15 @@ def test_two_folders_in_one_output_and_both_at_once(folder: Path, run: Run, tmp_
 
 def test_a_video_that_killed_the_program_twice_gets_its_record(folder: Path, run: Run, model: Path) -> None:
     output = folder / "labels.jsonl"
-    earlier = runs.Run("tiny", fingerprint(read_manifest(model)), "auto", "float32", 5)
+    earlier = LabelsRun("tiny", fingerprint(read_manifest(model)), "auto", "float32", 5)
     for alone in (False, True):
-        file = LabelsFile(output, "jsonl", run=earlier)
-        for name in ("a/x.mp4", "b/x.mp4") if not alone else ("a/x.mp4",):
-            file.begin(Job("", name, root=str(folder)), stamp_of(str(folder / name)), alone=alone)
-        file._log.close()
-        os.close(file._lock._handle)
+
+        def work(alone: bool = alone) -> None:
+            file = LabelsFile(output, "jsonl", run=earlier)
+            for name in ("a/x.mp4", "b/x.mp4") if not alone else ("a/x.mp4",):
+                file.begin(Job("", name, root=str(folder)), stamp_of(str(folder / name)), alone=alone)
+
+        killed_after(work)
     result = run(folder, "--output", output)
     assert result.exit_code == 1
     assert "vidcomp was killed when 2 of these videos had been begun" in result.stderr

@@ -18,13 +18,13 @@ from typing import Any
 
 import pytest
 
+from tests.killed import killed_after
 from tests.output.test_writers import BAD, GOOD
 from vidcomp.inference.batch import Job, Known, Stamp
 from vidcomp.inference.prediction import Prediction
-from vidcomp.output import log
-from vidcomp.output.errors import OutputError
-from vidcomp.output.labels_file import FORMATS, LabelsFile
-from vidcomp.output.run import Run
+from vidcomp.output import journal
+from vidcomp.output.labels_file import FORMATS, LabelsFile, Run
+from vidcomp.output.places import OutputError
 
 DATA = Path(__file__).parent / "data"
 STAMP = Stamp(1000, 1_700_000_000_123_456_789)
@@ -59,16 +59,23 @@ def write(
         file.write(job(name, root), replace(prediction, path=name), stamp)
 
 
-def paths(path: Path) -> list[str]:
+def rows(path: Path) -> list[dict[str, Any]]:
+    """The records in a file, each with its ``root`` at the top."""
     if path.suffix == ".csv":
-        return [row["path"] for row in csv.DictReader(io.StringIO(path.read_text(), newline=""))]
+        return list(csv.DictReader(io.StringIO(path.read_text(), newline="")))
     if path.suffix == ".json":
-        return [record["path"] for record in json.loads(path.read_text())]
-    if path.suffix == ".parquet":
+        records = json.loads(path.read_text())
+    elif path.suffix == ".parquet":
         import pyarrow.parquet as pq
 
-        return list(pq.read_table(path).column("path").to_pylist())
-    return [json.loads(line)["path"] for line in path.read_text().splitlines()]
+        records = pq.read_table(path).to_pylist()
+    else:
+        records = [json.loads(line) for line in path.read_text().splitlines()]
+    return [{**record, "root": (record["input"] or {}).get("root")} for record in records]
+
+
+def paths(path: Path) -> list[str]:
+    return [row["path"] for row in rows(path)]
 
 
 def test_what_is_done_is_known_in_the_next_run(form: str, tmp_path: Path) -> None:
@@ -181,10 +188,7 @@ def test_an_array_survives_a_killed_program(tmp_path: Path) -> None:
     path = tmp_path / "labels.json"
     with opened(path) as file:
         write(file, "x.mp4")
-    killed = opened(path)
-    write(killed, "y.mp4")
-    killed._log.close()
-    os.close(killed._lock._handle)
+    killed_after(lambda: write(opened(path), "y.mp4"))
     assert paths(path) == ["x.mp4"]
     with opened(path) as file:
         assert file.known(job("y.mp4"), STAMP) is not None
@@ -236,7 +240,7 @@ def test_a_full_disk_leaves_whole_records(
     file = opened(path)
     write(file, "x.mp4")
     before = path.read_bytes()
-    monkeypatch.setattr(log.os, "write", full)
+    monkeypatch.setattr(journal.os, "write", full)
     with pytest.raises(OutputError, match="No space left"), file:
         write(file, "long" * 100 + ".mp4")
     monkeypatch.undo()
@@ -255,7 +259,7 @@ def test_an_interrupt_in_the_middle_of_a_record(tmp_path: Path, monkeypatch: pyt
 
     file = opened(path)
     write(file, "x.mp4")
-    monkeypatch.setattr(log.os, "write", interrupted)
+    monkeypatch.setattr(journal.os, "write", interrupted)
     with pytest.raises(KeyboardInterrupt), file:
         write(file, "y.mp4")
     assert paths(path) == ["x.mp4"]
@@ -265,7 +269,7 @@ def test_an_interrupt_in_the_middle_of_a_record(tmp_path: Path, monkeypatch: pyt
 def test_a_killed_writer_leaves_no_lock(tmp_path: Path) -> None:
     path = tmp_path / "labels.jsonl"
     program = (
-        "import sys, time; from pathlib import Path; from vidcomp.output.lock import Lock; "
+        "import sys, time; from pathlib import Path; from vidcomp.output.journal import Lock; "
         "lock = Lock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE) as holder:
@@ -339,9 +343,9 @@ def test_a_folder_that_was_renamed_goes_on(form: str, tmp_path: Path) -> None:
                 ("x.mp4", "x.mp4")
             ]
     assert len(paths(path)) == 4
+    new = "/new\udcff" if form in ("json", "jsonl") else "/new\\udcff"
+    assert {row["root"] for row in rows(path)} == {new, "/old"}
     with opened(path) as file:
-        roots = {entry.root for entry in file._log.entries.values()}
-        assert roots == {file._log.codec.text("/new\udcff"), "/old"}
         assert file.known(job("y.mp4", "/new\udcff"), Stamp(9, 9)) is None
 
 
@@ -471,11 +475,13 @@ def test_labels_that_do_not_say_what_made_them_are_not_replaced(tmp_path: Path) 
 
 def killed(path: Path, *begun: str, alone: bool = False) -> None:
     """What a program leaves that is killed while it works on these videos."""
-    file = opened(path)
-    for name in begun:
-        file.begin(job(name), STAMP, alone=alone)
-    file._log.close()
-    os.close(file._lock._handle)
+
+    def work() -> None:
+        file = opened(path)
+        for name in begun:
+            file.begin(job(name), STAMP, alone=alone)
+
+    killed_after(work)
 
 
 def test_videos_that_were_in_the_works_when_the_program_died_are_remembered(form: str, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vidcomp.output import sorting
-from vidcomp.output.errors import OutputError
+from vidcomp.output.places import OutputError
 from vidcomp.output.sorting import Sorter, folder_name
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.output.test_writers import BAD, GOOD
+from vidcomp import files
 from vidcomp.inference.batch import Job, Unwritable
 from vidcomp.inference.prediction import Label, Window
-from vidcomp.output import log
-from vidcomp.output.errors import OutputError
+from vidcomp.output.places import OutputError
 from vidcomp.output.subtitles import SubtitleFiles, subtitles
 
 SEGMENTED = replace(
@@ -77,7 +77,7 @@ def test_a_full_disk_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(log.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OutputError, match="No space left"):
         SubtitleFiles("srt").write(Job(str(tmp_path / "x.mp4"), "x.mp4"), SEGMENTED, None)
     assert list(tmp_path.iterdir()) == []

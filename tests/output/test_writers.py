@@ -12,8 +12,8 @@ import pytest
 
 from vidcomp.attention.summary import AttentionMap
 from vidcomp.inference.prediction import Failure, FrameCounts, Label, Prediction, Timing
+from vidcomp.output.formats import RecordWriter
 from vidcomp.output.table import TableWriter
-from vidcomp.output.writers import WRITERS
 
 GOOD = Prediction(
     path="a/x.mp4",
@@ -38,7 +38,7 @@ BAD = Prediction(
 
 def written(name: str, *predictions: Prediction, top_k: int = 5) -> str:
     stream = io.StringIO()
-    writer = WRITERS[name](stream, top_k)
+    writer = RecordWriter(name, stream, top_k)
     for prediction in predictions:
         writer.write(prediction)
     writer.close()
@@ -140,6 +140,6 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize(("stream", "exact"), [(Terminal(), False), (io.StringIO(), True)])
 def test_csv_escapes_names_on_a_terminal_and_nowhere_else(stream: io.StringIO, exact: bool) -> None:
     name = "a\x1b[2J\u202e\n.mp4"
-    WRITERS["csv"](stream, 5).write(replace(GOOD, path=name))
+    RecordWriter("csv", stream, 5).write(replace(GOOD, path=name))
     (row,) = csv.DictReader(io.StringIO(stream.getvalue(), newline=""))
     assert row["path"] == (name if exact else "a\\x1b[2J\\u202e\\n.mp4")

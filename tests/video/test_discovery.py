@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from vidcomp.files import printable
 from vidcomp.video import SourceError, find_videos
 from vidcomp.video.discovery import names_of
-from vidcomp.video.errors import VideoMissing, printable
+from vidcomp.video.errors import VideoMissing
 
 
 @pytest.fixture

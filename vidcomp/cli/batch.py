@@ -17,19 +17,18 @@ from vidcomp.cli.progress import batch_progress, download_progress
 from vidcomp.cli.request import Finding, OutputFormat, PathsChoice, Request, Writing
 from vidcomp.cli.showing import Show, pictures, report
 from vidcomp.cli.signals import Stop, Stopped, stop_signals
+from vidcomp.files import absolute
 from vidcomp.inference.batch import Job, RunStats, Sink, Stamp, label_all, pending
 from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.prediction import Prediction
-from vidcomp.output.codecs import identity
-from vidcomp.output.errors import OutputError
 from vidcomp.output.explanations import is_explanation
-from vidcomp.output.labels_file import FORMATS, LabelsFile
-from vidcomp.output.run import Run
+from vidcomp.output.formats import STREAMED, RecordWriter, Writer
+from vidcomp.output.labels_file import FORMATS, LabelsFile, Run
+from vidcomp.output.places import OutputError, identity
 from vidcomp.output.sorting import Sorter
 from vidcomp.output.subtitles import SubtitleFiles
 from vidcomp.output.summary import summary
 from vidcomp.output.table import TableWriter
-from vidcomp.output.writers import WRITERS, Writer
 from vidcomp.video import VideoFile, find_videos
 from vidcomp.video.remote import is_address
 from vidcomp.zoo.build import load_model
@@ -93,8 +92,8 @@ def _jobs(request: Request) -> list[Job]:
     videos = [
         video
         for video in _apart(found.videos, request)
-        if not (sorted_before and _absolute(video.path).startswith(sorted_before))
-        and not (explained_before and _absolute(video.path).startswith(explained_before) and is_explanation(video.path))
+        if not (sorted_before and absolute(video.path).startswith(sorted_before))
+        and not (explained_before and absolute(video.path).startswith(explained_before) and is_explanation(video.path))
     ]
     if not videos:
         raise UsageError(
@@ -118,7 +117,7 @@ def _jobs(request: Request) -> list[Job]:
 
 def _root(folder: str) -> str:
     """The absolute path of a folder, links kept, unless `..` makes text and path differ."""
-    return os.path.realpath(folder) if ".." in Path(folder).parts else _absolute(folder)
+    return os.path.realpath(folder) if ".." in Path(folder).parts else absolute(folder)
 
 
 def _root_of(path: str, working_directory: str, finding: Finding) -> str | None:
@@ -134,13 +133,13 @@ def _apart(videos: Sequence[VideoFile], request: Request) -> list[VideoFile]:
         place: (option, path)
         for option, path in written.items()
         if path is not None
-        for place in (_absolute(str(path)), os.path.realpath(path))
+        for place in (absolute(str(path)), os.path.realpath(path))
     }
     for name in (*(video.path for video in videos if video.certain), *request.finding.lists):
-        if hit := names.get(_absolute(name)):
+        if hit := names.get(absolute(name)):
             option, path = hit
             raise UsageError(f"{option} {path}: this is one of the videos or lists to read; name another file")
-    return [video for video in videos if _absolute(video.path) not in names]
+    return [video for video in videos if absolute(video.path) not in names]
 
 
 def _is_one_folder(finding: Finding) -> bool:
@@ -290,11 +289,7 @@ class _Sorting:
 
 def _inside(folder: Path | None) -> str | None:
     """How paths within a folder begin: what was put there is not found again."""
-    return None if folder is None else os.path.join(_absolute(str(folder)), "")  # noqa: PTH118
-
-
-def _absolute(path: str) -> str:
-    return os.path.abspath(path)  # noqa: PTH100 - links stay links
+    return None if folder is None else os.path.join(absolute(str(folder)), "")  # noqa: PTH118
 
 
 def _open_output(path: Path) -> TextIO:
@@ -307,6 +302,6 @@ def _open_output(path: Path) -> TextIO:
 def _writer(form: OutputFormat, stream: TextIO, top_k: int, *, single: bool) -> Writer:
     if form is OutputFormat.TABLE:
         return TableWriter(stream, top_k, single=single)
-    if form.value not in WRITERS:
+    if form.value not in STREAMED:
         raise UsageError(f"--format {form.value}: needs an ordinary file to write to")
-    return WRITERS[form.value](stream, top_k)
+    return RecordWriter(form.value, stream, top_k)

@@ -29,7 +29,7 @@ class UsageError(Exception):
 @contextmanager
 def reported(*, debug: bool) -> Iterator[None]:
     """Turn the errors that a user can mend into one line and an exit code; ``debug`` lets tracebacks through."""
-    from vidcomp.output.errors import OutputError
+    from vidcomp.output.places import OutputError
     from vidcomp.video import DecoderUnavailable, SourceError
     from vidcomp.zoo.errors import ZooError
 
@@ -102,6 +102,6 @@ def fail(message: str, code: int) -> None:
 
 def warn(message: str, prefix: str = "warning") -> None:
     """Print one line on stderr, whatever characters the names in it have."""
-    from vidcomp.video.errors import printable
+    from vidcomp.files import printable
 
     print(f"vidcomp: {prefix}: {printable(_LINE_END.sub(' ', in_options(message)))}", file=sys.stderr)

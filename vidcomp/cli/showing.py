@@ -12,8 +12,8 @@ from vidcomp.inference.batch import Job, Sink
 from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.prediction import Prediction
 from vidcomp.output import plotting
-from vidcomp.output.codecs import Record
 from vidcomp.output.explanations import Explanations
+from vidcomp.output.formats import Record
 from vidcomp.output.labels_file import LabelsFile
 from vidcomp.output.report import HtmlReport
 

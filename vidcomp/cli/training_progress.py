@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from vidcomp.cli.errors import warn
+from vidcomp.files import printable
 from vidcomp.training.callbacks import Callbacks
-from vidcomp.video.errors import printable
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

@@ -10,10 +10,10 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from vidcomp.files import printable
 from vidcomp.inference.classifier import Begun, Classifier, failure_of
 from vidcomp.inference.prediction import Failure, Prediction, Timing
 from vidcomp.video import DecoderUnavailable
-from vidcomp.video.errors import printable
 from vidcomp.video.worker.prefetch import lookahead
 
 # What a file that is no video gives. Of files that only might have been videos, these are no errors.

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vidcomp.files import printable
 from vidcomp.inference.device import choose_device
 from vidcomp.inference.memory import is_out_of_memory, trim_memory
 from vidcomp.inference.prediction import Failure, FrameCounts, Label, Prediction, Timing, Window
@@ -30,7 +31,7 @@ from vidcomp.video import (
     VideoInfo,
     target_size,
 )
-from vidcomp.video.errors import VideoTooLarge, printable
+from vidcomp.video.errors import VideoTooLarge
 from vidcomp.video.limits import memory_at_hand
 from vidcomp.video.reader import MAX_DAMAGE
 from vidcomp.video.remote import Downloads, is_address

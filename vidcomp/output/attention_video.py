@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vidcomp.attention.summary import ATTENDED, AttentionMap, importance_of
 from vidcomp.attention.timeline import timeline
-from vidcomp.output.log import put_in_place, unfinished
+from vidcomp.files import replacing
 from vidcomp.video import DecodeOptions, DecodeWorker
 
 _SHORT_SIDE = 240
@@ -34,31 +34,26 @@ def write_video(target: Path, path: str, worker: DecodeWorker, attention: Attent
     """
     import av
 
-    new = unfinished(target)
-    try:
-        with (
-            worker.open(path, DecodeOptions(_SHORT_SIDE, max_damage=1.0)) as reader,
-            av.open(str(new), "w", format="mp4") as container,
-        ):
-            stream = container.add_stream("libx264" if "libx264" in av.codecs_available else "mpeg4")
-            stream.time_base = stream.codec_context.time_base = Fraction(1, _CLOCK)
-            # Codecs of this kind want even sizes: an odd last line or column is left out.
-            stream.width, stream.height = reader.size[0] // 2 * 2, reader.size[1] // 2 * 2 + _BAND
-            stream.pix_fmt = "yuv420p"
-            length_s = max(end_s or 0.0, float(attention.seconds[-1]))
-            band = _band(attention, stream.width, end_s)
-            for chunk in reader.chunks():
-                for pixels, seconds in zip(chunk.pixels, chunk.seconds.tolist(), strict=True):
-                    picture = pixels[: stream.height - _BAND, : stream.width]
-                    drawn = np.concatenate([picture, _with_cursor(band, seconds / length_s if length_s else 0.0)])
-                    frame = av.VideoFrame.from_ndarray(drawn, format="rgb24")
-                    frame.pts, frame.time_base = round(seconds * _CLOCK), Fraction(1, _CLOCK)
-                    container.mux(stream.encode(frame))
-            container.mux(stream.encode())
-        put_in_place(new, target)
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
+    with (
+        replacing(target) as new,
+        worker.open(path, DecodeOptions(_SHORT_SIDE, max_damage=1.0)) as reader,
+        av.open(str(new), "w", format="mp4") as container,
+    ):
+        stream = container.add_stream("libx264" if "libx264" in av.codecs_available else "mpeg4")
+        stream.time_base = stream.codec_context.time_base = Fraction(1, _CLOCK)
+        # Codecs of this kind want even sizes: an odd last line or column is left out.
+        stream.width, stream.height = reader.size[0] // 2 * 2, reader.size[1] // 2 * 2 + _BAND
+        stream.pix_fmt = "yuv420p"
+        length_s = max(end_s or 0.0, float(attention.seconds[-1]))
+        band = _band(attention, stream.width, end_s)
+        for chunk in reader.chunks():
+            for pixels, seconds in zip(chunk.pixels, chunk.seconds.tolist(), strict=True):
+                picture = pixels[: stream.height - _BAND, : stream.width]
+                drawn = np.concatenate([picture, _with_cursor(band, seconds / length_s if length_s else 0.0)])
+                frame = av.VideoFrame.from_ndarray(drawn, format="rgb24")
+                frame.pts, frame.time_base = round(seconds * _CLOCK), Fraction(1, _CLOCK)
+                container.mux(stream.encode(frame))
+        container.mux(stream.encode())
 
 
 def _band(attention: AttentionMap, width: int, end_s: float | None) -> NDArray[np.uint8]:

@@ -14,8 +14,8 @@ from rich.text import Text
 
 from vidcomp.evaluation.comparison import Comparison, Row
 from vidcomp.evaluation.results import RATIO_COLUMNS
+from vidcomp.files import printable
 from vidcomp.output.tables import console_of
-from vidcomp.video.errors import printable
 
 ABSENT = "–"
 # Stands behind a ratio that the measurements cannot tell from 1.

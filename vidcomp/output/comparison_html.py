@@ -8,12 +8,12 @@ from html import escape
 from pathlib import Path
 
 from vidcomp.evaluation.comparison import Comparison, Row, VideoResult
+from vidcomp.files import printable
 from vidcomp.output import comparison_plot
 from vidcomp.output.comparison import COLUMNS, machine_line, ratio_text, remarks, shown_columns
 from vidcomp.output.plotting import PictureError
 from vidcomp.output.thumbnails import thumbnail
 from vidcomp.video import DecodeWorker
-from vidcomp.video.errors import printable
 
 # Thumbnails are a few kB each; a report must stay small enough to be sent.
 _MOST_DISAGREEMENTS = 60

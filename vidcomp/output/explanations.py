@@ -11,15 +11,14 @@ from types import TracebackType
 import numpy as np
 
 from vidcomp.attention.summary import AttentionMap, importance_of
+from vidcomp.files import absolute, printable, replace_file
 from vidcomp.inference.prediction import Prediction
 from vidcomp.output import attention_plot
 from vidcomp.output.attention_video import write_video
-from vidcomp.output.log import replace_file
 from vidcomp.output.places import Places
 from vidcomp.output.plotting import PictureError
 from vidcomp.output.thumbnails import pictures_of
 from vidcomp.video import DecodeWorker
-from vidcomp.video.errors import printable
 
 SUFFIX = ".attention"
 """Stands between a video's name and the extension of what is made of it."""
@@ -43,7 +42,7 @@ class Explanations:
         """
         self._video = video
         self._places = Places(folder)
-        self._root = _absolute(root) if root is not None else _shared_folder(paths)
+        self._root = absolute(root) if root is not None else _shared_folder(paths)
         self._worker = DecodeWorker()
 
     def __enter__(self) -> Explanations:
@@ -56,12 +55,12 @@ class Explanations:
 
     def beside(self, path: str, extension: str) -> Path:
         """Where a video's file of this extension goes."""
-        absolute = _absolute(path)
+        whole = absolute(path)
         try:
-            relative = os.path.relpath(absolute, self._root)
+            relative = os.path.relpath(whole, self._root)
         except ValueError:  # another drive of Windows
-            relative = absolute.replace(":", "")
-        place = self._places.of(relative, absolute)
+            relative = whole.replace(":", "")
+        place = self._places.of(relative, whole)
         return place.with_name(f"{place.name}{SUFFIX}.{extension}")
 
     def write(self, path: str, prediction: Prediction) -> None:
@@ -116,10 +115,6 @@ def _title(path: str, prediction: Prediction) -> str:
 
 def _shared_folder(paths: Sequence[str]) -> str:
     try:
-        return os.path.commonpath([os.path.dirname(_absolute(path)) for path in paths])  # noqa: PTH120
+        return os.path.commonpath([os.path.dirname(absolute(path)) for path in paths])  # noqa: PTH120
     except ValueError:
-        return _absolute(os.curdir)
-
-
-def _absolute(path: str) -> str:
-    return os.path.abspath(path)  # noqa: PTH100 - links stay links
+        return absolute(os.curdir)

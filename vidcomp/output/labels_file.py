@@ -3,24 +3,100 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
+import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 
+from vidcomp.files import replace_file
 from vidcomp.inference.batch import Job, Known, Sink, Stamp
 from vidcomp.inference.prediction import Prediction
-from vidcomp.output.codecs import Csv, Entry, Record, identity
-from vidcomp.output.documents import APPENDED, DOCUMENTS, Document
-from vidcomp.output.errors import OutputError, kept_so_far
-from vidcomp.output.in_progress import InProgress
-from vidcomp.output.lock import Lock
-from vidcomp.output.log import RecordLog, replace_file
-from vidcomp.output.run import Run
+from vidcomp.output.formats import Csv, Document, Entry, JsonArray, JsonLines, Lines, Record
+from vidcomp.output.journal import InProgress, Lock, RecordLog
+from vidcomp.output.parquet import Parquet
+from vidcomp.output.places import OutputError, identity, kept_so_far
 
-FORMATS = (*APPENDED, *DOCUMENTS)
+_LINES: dict[str, Lines] = {"jsonl": JsonLines(), "csv": Csv()}
+_DOCUMENTS: dict[str, Document] = {"json": JsonArray(), "parquet": Parquet()}
+
+FORMATS = (*_LINES, *_DOCUMENTS)
+
+_NAME = re.compile(r"(.+)@([0-9a-f]{16}) (\S+) (\S+) top(\d+) min(\S+)", re.DOTALL)
+_DIGITS = 16
+
+# vidcomp 0.1.0 wrote a hash of all settings, so what stood behind it is found by trying.
+_PRECISIONS_OF_0_1_0 = ("float32", "bfloat16", "float16")
+_MOST_LABELS_OF_0_1_0 = 100
+
+
+@dataclass(frozen=True)
+class Run:
+    """Model and settings of a run.
+
+    The first four decide what a video's labels are; `top_k` and `min_probability` only which of them are written.
+    """
+
+    model: str
+    fingerprint: str
+    strategy: str
+    precision: str
+    top_k: int
+    min_probability: float = 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.model}@{self.fingerprint[:_DIGITS]} {self.strategy} {self.precision} "
+            f"top{self.top_k} min{self.min_probability}"
+        )
+
+    @property
+    def short_precision(self) -> str:
+        """The precision as `--precision` takes it."""
+        return self.precision.replace("bfloat", "bf").replace("float", "fp")
+
+    @property
+    def filters(self) -> tuple[int, float]:
+        """Which labels are written."""
+        return self.top_k, self.min_probability
+
+    def read(self, name: str) -> Run | None:
+        """The run of that name; None where it is no such name. This run's values are tried for names of 0.1.0."""
+        if match := _NAME.fullmatch(name):
+            return Run(match[1], match[2], match[3], match[4], int(match[5]), float(match[6]))
+        for precision in _PRECISIONS_OF_0_1_0:
+            for min_probability in {0.0, self.min_probability}:
+                for top_k in {*range(1, _MOST_LABELS_OF_0_1_0 + 1), self.top_k}:
+                    if self._name_in_0_1_0(precision, top_k, min_probability) == name:
+                        return Run(self.model, self.fingerprint, self.strategy, precision, top_k, min_probability)
+        return None
+
+    def differences(self, other: Run) -> list[str]:
+        """What makes the other run's labels others than this one's, in words that say what the other run used."""
+        found = []
+        if self.model != other.model:
+            found.append(f"model {other.model}, not {self.model}")
+        elif self.fingerprint[:_DIGITS] != other.fingerprint[:_DIGITS]:
+            found.append(f"other weights, compressor or settings of {other.model}")
+        if self.strategy != other.strategy:
+            found.append(f"strategy {other.strategy}, not {self.strategy}")
+        if self.precision != other.precision:
+            found.append(f"precision {other.short_precision}, not {self.short_precision}")
+        return found
+
+    def _name_in_0_1_0(self, precision: str, top_k: int, min_probability: float) -> str:
+        settings = {
+            "model": self.fingerprint,
+            "strategy": self.strategy,
+            "precision": precision,
+            "top_k": top_k,
+            "min_probability": min_probability,
+        }
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:_DIGITS]
 
 
 class LabelsFile(Sink):
@@ -61,7 +137,7 @@ class LabelsFile(Sink):
         """
         self.path = Path(os.path.realpath(path))
         self._run, self._any_precision, self._retry_errors = run, any_precision, retry_errors
-        self._document: Document | None = DOCUMENTS.get(form)
+        self._document: Document | None = _DOCUMENTS.get(form)
         self._filtered = self._otherwise = self._suspected = 0
         if self.path.is_dir():
             raise OutputError(f"--output {path}: this is a folder; name a file in it")
@@ -166,14 +242,14 @@ class LabelsFile(Sink):
 
     def _open(self, form: str, resume: bool) -> RecordLog:
         log_path = self.path if self._document is None else self._journal
-        codec = APPENDED[form] if self._document is None else self._document.log
+        codec = _LINES[form] if self._document is None else self._document.journal
         with kept_so_far(self.path):
             if not resume:
                 log_path.unlink(missing_ok=True)
             elif self._document is not None and not log_path.exists() and self.path.exists():
                 replace_file(log_path, self._document.read(self.path))
             if isinstance(codec, Csv):
-                _bring_up_to_date(log_path, codec)
+                codec.bring_up_to_date(log_path)
         return RecordLog(log_path, codec)
 
     def _key(self, job: Job) -> str:
@@ -229,12 +305,3 @@ class LabelsFile(Sink):
     @property
     def _journal(self) -> Path:
         return self.path.with_name(f"{self.path.name}.journal.jsonl")
-
-
-def _bring_up_to_date(path: Path, codec: Csv) -> None:
-    """Give a file of vidcomp 0.1.0 the column that it lacks."""
-    if not path.is_file():
-        return
-    with path.open("rb") as file:
-        if file.read(len(codec.header_of_0_1_0)) == codec.header_of_0_1_0:
-            replace_file(path, [codec.header], codec.of_0_1_0(file))

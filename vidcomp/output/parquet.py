@@ -4,67 +4,53 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from vidcomp.output.codecs import Record
-from vidcomp.output.errors import OutputError
-from vidcomp.output.writers import encodable
+from vidcomp.files import replacing
+from vidcomp.output.formats import Document, JsonLines, text_only
+from vidcomp.output.places import OutputError
 
 _ROWS_AT_ONCE = 1000
 
 
-def require(path: Path) -> None:
-    """Make sure that Parquet can be written.
+class Parquet(Document):
+    """A Parquet table with a row a video, nested as the JSON is."""
 
-    Raises:
-        OutputError: pyarrow is not installed.
-    """
-    if importlib.util.find_spec("pyarrow") is None:
-        raise OutputError(f"--output {path}: Parquet needs pyarrow; pip install 'vidcomp[parquet]', or use .jsonl")
+    journal = JsonLines(exact=False)
 
+    def check(self, path: Path) -> None:
+        """Raise OutputError without pyarrow."""
+        if importlib.util.find_spec("pyarrow") is None:
+            raise OutputError(f"--output {path}: Parquet needs pyarrow; pip install 'vidcomp[parquet]', or use .jsonl")
 
-def read(path: Path) -> Iterator[Record]:
-    """The records of a file that `write` made.
+    def read(self, path: Path) -> Iterator[bytes]:
+        """The rows as lines of JSON."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
 
-    Raises:
-        OutputError: it is none.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+        try:
+            with pq.ParquetFile(path) as file:
+                names = {"windows" if name == "segments" else name for name in file.schema_arrow.names}
+                # vidcomp 0.1.0 did not say what is uncertain.
+                if {*names, "uncertain"} != set(_schema().names):
+                    raise OutputError(f"--output {path}: its columns are not those of vidcomp; choose another file")
+                for batch in file.iter_batches(_ROWS_AT_ONCE):
+                    yield from map(self.journal.encode, batch.to_pylist())
+        except pa.ArrowInvalid as error:
+            raise OutputError(f"--output {path}: not a Parquet file ({error}); choose another file") from None
 
-    try:
-        with pq.ParquetFile(path) as file:
-            names = {"windows" if name == "segments" else name for name in file.schema_arrow.names}
-            # vidcomp 0.1.0 did not say what is uncertain.
-            if {*names, "uncertain"} != set(_schema().names):
-                raise OutputError(f"--output {path}: its columns are not those of vidcomp; choose another file")
-            for batch in file.iter_batches(_ROWS_AT_ONCE):
-                yield from batch.to_pylist()
-    except pa.ArrowInvalid as error:
-        raise OutputError(f"--output {path}: not a Parquet file ({error}); choose another file") from None
+    def write(self, path: Path, pieces: Iterable[bytes]) -> None:
+        """Write the rows, a thousand in memory at a time."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
 
-
-def write(path: Path, records: Iterable[Record]) -> None:
-    """Write records, a thousand in memory at a time."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema, rest = _schema(), iter(records)
-    with pq.ParquetWriter(path, schema) as file:
-        while rows := list(itertools.islice(rest, _ROWS_AT_ONCE)):
-            file.write_table(pa.Table.from_pylist([_encodable(row) for row in rows], schema=schema))
-
-
-def _encodable(value: Any) -> Any:
-    if isinstance(value, str):
-        return encodable(value)
-    if isinstance(value, list):
-        return [_encodable(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _encodable(item) for key, item in value.items()}
-    return value
+        schema, rest = _schema(), iter(pieces)
+        with replacing(path) as new, pq.ParquetWriter(new, schema) as file:
+            while some := list(itertools.islice(rest, _ROWS_AT_ONCE)):
+                file.write_table(pa.Table.from_pylist([text_only(json.loads(piece)) for piece in some], schema=schema))
 
 
 def _schema() -> Any:

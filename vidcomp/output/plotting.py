@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from vidcomp.video.errors import printable
+from vidcomp.files import printable
 
 HINT = "pictures need matplotlib: pip install 'vidcomp[plots]'"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Iterable
+from contextlib import ExitStack
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -14,13 +15,12 @@ from typing import Any
 import numpy as np
 
 from vidcomp.attention.timeline import timeline
-from vidcomp.output.codecs import Record
-from vidcomp.output.errors import OutputError
-from vidcomp.output.log import put_in_place, unfinished
+from vidcomp.files import printable, replacing
+from vidcomp.output.formats import Record
+from vidcomp.output.places import OutputError
 from vidcomp.output.sparkline import clock
 from vidcomp.output.thumbnails import jpeg, pictures_of
 from vidcomp.video import DecodeWorker, VideoError
-from vidcomp.video.errors import printable
 
 # A row must stay below 30 kB, so that a thousand of them can be sent and opened: the strip is two thirds of it.
 _STRIP_FRAMES, _STRIP_SIDE, _STRIP_BIT_RATE = 8, 64, 80_000
@@ -43,11 +43,12 @@ class HtmlReport:
         Raises:
             OutputError: it cannot be written there.
         """
-        self._path, self._new = path, unfinished(path)
+        self._path, self._stack = path, ExitStack()
         try:
             if path.is_dir():
                 raise IsADirectoryError(None, "this is a folder")
-            self._file = self._new.open("w", encoding="utf-8")
+            new = self._stack.enter_context(replacing(path))
+            self._file = self._stack.enter_context(new.open("w", encoding="utf-8"))
         except OSError as error:
             raise OutputError(f"--report {path}: cannot be written ({error.strerror}); choose another file") from None
         self._worker = DecodeWorker()
@@ -61,16 +62,12 @@ class HtmlReport:
     ) -> None:
         self._worker.close()
         try:
-            self._write(_tail())
-            self._file.close()
-            put_in_place(self._new, self._path)
+            with self._stack:
+                self._write(_tail())
         except OSError as failed:
             raise OutputError(
                 f"--report {self._path}: writing stopped ({failed.strerror}); the labels themselves are not affected"
             ) from failed
-        finally:
-            self._file.close()
-            self._new.unlink(missing_ok=True)
 
     def add(self, record: Record, video: str) -> None:
         """Add a video's row: its record (``vidcomp.output.record``), and the file to take frames from.

@@ -9,7 +9,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from vidcomp.output.errors import OutputError
+from vidcomp.files import absolute
+from vidcomp.output.places import OutputError
 
 _FORBIDDEN = '/\\:*?"<>|\0'
 
@@ -27,7 +28,7 @@ class Sorter:
         Raises:
             OutputError: the folder cannot be written.
         """
-        source = Path(os.path.abspath(path))  # noqa: PTH100 - a link that is a video stays that link
+        source = Path(absolute(path))
         folder = self.folder / folder_name(label)
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -5,15 +5,11 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
+from vidcomp.files import encodable, printable, replace_file
 from vidcomp.inference.batch import Job, Sink, Stamp, Unwritable
 from vidcomp.inference.prediction import Prediction, Window
-from vidcomp.output.codecs import identity
-from vidcomp.output.errors import OutputError, kept_so_far, unwritable
-from vidcomp.output.in_progress import InProgress
-from vidcomp.output.log import replace_file
-from vidcomp.output.places import Places
-from vidcomp.output.writers import encodable
-from vidcomp.video.errors import printable
+from vidcomp.output.journal import InProgress
+from vidcomp.output.places import OutputError, Places, identity, kept_so_far, unwritable
 
 SUBTITLES = ("srt", "vtt")
 

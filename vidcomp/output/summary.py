@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from vidcomp.files import printable
 from vidcomp.inference.batch import RunStats
-from vidcomp.video.errors import printable
 
 _LABELS_SHOWN = 25
 

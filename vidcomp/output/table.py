@@ -7,11 +7,11 @@ from typing import TextIO
 from rich.text import Text
 
 from vidcomp.attention.summary import summarise
+from vidcomp.files import printable
 from vidcomp.inference.prediction import Label, Prediction
+from vidcomp.output.formats import Writer
 from vidcomp.output.sparkline import attention_line
 from vidcomp.output.tables import Cell, console_of, print_table
-from vidcomp.output.writers import Writer
-from vidcomp.video.errors import printable
 
 _BAR_CELLS = 20
 _EIGHTHS = " ▏▎▍▌▋▊▉█"

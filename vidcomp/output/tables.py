@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from vidcomp.video.errors import printable
+from vidcomp.files import printable
 
 Cell = str | Text
 _GAP = "  "

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from vidcomp.video.errors import printable
+from vidcomp.files import printable
 from vidcomp.video.remote import is_address
 
 VIDEO_EXTENSIONS = frozenset(

@@ -4,19 +4,9 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import ClassVar
 
-
-def printable(name: str) -> str:
-    """A name on one line that shows what it is: no control character, change of direction or byte that is no text."""
-    shown = name.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(repr(char)[1:-1] if _is_hazard(char) else char for char in shown)
-
-
-def _is_hazard(char: str) -> bool:
-    """Whether a character changes what stands around it; joiners, which some scripts and emoji need, do not."""
-    return unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") and char not in "\u200c\u200d"
+from vidcomp.files import printable
 
 
 class VideoError(Exception):

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
+from vidcomp.files import printable
 from vidcomp.video.discovery import SourceError, VideoFile, find_videos, text_of
-from vidcomp.video.errors import printable
 
 _COLUMNS = ("path", "label")
 # What a heading may be known by, right or not.

@@ -1,28 +1,30 @@
-"""A file of records that only ever grows by whole ones, whatever ends the program, and that mends itself on opening."""
+"""What makes a file of records survive whatever ends the program: whole records, one writer, and a note of who died."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import json
 import os
-import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from vidcomp.output.codecs import Codec, Entry, Record, identity
-from vidcomp.output.errors import OutputError, kept_so_far, unwritable
+from filelock import FileLock, Timeout
+
+from vidcomp.files import replace_file, replacing
+from vidcomp.inference.batch import Stamp
+from vidcomp.output.formats import Entry, Lines, Record
+from vidcomp.output.places import OutputError, identity, kept_so_far, unwritable
 
 # A killed program loses nothing that was written; a power cut at most what was written in this time.
 _SYNC_EVERY_S = 5.0
-# Bytes that common file systems allow.
-_LONGEST_NAME = 255
+_TOGETHER, _ALONE = 1, 2
 
 
 class RecordLog:
     """Records in a file, appended one by one; `entries` are those of earlier runs, by key, the latest of each."""
 
-    def __init__(self, path: Path, codec: Codec) -> None:
+    def __init__(self, path: Path, codec: Lines) -> None:
         """Open or begin the file; a half-written record at its end is dropped.
 
         Raises:
@@ -151,7 +153,7 @@ class RecordLog:
             entry = self.codec.parse(piece)
         except ValueError:
             return False
-        self._outdated += (entry.key in self.entries) or self.codec.outdated(piece)
+        self._outdated += (entry.key in self.entries) or self.codec.current(piece) is not piece
         self.entries[entry.key] = entry
         return True
 
@@ -167,35 +169,80 @@ class RecordLog:
         )
 
 
-def replace_file(path: Path, *parts: Iterable[bytes]) -> None:
-    """Write a file anew: either all of it is there afterwards, or the old one as it was.
+class Lock:
+    """Holds `.NAME.lock` beside a file until closed, or until its process ends, however that is.
+
+    A file of its own, because the one written may be replaced while it is written.
 
     Raises:
-        OSError: it cannot be written.
+        OutputError: another process holds it, or it cannot be made.
     """
-    new = unfinished(path)
-    try:
-        with new.open("wb") as file:
-            for part in parts:
-                file.writelines(part)
-            file.flush()
-            os.fsync(file.fileno())
-        put_in_place(new, path)
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
+
+    def __init__(self, path: Path) -> None:
+        self._lock = FileLock(path.with_name(f".{path.name}.lock"), blocking=False, thread_local=False)
+        try:
+            path.parent.stat()  # the lock would make a folder that is not there
+            self._lock.acquire()
+        except Timeout:
+            raise OutputError(
+                f"--output {path}: another vidcomp is writing it; wait for that one, or choose another file"
+            ) from None
+        except OSError as error:
+            raise unwritable(path, error) from None
+
+    def close(self) -> None:
+        """Take the lock file away, and let go."""
+        with contextlib.suppress(OSError):
+            Path(self._lock.lock_file).unlink()
+        self._lock.release()
 
 
-def unfinished(path: Path) -> Path:
-    """Where a file is written until it is whole: beside it, by its own name, or by another if that gets too long."""
-    name = f".{path.name}.new"
-    if len(os.fsencode(name)) > _LONGEST_NAME:
-        name = f".vidcomp-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.new"
-    return path.with_name(name)
+class InProgress:
+    """`.NAME.inprogress` beside a file: there while videos are worked on, and after the program was killed.
 
+    A note that cannot be written stops nothing. It is not made safe against a power cut, which is no video's fault.
+    """
 
-def put_in_place(new: Path, path: Path) -> None:
-    """Let a finished file take the place of another, and its permissions."""
-    if path.exists():
-        shutil.copymode(path, new)
-    new.replace(path)
+    def __init__(self, path: Path, *, resume: bool = True) -> None:
+        """Read what a program that was killed has left; without `resume`, forget it."""
+        self._file = path.with_name(f".{path.name}.inprogress")
+        # By key: how the video was worked on, and the size and time of change of its file.
+        self._suspects = self._read() if resume else {}
+        self._begun: dict[str, tuple[int, int, int]] = {}
+
+    def deaths(self, key: str, stamp: Stamp | None) -> int:
+        """How often the program died while this file was worked on: 0, 1, or 2 if the last time it was alone."""
+        how, *before = self._suspects.get(key, (0, 0, 0))
+        return how if stamp is not None and before == [stamp.size, stamp.mtime_ns] else 0
+
+    def begin(self, key: str, stamp: Stamp | None, *, alone: bool) -> None:
+        """Work on this video begins."""
+        if stamp is not None:
+            self._begun[key] = (_ALONE if alone else _TOGETHER, stamp.size, stamp.mtime_ns)
+            self._write()
+
+    def done(self, key: str) -> None:
+        """The video has its record, or needs none."""
+        if (self._begun.pop(key, None), self._suspects.pop(key, None)) != (None, None):
+            self._write()
+
+    def close(self) -> None:
+        """The program ends as it should: what was begun has killed nobody."""
+        self._begun.clear()
+        self._write()
+
+    def _write(self) -> None:
+        noted = {**self._suspects, **self._begun}
+        with contextlib.suppress(OSError):
+            if not noted:
+                self._file.unlink(missing_ok=True)
+                return
+            with replacing(self._file, sync=False) as new:
+                new.write_text(json.dumps(noted), encoding="ascii")
+
+    def _read(self) -> dict[str, tuple[int, int, int]]:
+        try:
+            noted = json.loads(self._file.read_text(encoding="ascii"))
+            return {str(key): (int(how), int(size), int(mtime_ns)) for key, (how, size, mtime_ns) in noted.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}
