@@ -34,7 +34,8 @@ def kind_of(path: Path, **options: object) -> str:
 def scramble(source: Path, path: Path, *, share: float = 1.0, packet: int = 188) -> Path:
     """Scramble the last packets of a transport stream's video as broadcasters do, headers left clear.
 
-    A `packet` of 192 bytes has a time stamp in front, as camcorders and discs write it.
+    A `packet` of 192 bytes has a time stamp in front, as camcorders and discs write it; one of 204 has sixteen bytes
+    for correcting errors behind, as they are sent.
     """
     noise = random.Random(0)
     pieces = [bytearray(source.read_bytes()[start:][:188]) for start in range(0, source.stat().st_size, 188)]
@@ -43,12 +44,13 @@ def scramble(source: Path, path: Path, *, share: float = 1.0, packet: int = 188)
         begin = 5 + piece[4] if piece[3] & 0x20 else 4
         piece[3] |= 0x80
         piece[begin:] = noise.randbytes(188 - begin)
-    path.write_bytes(b"".join(bytes(packet - 188) + piece for piece in pieces))
+    front, behind = (bytes(4), b"") if packet == 192 else (b"", bytes(packet - 188))
+    path.write_bytes(b"".join(front + piece + behind for piece in pieces))
     return path
 
 
 @pytest.mark.parametrize("extra", [{}, {"movflags": "frag_keyframe+empty_moov"}], ids=["indexed", "fragmented"])
-@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg4"])
 def test_common_encryption(extra: dict[str, str], codec: str, tmp_path: Path) -> None:
     options = {"x265-params": "log-level=none"} if codec == "libx265" else {"g": "10"}
     path = tmp_path / "locked.mp4"
@@ -90,7 +92,7 @@ def _content(data: bytes, at: int) -> tuple[bytes, int]:
     return data[at + length : at + length + size], at + length + size
 
 
-@pytest.mark.parametrize("packet", [188, 192])
+@pytest.mark.parametrize("packet", [188, 192, 204])
 def test_a_scrambled_broadcast(packet: int, tmp_path: Path) -> None:
     clear = clips.make_clip(tmp_path / "clear.ts", 60)
     locked = scramble(clear, tmp_path / "locked.ts", packet=packet)

@@ -31,14 +31,15 @@ ORIENTATIONS = {
 ODD = {"zero": (0, 0, 0, 0), "singular": (1, 1, 1, 1), "diagonal": (0.7071, 0.7071, -0.7071, 0.7071)}
 
 
-def make(path: Path, messages: dict[int, bytes] | None = None) -> Path:
+def make(path: Path, messages: dict[int, bytes] | None = None, codec: str = "libx264") -> Path:
     """A clip of 12 frames with a color in each corner; `messages` go before the coded frames of these numbers."""
+    options = {"bf": "0", "g": "4"} if codec == "libx264" else {"x265-params": "bframes=0:keyint=4:log-level=none"}
     picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     for corner, color in enumerate(COLORS):
         y, x = divmod(corner, 2)
         picture[y * 48 : y * 48 + 48, x * 64 : x * 64 + 64] = color
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25, options={"bf": "0", "g": "4"})
+        stream = container.add_stream(codec, rate=25, options=options)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         packets = []
         for number in range(12):
@@ -53,11 +54,11 @@ def make(path: Path, messages: dict[int, bytes] | None = None) -> Path:
     return path
 
 
-def sei(degrees: int, *, mirrored: bool = False) -> bytes:
-    """An H.264 unit that says how the next picture is to be shown."""
+def sei(degrees: int, *, mirrored: bool = False, header: bytes = b"\x06") -> bytes:
+    """A unit that says how the next picture is to be shown; its `header` is H.264's, or else HEVC's."""
     bits = f"0{int(mirrored)}0{degrees * 65536 // 360:016b}1011"
     payload = int(bits.ljust(24, "0"), 2).to_bytes(3, "big")
-    return b"\0\0\0\1\x06" + bytes([47, 3]) + payload.replace(b"\0\0", b"\0\0\3") + b"\x80"
+    return b"\0\0\0\1" + header + bytes([47, 3]) + payload.replace(b"\0\0", b"\0\0\3") + b"\x80"
 
 
 def corners(picture: NDArray[np.uint8]) -> str:
@@ -123,8 +124,15 @@ def test_other_matrices_are_ignored_with_a_note(tmp_path: Path, name: str, backe
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_pictures_with_their_own_orientation(tmp_path: Path, backend: str) -> None:
-    path = make(tmp_path / "a.mp4", {4: sei(180), 5: sei(90), 8: sei(0, mirrored=True)})
+@pytest.mark.parametrize("ending", ["mp4", "ts"])
+@pytest.mark.parametrize(("codec", "header"), [("libx264", b"\x06"), ("libx265", b"\x4e\x01")])
+def test_pictures_with_their_own_orientation(
+    tmp_path: Path, codec: str, header: bytes, ending: str, backend: str
+) -> None:
+    # In HEVC what was said holds until something else is.
+    said = {4: (180, False), 5: (90, False), 6: (0, False), 8: (0, True), 9: (0, False)}
+    messages = {number: sei(degrees, mirrored=mirrored, header=header) for number, (degrees, mirrored) in said.items()}
+    path = make(tmp_path / f"a.{ending}", messages, codec)
     frames, _ = read(path, backend=backend)
     expected = {4: "32/10", 5: "13/02", 8: "10/32"}
     assert [corners(picture) for picture in frames.pixels] == [expected.get(n, "01/23") for n in range(12)]

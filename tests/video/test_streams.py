@@ -75,6 +75,34 @@ def test_the_stream_that_is_read(tmp_path: Path, name: str, ending: str, backend
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("kind", ["attached_pic", "timed_thumbnails"])
+def test_pictures_beside_the_video_are_none(tmp_path: Path, kind: str, first: bool, backend: str) -> None:
+    """However large they are, and wherever they stand."""
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        codecs = ["mjpeg", "libx264"] if first else ["libx264", "mjpeg"]
+        streams = {codec: container.add_stream(codec, rate=25) for codec in codecs}
+        video, cover = streams["libx264"], streams["mjpeg"]
+        video.width, video.height, video.pix_fmt = *SMALL, "yuv420p"
+        cover.width, cover.height, cover.pix_fmt = 640, 480, "yuvj420p"
+        cover.disposition = Disposition[kind]
+        for stream, frames in ((cover, 1), (video, 8)):
+            for number in range(frames):
+                frame = av.VideoFrame.from_ndarray(clips.paint(number, stream.width, stream.height), format="rgb24")
+                frame.pts, frame.time_base = number, Fraction(1, 25)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+    with av.open(str(path)) as container:
+        if not any(stream.disposition & Disposition[kind] for stream in container.streams.video):
+            pytest.skip(f"this FFmpeg writes no {kind} into MP4")
+    frames, report = read(path, backend=backend)
+    assert (frames.info.width, frames.info.height) == SMALL
+    assert clips.numbers(frames.pixels) == list(range(8))
+    assert not [note for note in report.notes if "was read" in note]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("default", [0, 1])
 def test_the_default_stream_goes_first(tmp_path: Path, default: int, backend: str) -> None:
     frames, _ = read(make(tmp_path / "a.mkv", [(LARGE, 8), (SMALL, 8)], default), backend=backend)
