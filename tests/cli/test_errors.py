@@ -19,7 +19,7 @@ from vidcomp.cli.errors import in_options
         ("tau=0.5: must be at least 1", "--tau 0.5: must be at least 1"),
         ("m: leave it out (compressor=none)", "m: leave it out (--compressor none)"),
         (
-            "go on with resume=True, or start again with anew=True",
+            "go on with resume=True, or start again with overwrite=True",
             "go on with --resume, or start again with --overwrite",
         ),
         ("such as cuts=res2+res3", "such as --cut res2+res3"),

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from tests.training.conftest import folder, tiny  # noqa: F401 - fixtures
 from vidcomp.cli import app
-from vidcomp.training.objective import Learner
+from vidcomp.training.objective import Objective
 from vidcomp.zoo.manifest import find_manifest
 
 QUICK = ("--epochs", 2, "--batch", 3, "--views-cached", 2, "--device", "cpu")
@@ -104,9 +104,9 @@ def test_an_interrupted_training_goes_on_to_the_same_result(
 ) -> None:
     whole, parts = tmp_path / "whole.yaml", tmp_path / "parts.yaml"
     assert train(folder, fitted, whole, "--compressor", "sfc", "--set", "ema_decay=0.9").exit_code == 0
-    learn, calls = Learner.learn, []
+    learn, calls = Objective.learn, []
 
-    def interrupting(self: Learner, *arguments: Any) -> Any:
+    def interrupting(self: Objective, *arguments: Any) -> Any:
         calls.append(1)
         if len(calls) in (1, 3):  # in the middle of the first epoch, and of the second
             os.kill(os.getpid(), signal.SIGINT)
@@ -114,7 +114,7 @@ def test_an_interrupted_training_goes_on_to_the_same_result(
 
     inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        monkeypatch.setattr(Learner, "learn", interrupting)
+        monkeypatch.setattr(Objective, "learn", interrupting)
         options = ("--compressor", "sfc", "--set", "ema_decay=0.9")
         first = train(folder, fitted, parts, *options)
         assert first.exit_code == 130, first.stderr
@@ -201,7 +201,7 @@ def test_other_compressors_and_the_whole_network(
         (("--compressor", "mean"), "choose sfc or sgs"),
         (("--compressor", "sgs+sfc"), "says no place for sgs"),
         (("--compressor", "sfc", "--cut", "res9"), "unknown cut 'res9'"),
-        (("--set", "epoch=3"), "unknown key 'epoch'"),
+        (("--set", "epoch=3"), "epoch: unknown key"),
         (("--set", "epoch"), "write KEY=VALUE"),
         (("--learning-rate", "-1"), "learning_rate: Input should be greater than 0"),
         (("--precision", "float16"), "float16 is for GPUs"),
@@ -242,7 +242,7 @@ def test_nothing_that_is_there_is_overwritten_unasked(folder: Path, fitted: Path
     before = fitted.read_bytes()
     told = run("train", "backbone", folder, "--model", "ucf16-lite0", "--output", fitted)
     assert told.exit_code == 2
-    assert "it exists already; choose another name, or write over it (--overwrite)" in told.stderr
+    assert "it exists already; choose another name, or replace it (--overwrite)" in told.stderr
     assert fitted.read_bytes() == before
 
 

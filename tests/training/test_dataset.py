@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from vidcomp.inference.prediction import Failure
+from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.strategies import DenseViews
 from vidcomp.nn.whole_video import CompressedModel
 from vidcomp.training.cache import TensorCache
-from vidcomp.training.compressor import new_compressors
+from vidcomp.training.compressor import ask, new_compressors
 from vidcomp.training.config import BackboneRecipe, CompressorRecipe, Recipe
-from vidcomp.training.dataset import Examples
+from vidcomp.training.dataset import Dataset
 from vidcomp.training.decoding import Decoders
-from vidcomp.training.teacher import ask_dense
 from vidcomp.training.videos import TrainingVideo, find_labelled
 from vidcomp.video import VideoError
 from vidcomp.zoo.build import Variant, load_backbone, load_variant, vary
@@ -39,8 +38,8 @@ def examples(
     recipe: Recipe = RECIPE,
     *,
     clips: bool = False,
-) -> Examples:
-    return Examples(
+) -> Dataset:
+    return Dataset(
         network,
         recipe,
         decoders,
@@ -52,7 +51,7 @@ def examples(
     )
 
 
-def views(made: Examples, videos: tuple[TrainingVideo, ...]) -> list[torch.Tensor]:
+def views(made: Dataset, videos: tuple[TrainingVideo, ...]) -> list[torch.Tensor]:
     found = [made.view(video, np.random.default_rng(seed)).features for video in videos for seed in range(4)]
     return [view for view in found if isinstance(view, torch.Tensor)]
 
@@ -201,8 +200,11 @@ def test_a_teacher_that_makes_nan_of_a_video_has_nothing_to_say_of_it(tiny: Path
     with torch.no_grad():
         list(teacher.network.segments[-1].parameters())[-1].fill_(torch.nan)
     video = find_labelled(folder).videos[0]
-    ((asked, said),) = ask_dense(teacher, DenseViews(1, 1), [video], TensorCache("x", 1e9, tmp_path), "cpu")
-    assert asked == video
-    assert isinstance(said, Failure)
-    assert said.kind == "bad_features"
-    assert said.message.startswith(video.path)
+    with Classifier(teacher, device="cpu", strategy=DenseViews(1, 1)) as classifier:
+        with pytest.raises(VideoError) as caught:
+            ask(classifier, video.path, TensorCache("x", 1e9, tmp_path))
+        failure = classifier.classify(video.path).error
+    assert failure is not None
+    assert failure.kind == "bad_features"
+    assert str(caught.value) == failure.message
+    assert failure.message.startswith(video.path)

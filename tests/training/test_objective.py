@@ -13,13 +13,12 @@ from torch import nn
 from vidcomp.nn.backbones.lite0_slow import lite0_slow
 from vidcomp.nn.compressors import SFC, SGS
 from vidcomp.nn.whole_video import CompressedModel, Insertion, ModelOutput
+from vidcomp.training import TrainingError
 from vidcomp.training.config import BackboneRecipe, CompressorRecipe, Recipe
-from vidcomp.training.errors import TrainingError
-from vidcomp.training.objective import Example, Learner, Objective
+from vidcomp.training.objective import Example, Objective
 from vidcomp.training.optimizer import Optimizer
 
 CPU = torch.device("cpu")
-SCALER = torch.amp.GradScaler("cpu", enabled=False)
 
 
 def features(frames: int, seed: int = 0) -> torch.Tensor:
@@ -30,28 +29,35 @@ def example(frames: int = 4, label: int | None = 1, tau: float | None = 2.0, **c
     return Example(f"{frames}.mp4", features(frames), label, None, tau, **changes)  # type: ignore[arg-type]
 
 
-def learner(
-    recipe: Recipe, objective: Objective, parts: Sequence[str] = ("compressors",), *, chained: bool = False
-) -> Learner:
+def fitting(recipe: Recipe, parts: Sequence[str] = ("compressors",), *, chained: bool = False) -> Objective:
     torch.manual_seed(0)
     stands = [Insertion("res2", SGS(24)), Insertion("res3", SFC(40))] if chained else [Insertion("res3", SFC(40))]
     network = CompressedModel(lite0_slow(2), stands)
     chosen: list[nn.Module] = [module for part in parts for module in getattr(network, part)]
-    return Learner(network, chosen, recipe, objective, CPU, settled=list(network.segments))
+    return Objective(network, chosen, recipe, CPU, frozen_bn=list(network.segments))
 
 
-def step(fitted: Learner, recipe: Recipe, examples: list[Example]) -> float:
-    optimizer = Optimizer(fitted.parameters(), recipe, 1)
+def optimizer_of(fitted: Objective, recipe: Recipe) -> Optimizer:
+    named = [pair for pair in fitted.network.named_parameters() if pair[1].requires_grad]
+    return Optimizer(fitted.parts, named, recipe, 1)
+
+
+def learn(fitted: Objective, examples: list[Example]) -> float:
+    """The batch's loss, with its gradients."""
+    return fitted.learn(examples, np.random.default_rng(0), torch.Tensor.backward).loss
+
+
+def step(fitted: Objective, recipe: Recipe, examples: list[Example]) -> Optimizer:
+    optimizer = optimizer_of(fitted, recipe)
     fitted.train()
-    optimizer.begin(1, 0)
-    result = fitted.learn(examples, np.random.default_rng(0), SCALER)
-    optimizer.finish(SCALER)
-    return result.loss
+    fitted.learn(examples, np.random.default_rng(0), optimizer.backward)
+    optimizer.step()
+    return optimizer
 
 
 def test_only_the_compressor_changes_to_the_last_bit() -> None:
     recipe = CompressorRecipe()
-    fitted = learner(recipe, Objective())
+    fitted = fitting(recipe)
     before = {name: tensor.clone() for name, tensor in fitted.network.state_dict().items()}
     step(fitted, recipe, [example(4), example(5, 0)])
     changed = {name for name, tensor in fitted.network.state_dict().items() if not torch.equal(before[name], tensor)}
@@ -62,7 +68,7 @@ def test_only_the_compressor_changes_to_the_last_bit() -> None:
 
 def test_the_whole_network_learns_but_its_batchnorm_keeps_its_statistics() -> None:
     recipe = CompressorRecipe()
-    fitted = learner(recipe, Objective(), ("compressors", "segments"))
+    fitted = fitting(recipe, ("compressors", "segments"))
     before = {name: tensor.clone() for name, tensor in fitted.network.state_dict().items()}
     step(fitted, recipe, [example(4)])
     changed = {name for name, tensor in fitted.network.state_dict().items() if not torch.equal(before[name], tensor)}
@@ -73,7 +79,7 @@ def test_the_whole_network_learns_but_its_batchnorm_keeps_its_statistics() -> No
 
 def test_sgs_and_sfc_in_a_row_both_learn() -> None:
     recipe = CompressorRecipe()
-    fitted = learner(recipe, Objective(), chained=True)
+    fitted = fitting(recipe, chained=True)
     before = {name: tensor.clone() for name, tensor in fitted.parts.named_parameters()}
     head = torch.rand(1, 24, 6, 8, 10)
     step(fitted, recipe, [Example("a.mp4", head, 0, None, 2.0), Example("b.mp4", head.flip(3), 1, None, 2.0)])
@@ -84,57 +90,52 @@ def test_sgs_and_sfc_in_a_row_both_learn() -> None:
 
 def test_a_batch_of_several_lengths_is_the_sum_of_its_videos() -> None:
     recipe = CompressorRecipe()
-    fitted = learner(recipe, Objective())
+    fitted = fitting(recipe)
     fitted.parts.eval()  # without BatchNorm's statistics, which a batch shares
-    together = fitted.learn([example(4), example(6), example(4, tau=4.0)], np.random.default_rng(0), SCALER)
-    alone = sum(
-        fitted.learn([one], np.random.default_rng(0), SCALER).loss
-        for one in (example(4), example(6), example(4, tau=4.0))
-    )
-    assert together.loss == pytest.approx(alone, rel=1e-5)
-    assert together.videos == 3
+    together = learn(fitted, [example(4), example(6), example(4, tau=4.0)])
+    alone = sum(learn(fitted, [one]) for one in (example(4), example(6), example(4, tau=4.0)))
+    assert together == pytest.approx(alone, rel=1e-5)
 
 
 def test_targets_worked_by_hand() -> None:
     taught = torch.tensor([0.8, 0.2])
-    fitted = learner(CompressorRecipe(), Objective(label_smoothing=0.2, teacher_weight=0.25))
+    fitted = fitting(CompressorRecipe(label_smoothing=0.2, teacher="dense30", teacher_weight=0.25))
     members = [
         Example("label", features(4), 1, None, None),
         Example("both", features(4), 1, taught, None),
         Example("teacher", features(4), None, taught, None),
     ]
-    targets = fitted._targets(members, torch.cat([member.features for member in members]))  # type: ignore[misc]
+    targets = fitted.targets(members, torch.cat([member.features for member in members]))  # type: ignore[misc]
     expected = [[0.1, 0.9], [0.75 * 0.1 + 0.25 * 0.8, 0.75 * 0.9 + 0.25 * 0.2], [0.8, 0.2]]
     torch.testing.assert_close(targets, torch.tensor(expected))
 
 
 def test_the_uncompressed_network_teaches_what_it_says() -> None:
-    fitted = learner(CompressorRecipe(), Objective(teacher_weight=1.0, ask_whole=True))
+    fitted = fitting(CompressorRecipe(teacher="whole", teacher_weight=1.0))
     with torch.no_grad():
         expected = fitted.network.segments[1](features(4)).softmax(dim=1)
-    torch.testing.assert_close(fitted._targets([example(4)], features(4)), expected)
+    torch.testing.assert_close(fitted.targets([example(4)], features(4)), expected)
 
 
 def test_a_loss_that_is_no_number_names_the_file() -> None:
-    fitted = learner(CompressorRecipe(), Objective())
+    fitted = fitting(CompressorRecipe())
     bad = Example("bad.mp4", features(5) * math.nan, 1, None, 2.0)
     with pytest.raises(TrainingError, match=r"the loss became nan on bad\.mp4: look at"):
-        fitted.learn([example(4), bad], np.random.default_rng(0), SCALER)
+        learn(fitted, [example(4), bad])
 
 
 def test_averaged_weights_are_kept_and_those_that_learn_come_back() -> None:
     recipe = BackboneRecipe(ema_decay=0.9, warm_up_steps=0)
-    fitted = learner(recipe, Objective())
+    fitted = fitting(recipe)
     start = fitted.parts.state_dict()["0.theta_q.weight"].clone()
-    step(fitted, recipe, [example(4)])
+    optimizer = step(fitted, recipe, [example(4)])
     now = fitted.parts.state_dict()["0.theta_q.weight"].clone()
-    fitted.average(0)
-    with fitted.as_kept():
+    with optimizer.as_kept():
         kept = fitted.parts.state_dict()["0.theta_q.weight"].clone()
     # In the first step the average takes 9/11 of what is new.
     torch.testing.assert_close(kept, start + (now - start) * 9 / 11)
     assert torch.equal(fitted.parts.state_dict()["0.theta_q.weight"], now)
-    fitted.keep()
+    optimizer.keep()
     assert torch.equal(fitted.parts.state_dict()["0.theta_q.weight"], kept)
 
 
@@ -144,42 +145,45 @@ def test_averaged_weights_are_kept_and_those_that_learn_come_back() -> None:
 def test_a_step_on_a_gpu(precision: str) -> None:
     recipe = CompressorRecipe(precision=precision)  # type: ignore[arg-type]
     network = CompressedModel(lite0_slow(2), [Insertion("res3", SFC(40))])
-    fitted = Learner(network, list(network.compressors), recipe, Objective(), torch.device("cuda"))
+    fitted = Objective(network, list(network.compressors), recipe, torch.device("cuda"))
     fitted.train()
-    scaler = torch.amp.GradScaler("cuda", enabled=precision == "float16")
+    named = [pair for pair in network.named_parameters() if pair[1].requires_grad]
+    optimizer = Optimizer(fitted.parts, named, recipe, 1, device=fitted.device)
     one = Example("a.mp4", features(4).cuda(), 1, None, 2.0)
-    assert math.isfinite(fitted.learn([one], np.random.default_rng(0), scaler).loss)
+    for _ in range(2):
+        assert math.isfinite(fitted.learn([one], np.random.default_rng(0), optimizer.backward).loss)
+        optimizer.step()
 
 
 def test_attention_on_distractors_is_weighed_by_hand() -> None:
-    fitted = learner(CompressorRecipe(), Objective(distractor_weight=2.0))
+    fitted = fitting(CompressorRecipe(distractor_weight=2.0))
     own = torch.tensor([True, True, False, False])
     maps = torch.tensor([[[0.5, 0.1, 0.4, 0.0], [0.2, 0.0, 0.3, 0.5]]])
     share = 0.8 / 2.0
     output = ModelOutput(torch.zeros(1, 2), (maps,))
-    assert fitted._astray(output, 0, own).item() == pytest.approx(-math.log(share))
+    assert fitted.stray_attention(output, 0, own).item() == pytest.approx(-math.log(share))
 
 
 def test_distractors_add_their_share_to_the_loss() -> None:
     plain, marked = (
-        learner(CompressorRecipe(), Objective()),
-        learner(CompressorRecipe(), Objective(distractor_weight=0.5)),
+        fitting(CompressorRecipe()),
+        fitting(CompressorRecipe(distractor_weight=0.5)),
     )
     for fitted in (plain, marked):
         fitted.parts.eval()
     own = torch.tensor([True, False, True, True])
-    without = plain.learn([example(4)], np.random.default_rng(0), SCALER).loss
-    together = marked.learn([example(4, own=own)], np.random.default_rng(0), SCALER).loss
+    without = learn(plain, [example(4)])
+    together = learn(marked, [example(4, own=own)])
     with torch.no_grad():
-        astray = marked._astray(marked.network.finish(features(4), need_attention=True), 0, own).item()
+        astray = marked.stray_attention(marked.network.finish(features(4), need_attention=True), 0, own).item()
     assert together == pytest.approx(without + 0.5 * astray, rel=1e-4)
     assert astray > 0
 
 
 def test_attention_learns_to_leave_distractors_out() -> None:
-    recipe = CompressorRecipe(learning_rate=0.1)
-    fitted = learner(recipe, Objective(distractor_weight=1.0))
-    optimizer = Optimizer(fitted.parameters(), recipe, 1)
+    recipe = CompressorRecipe(learning_rate=0.1, distractor_weight=1.0)
+    fitted = fitting(recipe)
+    optimizer = optimizer_of(fitted, recipe)
     random = np.random.default_rng(0)
     video = features(6) * 2
     video[:, :, 3:5] = 0.3
@@ -187,20 +191,19 @@ def test_attention_learns_to_leave_distractors_out() -> None:
 
     @torch.no_grad()
     def share() -> float:
-        return math.exp(-fitted._astray(fitted.network.finish(video, need_attention=True), 0, own).item())
+        return math.exp(-fitted.stray_attention(fitted.network.finish(video, need_attention=True), 0, own).item())
 
     assert 0.5 < share() < 0.75
     for _ in range(3):
         fitted.train()
-        optimizer.begin(1, 0)
-        fitted.learn([Example("a.mp4", video, 1, None, 2.0, own)], random, SCALER)
-        optimizer.finish(SCALER)
+        fitted.learn([Example("a.mp4", video, 1, None, 2.0, own)], random, optimizer.backward)
+        optimizer.step()
     assert share() > 0.9
 
 
 def test_the_teacher_is_not_shown_distractors() -> None:
-    fitted = learner(CompressorRecipe(), Objective(teacher_weight=1.0, ask_whole=True))
+    fitted = fitting(CompressorRecipe(teacher="whole", teacher_weight=1.0))
     own = torch.tensor([True, False, False, True])
     with torch.no_grad():
         expected = fitted.network.segments[1](features(4)[:, :, own]).softmax(dim=1)
-    torch.testing.assert_close(fitted._targets([example(4, own=own)], features(4)), expected)
+    torch.testing.assert_close(fitted.targets([example(4, own=own)], features(4)), expected)

@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 
 from vidcomp.training.config import BackboneRecipe, CompressorRecipe
-from vidcomp.training.optimizer import Optimizer, rate_factor
+from vidcomp.training.optimizer import parameter_groups, rate_factor
 
 
 def test_a_tenth_from_epoch_8_and_again_from_12() -> None:
@@ -27,8 +27,8 @@ def test_what_is_new_learns_faster_and_biases_do_not_decay() -> None:
     network = nn.ModuleDict({name: nn.Linear(2, 2) for name in ("body", "mix", "classifier")})
     recipe = BackboneRecipe(learning_rate=0.1, weight_decay=0.5, lr_mult=4)
     named = list(network.named_parameters())
-    groups = Optimizer(named, recipe, 1, ("mix", "classifier")).torch.param_groups
+    groups = parameter_groups(named, recipe, ("mix", "classifier"))
     found = {(group["lr"], group["weight_decay"]): len(group["params"]) for group in groups}
     assert found == {(0.1, 0.5): 1, (0.1, 0.0): 1, (0.4, 0.0): 2, (0.4, 0.1): 2}
-    (all_alike,) = Optimizer(named, CompressorRecipe(), 1).torch.param_groups
+    (all_alike,) = parameter_groups(named, CompressorRecipe(), ())
     assert (all_alike["lr"], all_alike["weight_decay"], len(all_alike["params"])) == (0.01, 1e-5, 6)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vidcomp.training.errors import DataError
+from vidcomp.training import DataError
 from vidcomp.training.videos import TrainingVideo, check_classes, find_for_teacher, find_labelled
 
 

@@ -66,7 +66,7 @@ def tell_lost_output(error: OSError) -> int:
 # Arguments that the library's messages speak of, and the options that give them.
 _OPTIONS = {
     "allow_urls": "--allow-urls",
-    "anew": "--overwrite",
+    "overwrite": "--overwrite",
     "compressor": "--compressor",
     "cut": "--cut",
     "cuts": "--cut",

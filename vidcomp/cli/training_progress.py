@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 
 from vidcomp.cli.errors import warn
 from vidcomp.files import printable
-from vidcomp.training.callbacks import Callbacks
+from vidcomp.training.callbacks import Callbacks, StepState
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
-
-    from vidcomp.training.trainer import Progress
 
 _LINE_EVERY_S = 30.0
 
@@ -96,22 +94,22 @@ class TrainingProgress(Callbacks):
             self._bar.advance(self._task)
         self._now_and_then(f"{self._what}: {self._done} of {self._total}")
 
-    def step(self, progress: Progress) -> None:
+    def step(self, state: StepState) -> None:
         """Show how far training is, and the running epoch's loss and accuracy."""
-        done = (progress.epoch - 1) * progress.steps + progress.step
+        done = (state.epoch - 1) * state.steps + state.step
         if not self._fitting:
             self._fitting = True
-            self._epochs = progress.epochs
-            self.begin("", progress.epochs * progress.steps)
+            self._epochs = state.epochs
+            self.begin("", state.epochs * state.steps)
             # A training that goes on began elsewhere: the pace counts from here.
             assert self._task is not None
             self._bar.update(self._task, completed=done - 1)
             self._bar.reset(self._task, completed=done - 1)
         assert self._task is not None
-        state = f"loss {progress.loss:.4f}  accuracy {progress.accuracy:.1%}"
-        where = f"epoch {progress.epoch}/{progress.epochs}"
-        self._bar.update(self._task, completed=done, description=where, state=state)
-        self._now_and_then(f"{where}, step {progress.step} of {progress.steps}: {state}")
+        said = f"loss {state.loss:.4f}  accuracy {state.accuracy:.1%}"
+        where = f"epoch {state.epoch}/{state.epochs}"
+        self._bar.update(self._task, completed=done, description=where, state=said)
+        self._now_and_then(f"{where}, step {state.step} of {state.steps}: {said}")
 
     def epoch(self, row: dict[str, float]) -> None:
         """Print an epoch's line."""

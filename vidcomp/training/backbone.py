@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from vidcomp.nn.backbones import Backbone
+from vidcomp.training import DataError
 from vidcomp.training.callbacks import Callbacks
-from vidcomp.training.config import BackboneRecipe
+from vidcomp.training.config import BackboneRecipe, Paths
 from vidcomp.training.decoding import Decoders
-from vidcomp.training.errors import DataError
-from vidcomp.training.export import measured, said_of, save_weights, write_manifest
-from vidcomp.training.objective import Learner, Objective
-from vidcomp.training.paths import Paths
-from vidcomp.training.session import Session
+from vidcomp.training.export import export, save_weights
+from vidcomp.training.trainer import Trainer
 from vidcomp.training.videos import TrainingVideos, find_labelled
 from vidcomp.zoo import weights
 from vidcomp.zoo.build import build_backbone, insert_compressors
@@ -36,7 +34,7 @@ class BackboneJob:
 
 
 def train_backbone(
-    job: BackboneJob, paths: Paths, reporter: Callbacks | None = None, progress: Progress | None = None
+    job: BackboneJob, paths: Paths, callbacks: Callbacks | None = None, progress: Progress | None = None
 ) -> Manifest:
     """Fine-tune a backbone on the classes of ``paths.source``, a new classifier last; returns the result.
 
@@ -57,56 +55,51 @@ def train_backbone(
         "what is unfrozen": str(unfreeze),
     }
     with Decoders(paths.workers) as decoders:
-        session = Session(paths, job.recipe, reporter or Callbacks(), decoders)
+        trainer = Trainer(job.recipe, paths, decoders, callbacks)
         rows = fit_backbone(
-            session, backbone, planned, wanted, identity, unfreeze=unfreeze, trained_before=not job.from_scratch
+            trainer, backbone, planned, wanted, identity, unfreeze=unfreeze, trained_before=not job.from_scratch
         )
-    result = write_manifest(
+    return export(
         planned,
-        paths.output,
+        paths,
+        rows,
+        "train backbone",
         summary=f"{manifest.backbone.family} fine-tuned to {len(wanted.classes)} classes",
         backbone=planned.backbone.model_copy(update={"weights": save_weights(backbone, paths.weights())}),
-        measured=measured(paths, rows),
-        source=said_of("train backbone", manifest, rows),
     )
-    paths.checkpoint.unlink(missing_ok=True)
-    return result
 
 
 def fit_backbone(
-    session: Session,
+    trainer: Trainer,
     backbone: Backbone,
     planned: Manifest,
     wanted: TrainingVideos,
-    identity: dict[str, str],
+    identity: Mapping[str, str],
     *,
     unfreeze: bool = False,
     trained_before: bool = True,
 ) -> list[dict[str, float]]:
     """Fit a backbone at hand, in place, to clips of the videos; returns the epochs' lines of the log.
 
-    BatchNorm keeps its statistics if the backbone was ``trained_before``. Raises as ``train_compressor``.
+    BatchNorm keeps its statistics if the backbone was ``trained_before``. ``identity`` is what a checkpoint must agree
+    in, by name. Raises as ``train_compressor``.
     """
-    recipe = session.recipe
-    frozen = recipe.frozen_up_to if isinstance(recipe, BackboneRecipe) else None
-    section = CompressorSection(cut=frozen or planned.compressors[0].cut, kind="identity", weights=None)
+    recipe = trainer.recipe
+    assert isinstance(recipe, BackboneRecipe)
+    cut = recipe.frozen_up_to or planned.compressors[0].cut
+    section = CompressorSection(cut=cut, kind="identity", weights=None)
     network = insert_compressors(planned.with_changes(compressors=(section,)), backbone)
-    examples = session.examples(network, planned, clips=True, head_trained=unfreeze)
-    videos = session.readable(examples, wanted)
-    validation = session.validation(examples, network, wanted.classes, [None])
+    videos = trainer.read(wanted, network, max_frames=planned.max_frames, clips=True, head_trained=unfreeze)
+    trainer.read_validation(wanted.classes)
     segments = list(network.segments)
-    learner = Learner(
-        network,
+    return trainer.fit(
         segments if unfreeze else segments[1:],
-        recipe,
-        Objective(label_smoothing=recipe.label_smoothing, mixup=recipe.mixup),
-        session.device,
-        from_clips=unfreeze,
-        settled=segments if trained_before else [],
+        videos,
+        identity,
+        frozen_bn=segments if trained_before else [],
         named_in=backbone,
-        new=(*class_layers(planned), *(recipe.new if isinstance(recipe, BackboneRecipe) else ())),
+        new=(*class_layers(planned), *recipe.new),
     )
-    return session.fit(learner, examples, videos, validation, identity)
 
 
 def plan_backbone(manifest: Manifest, classes: Sequence[str]) -> Manifest:

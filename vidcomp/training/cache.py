@@ -1,8 +1,7 @@
 """Tensors kept on disk, so that what does not change from epoch to epoch is computed once.
 
-A safetensors file a tensor, written under another name and then renamed, so that no reader ever sees half of one and
-several programs may share the folder. What is kept follows from its key alone: a file that is there is right, and one
-that is not there is made again.
+A safetensors file per tensor, written whole or not at all, so that several programs may share the folder. What is kept
+follows from its key alone: a file that is there is right, and one that is not there is made again.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from vidcomp.files import replacing
 from vidcomp.zoo.checksums import cache_folder
 
 _SUFFIX = ".safetensors"
@@ -86,14 +85,11 @@ class TensorCache:
             self.turned_away += 1
             return
         self._folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".writing-", dir=self._folder)
-        os.close(handle)
         try:
-            save_file(tensors, name)
-            Path(name).replace(path)
+            with replacing(path, shared=True, sync=False) as new:
+                save_file(tensors, new)
         except (OSError, SafetensorError):
             # A full disk costs time, not the training.
-            Path(name).unlink(missing_ok=True)
             self.turned_away += 1
             self._limit = 0
             return

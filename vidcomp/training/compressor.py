@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from vidcomp.files import printable
+from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.grammar import parse_strategy
 from vidcomp.nn.backbones import Backbone
 from vidcomp.nn.compressors import COMPRESSORS, SFC
 from vidcomp.nn.fuse_bn import fuse_bn
 from vidcomp.nn.whole_video import CompressedModel
-from vidcomp.training.cache import digest_of
+from vidcomp.training import DataError, RequestError
+from vidcomp.training.cache import TensorCache, digest_of, file_key
 from vidcomp.training.callbacks import Callbacks
-from vidcomp.training.config import CompressorRecipe
+from vidcomp.training.config import CompressorRecipe, Paths
 from vidcomp.training.decoding import Decoders
-from vidcomp.training.errors import DataError, RequestError
-from vidcomp.training.export import elsewhere, measured, said_of, save_weights, write_manifest
-from vidcomp.training.objective import Learner, Objective
-from vidcomp.training.paths import Paths
-from vidcomp.training.session import Session
-from vidcomp.training.teacher import ask_dense
+from vidcomp.training.export import elsewhere, export, save_weights
+from vidcomp.training.trainer import Trainer
 from vidcomp.training.videos import TrainingVideo, TrainingVideos, find_for_teacher, find_labelled
+from vidcomp.video import VideoError
 from vidcomp.zoo.build import insert_compressors, load_backbone, load_compressor, load_variant
 from vidcomp.zoo.download import Progress
 from vidcomp.zoo.fingerprint import fingerprint
 from vidcomp.zoo.labels import labels_of
-from vidcomp.zoo.manifest import CompressorSection, Manifest, WeightsSource, find_manifest
+from vidcomp.zoo.manifest import CompressorSection, Manifest, find_manifest
 
 # What of a backbone learns with its compressors; the tail is all that stands behind the first of them.
 Unfrozen = Literal["nothing", "tail", "all"]
@@ -54,7 +54,7 @@ class CompressorJob:
 
 
 def train_compressor(
-    job: CompressorJob, paths: Paths, reporter: Callbacks | None = None, progress: Progress | None = None
+    job: CompressorJob, paths: Paths, callbacks: Callbacks | None = None, progress: Progress | None = None
 ) -> Manifest:
     """Fit compressors between the frozen parts of a model, or with parts that learn too; returns the result.
 
@@ -80,55 +80,60 @@ def train_compressor(
         "start": str(job.from_trained),
     }
     with Decoders(paths.workers) as decoders:
-        session = Session(paths, job.recipe, reporter or Callbacks(), decoders)
-        rows = fit_compressors(session, network, manifest, wanted, identity, unfreeze=job.unfreeze)
-    return _write(job, paths, manifest, planned, backbone, network, rows)
+        trainer = Trainer(job.recipe, paths, decoders, callbacks)
+        rows = fit_compressors(trainer, network, manifest, wanted, identity, unfreeze=job.unfreeze)
+    weights = elsewhere(manifest)
+    if job.unfreeze != "nothing":
+        weights = save_weights(backbone, paths.weights("backbone"))
+    elif job.standalone:
+        # That of the network was fused.
+        weights = save_weights(load_backbone(manifest), paths.weights("backbone"))
+    several = len(planned.compressors) > 1
+    sections = [
+        section.model_copy(update={"weights": save_weights(module, paths.weights(section.kind if several else ""))})
+        for section, module in zip(planned.compressors, network.compressors, strict=True)
+    ]
+    kinds = " + ".join(f"{section.kind} after {section.cut}" for section in sections)
+    return export(
+        manifest,
+        paths,
+        rows,
+        "train",
+        summary=f"{manifest.name} with {kinds} fitted to {paths.source.name}",
+        backbone=manifest.backbone.model_copy(update={"weights": weights}),
+        compressors=tuple(sections),
+    )
 
 
 def fit_compressors(
-    session: Session,
+    trainer: Trainer,
     network: CompressedModel,
     manifest: Manifest,
     wanted: TrainingVideos,
-    identity: dict[str, str],
+    identity: Mapping[str, str],
     *,
     unfreeze: Unfrozen = "nothing",
 ) -> list[dict[str, float]]:
     """Fit a network's compressors in place; returns the epochs' lines of the log.
 
-    Where nothing is to ``unfreeze`` all else stays as it is, but that its BatchNorm is folded. ``manifest`` describes
-    the network that a teacher would be. Raises as :func:`train_compressor`.
+    Where nothing is to ``unfreeze`` all else stays as it is, but that its BatchNorm is fused. ``manifest`` describes
+    the network that a teacher would be; ``identity`` is what a checkpoint must agree in, by name. Raises as
+    :func:`train_compressor`.
     """
-    recipe = session.recipe
+    recipe = trainer.recipe
     assert isinstance(recipe, CompressorRecipe)
-    examples = session.examples(network, manifest, clips=False, head_trained=unfreeze == "all")
-    videos = session.readable(examples, wanted)
-    taught, videos = (
-        _ask_teacher(session, manifest, videos) if recipe.teacher not in ("none", "whole") else ({}, videos)
-    )
+    videos = trainer.read(wanted, network, max_frames=manifest.max_frames, clips=False, head_trained=unfreeze == "all")
+    taught: dict[str, Tensor] = {}
+    if recipe.teacher not in ("none", "whole"):
+        taught = _ask_teacher(trainer, recipe.teacher, manifest, videos)
+        videos = [video for video in videos if video.path in taught]
     has_sfc = any(isinstance(compressor, SFC) for compressor in network.compressors)
-    taus: list[float | None] = list(recipe.taus) if has_sfc else [None]
-    validation = session.validation(examples, network, wanted.classes, taus)
+    trainer.read_validation(wanted.classes, recipe.taus if has_sfc else (None,))
     compressors, segments = list(network.compressors), list(network.segments)
     if unfreeze == "nothing":
         fuse_bn(network.segments.eval())
     learning = {"nothing": [], "tail": segments[1:], "all": segments}[unfreeze]
-    learner = Learner(
-        network,
-        [*compressors, *learning],
-        recipe,
-        Objective(
-            label_smoothing=recipe.label_smoothing,
-            mixup=recipe.mixup,
-            teacher_weight=0.0 if recipe.teacher == "none" else recipe.teacher_weight,
-            ask_whole=recipe.teacher == "whole",
-            distractor_weight=recipe.distractor_weight,
-        ),
-        session.device,
-        from_clips=unfreeze == "all",
-        settled=segments,
-    )
-    return session.fit(learner, examples, videos, validation, identity, taught)
+    return trainer.fit([*compressors, *learning], videos, identity, taught=taught, frozen_bn=segments)
 
 
 def plan_compressors(manifest: Manifest, kinds: Sequence[str], cuts: Sequence[str], taus: Sequence[float]) -> Manifest:
@@ -213,63 +218,45 @@ def start_near_identity(sfc: SFC, gain: float = 1.0) -> None:
 
 
 def _ask_teacher(
-    session: Session, manifest: Manifest, videos: list[TrainingVideo]
-) -> tuple[dict[str, Tensor], list[TrainingVideo]]:
-    """What dense sampling says of each video, by its path, and the videos it says it of."""
-    assert isinstance(session.recipe, CompressorRecipe)
-    named = parse_strategy(session.recipe.teacher)
+    trainer: Trainer, teacher: str, manifest: Manifest, videos: Sequence[TrainingVideo]
+) -> dict[str, Tensor]:
+    """What a strategy of the uncompressed network says of videos, by path; of some it may have nothing to say."""
+    named = parse_strategy(teacher)
     assert named.strategy is not None
-    cache = session.cache(digest_of({"teacher": named.strategy.name, "model": fingerprint(manifest)}))
-    session.reporter.begin("asking the teacher", len(videos))
-    taught: dict[str, Tensor] = {}
-    kept = []
-    uncompressed = load_variant(named.manifest(manifest))
-    for video, said in ask_dense(uncompressed, named.strategy, videos, cache, session.paths.device):
-        if isinstance(said, Tensor):
-            taught[video.path] = said
-            kept.append(video)
-        else:
-            session.reporter.skipped(said.message)
-        session.advance()
-    if not kept:
-        raise DataError(f"{session.paths.source}: the teacher could label none of the videos; see the lines above")
-    return taught, kept
+    cache = trainer.cache(digest_of({"teacher": named.strategy.name, "model": fingerprint(manifest)}))
+    trainer.callbacks.begin("asking the teacher", len(videos))
+    taught = {}
+    with Classifier(
+        load_variant(named.manifest(manifest)), device=trainer.paths.device, strategy=named.strategy
+    ) as classifier:
+        for video in videos:
+            try:
+                taught[video.path] = ask(classifier, video.path, cache)
+            except VideoError as error:
+                trainer.callbacks.skipped(str(error))
+            trainer.advance()
+    if not taught:
+        raise DataError(f"{trainer.paths.source}: the teacher could label none of the videos; see the lines above")
+    return taught
 
 
-def _write(
-    job: CompressorJob,
-    paths: Paths,
-    manifest: Manifest,
-    planned: Manifest,
-    backbone: Backbone,
-    network: CompressedModel,
-    rows: Sequence[dict[str, float]],
-) -> Manifest:
-    several = len(planned.compressors) > 1
-    sections = [
-        section.model_copy(update={"weights": save_weights(module, paths.weights(section.kind if several else ""))})
-        for section, module in zip(planned.compressors, network.compressors, strict=True)
-    ]
-    kinds = " + ".join(f"{section.kind} after {section.cut}" for section in sections)
-    result = write_manifest(
-        manifest,
-        paths.output,
-        summary=f"{manifest.name} with {kinds} fitted to {paths.source.name}",
-        backbone=manifest.backbone.model_copy(update={"weights": _backbone_weights(job, paths, manifest, backbone)}),
-        compressors=tuple(sections),
-        reported=(),
-        measured=measured(paths, rows),
-        source=said_of("train", manifest, rows),
-    )
-    paths.checkpoint.unlink(missing_ok=True)
-    return result
+def ask(classifier: Classifier, path: str, cache: TensorCache) -> Tensor:
+    """Probabilities (classes,) of a video, from ``cache`` where the classifier has said them before.
 
+    Raises:
+        VideoError: there are none.
+    """
 
-def _backbone_weights(job: CompressorJob, paths: Paths, manifest: Manifest, backbone: Backbone) -> WeightsSource | None:
-    """The backbone that the compressors were fitted with: where it is, or written beside them."""
-    if job.unfreeze != "nothing":
-        return save_weights(backbone, paths.weights("backbone"))
-    if job.standalone:
-        # That of the network was folded.
-        return save_weights(load_backbone(manifest), paths.weights("backbone"))
-    return elsewhere(manifest)
+    def say() -> dict[str, Tensor]:
+        prediction = classifier.classify(path)
+        if prediction.error is not None:
+            raise VideoError(path, prediction.error.message.removeprefix(f"{printable(path)}: "))
+        probabilities = torch.zeros(len(prediction.labels))
+        for label in prediction.labels:
+            probabilities[label.index] = label.probability
+        return {"probabilities": probabilities}
+
+    try:
+        return cache.get(file_key(path), say)["probabilities"]
+    except OSError as error:
+        raise VideoError(path, f"cannot be looked at ({error.strerror})") from None

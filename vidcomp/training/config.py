@@ -1,16 +1,17 @@
-"""How a model is fitted: every number of a training, with the papers' as defaults, readable from a YAML file."""
+"""How and where a model is fitted: its recipe, readable from a YAML file, and the files of a training."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vidcomp.inference.grammar import parse_strategy
-from vidcomp.training.errors import RecipeError
+from vidcomp.training import RecipeError, RequestError
+from vidcomp.zoo.schema import SchemaError, first_problem, read_mapping
 
 Precision = Literal["float32", "bfloat16", "float16"]
 # Keys of 0.1.0, and what they are called now.
@@ -30,6 +31,24 @@ _RENAMED = {
     "start_gain": "init_gain",
     "thinning": "temporal_subsampling",
 }
+# Keys of which the two kinds of recipe have defaults of their own.
+Epochs = Annotated[int, Field(ge=1, description="passes over all videos")]
+OptimizerName = Annotated[Literal["sgd", "adamw"], Field(description="sgd (with momentum) or adamw")]
+LearningRate = Annotated[float, Field(gt=0, description="the greatest learning rate")]
+WeightDecay = Annotated[float, Field(ge=0, description="decay of weights; biases and norms are not decayed by adamw")]
+Schedule = Annotated[Literal["step", "cosine"], Field(description="how the learning rate falls")]
+WarmUp = Annotated[int, Field(ge=0, description="steps over which the learning rate rises from 0")]
+ClipGradNorm = Annotated[float | None, Field(gt=0, description="longest gradient, clipped beyond; null for any")]
+EmaDecay = Annotated[float, Field(ge=0, lt=1, description="decay of the weights' moving average that is kept; 0: none")]
+LabelSmoothing = Annotated[float, Field(ge=0, lt=1, description="share of the target spread over all classes")]
+Mixup = Annotated[float, Field(ge=0, description="parameter of the Beta distribution of mixup; 0 for none")]
+ColorJitter = Annotated[bool, Field(description="whether brightness, contrast and saturation change at random")]
+ViewsCached = Annotated[
+    int,
+    Field(
+        ge=0, description="augmented views of each video kept as features of the frozen head; 0: a new one each time"
+    ),
+]
 
 
 class Recipe(BaseModel):
@@ -37,23 +56,23 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    epochs: int = Field(15, ge=1, description="passes over all videos")
+    epochs: Epochs = 15
     seed: int = Field(0, ge=0, description="what all chance follows from")
     batch: int = Field(8, ge=1, description="videos to a step of the optimizer")
-    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd (with momentum) or adamw")
-    learning_rate: float = Field(0.01, gt=0, description="the greatest learning rate")
+    optimizer: OptimizerName = "sgd"
+    learning_rate: LearningRate = 0.01
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
-    weight_decay: float = Field(1e-5, ge=0, description="decay of weights; biases and norms are not decayed by adamw")
-    schedule: Literal["step", "cosine"] = Field("step", description="how the learning rate falls")
+    weight_decay: WeightDecay = 1e-5
+    schedule: Schedule = "step"
     milestones: tuple[int, ...] = Field((8, 12), description="schedule step: from these epochs on, a tenth each")
     cosine_epochs: int | None = Field(
         None, ge=1, description="schedule cosine: its length, where training is to stop before its end"
     )
-    warm_up_steps: int = Field(0, ge=0, description="steps over which the learning rate rises from 0")
-    clip_grad_norm: float | None = Field(None, gt=0, description="longest gradient, clipped beyond; null for any")
-    ema_decay: float = Field(0.0, ge=0, lt=1, description="decay of the weights' moving average that is kept; 0: none")
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
-    mixup: float = Field(0.0, ge=0, description="parameter of the Beta distribution of mixup; 0 for none")
+    warm_up_steps: WarmUp = 0
+    clip_grad_norm: ClipGradNorm = None
+    ema_decay: EmaDecay = 0.0
+    label_smoothing: LabelSmoothing = 0.0
+    mixup: Mixup = 0.0
     crop: float = Field(0.875, gt=0, le=1, description="share of each side that crops have; 7/8 is 224×273 of 256×312")
     scale: tuple[float, float] = Field((1.0, 1.25), description="range of outward scaling before the crop")
     random_resized_crop: int | None = Field(
@@ -62,7 +81,7 @@ class Recipe(BaseModel):
     min_crop_area: float = Field(
         0.35, gt=0, le=1, description="random_resized_crop: least share of the picture that it keeps"
     )
-    color_jitter: bool = Field(False, description="whether brightness, contrast and saturation change at random")
+    color_jitter: ColorJitter = False
     flip: bool = Field(True, description="whether half of the views are mirrored")
     reverse: bool = Field(False, description="whether half of the views are played backwards")
     camera_jitter: float = Field(
@@ -74,13 +93,9 @@ class Recipe(BaseModel):
     background_mix: float = Field(
         0.0, ge=0, lt=1, description="greatest weight of a still picture of another video, laid over every second view"
     )
-    random_erasing: float = Field(
-        0.0, ge=0, le=1, description="share of views of which a rectangle is covered with grey"
-    )
+    random_erasing: float = Field(0.0, ge=0, le=1, description="share of views in which a rectangle is gray")
     longest: int = Field(64, ge=1, description="most frames (at the model's stride) of a training video")
-    views_cached: int = Field(
-        4, ge=0, description="augmented views of each video kept as features of the frozen head; 0: a new one each time"
-    )
+    views_cached: ViewsCached = 4
     view_seed: int | None = Field(
         None, ge=0, description="what chance in cached views follows from, for trainings that share them; null: seed"
     )
@@ -141,22 +156,18 @@ class CompressorRecipe(Recipe):
 class BackboneRecipe(Recipe):
     """How a backbone is fine-tuned on clips: AdamW, a warm-up and a cosine, mixup, averaged weights."""
 
-    epochs: int = Field(12, ge=1, description="passes over all videos")
-    optimizer: Literal["sgd", "adamw"] = Field("adamw", description="sgd (with momentum) or adamw")
-    learning_rate: float = Field(4e-4, gt=0, description="the greatest learning rate")
-    weight_decay: float = Field(0.05, ge=0, description="decay of weights; biases and norms are not decayed by adamw")
-    schedule: Literal["step", "cosine"] = Field("cosine", description="how the learning rate falls")
-    warm_up_steps: int = Field(100, ge=0, description="steps over which the learning rate rises from 0")
-    clip_grad_norm: float | None = Field(2.0, gt=0, description="longest gradient, clipped beyond; null for any")
-    ema_decay: float = Field(
-        0.998, ge=0, lt=1, description="decay of the weights' moving average that is kept; 0: none"
-    )
-    label_smoothing: float = Field(0.1, ge=0, lt=1, description="share of the target spread over all classes")
-    mixup: float = Field(0.4, ge=0, description="parameter of the Beta distribution of mixup; 0 for none")
-    views_cached: int = Field(
-        0, ge=0, description="augmented views of each video kept as features of the frozen head; 0: a new one each time"
-    )
-    color_jitter: bool = Field(True, description="whether brightness, contrast and saturation change at random")
+    epochs: Epochs = 12
+    optimizer: OptimizerName = "adamw"
+    learning_rate: LearningRate = 4e-4
+    weight_decay: WeightDecay = 0.05
+    schedule: Schedule = "cosine"
+    warm_up_steps: WarmUp = 100
+    clip_grad_norm: ClipGradNorm = 2.0
+    ema_decay: EmaDecay = 0.998
+    label_smoothing: LabelSmoothing = 0.1
+    mixup: Mixup = 0.4
+    views_cached: ViewsCached = 0
+    color_jitter: ColorJitter = True
     frozen_up_to: str | None = Field(
         None, description="the last stage that stays as it is; by default the stage where the model is cut"
     )
@@ -172,7 +183,7 @@ class BackboneRecipe(Recipe):
     )
 
     @model_validator(mode="after")
-    def _thins(self) -> BackboneRecipe:
+    def _subsamples(self) -> BackboneRecipe:
         if min(self.temporal_subsampling) < 1:
             raise ValueError("temporal_subsampling must be numbers of at least 1")
         if max(self.temporal_subsampling) > 1 and self.views_cached:
@@ -189,39 +200,70 @@ def make_recipe(kind: type[AnyRecipe], file: Path | None, given: Mapping[str, An
     Raises:
         RecipeError: the file cannot be read, or a key or value is not valid.
     """
-    content = {} if file is None else _read(file)
     try:
+        content = {} if file is None else read_mapping(file, "recipe", "epochs: 15", empty=True)
         return kind.model_validate({**content, **given})
+    except SchemaError as error:
+        raise RecipeError(str(error)) from None
     except ValidationError as error:
-        raise RecipeError(_explain(kind, error, file, given)) from None
+        key = str((error.errors()[0]["loc"] or ("",))[0])
+        where = str(file) if file is not None and key not in given else "recipe"
+        now = _RENAMED.get(key)
+        problem = f"{key} is called {now} now" if now in kind.model_fields else first_problem(error, kind)
+        raise RecipeError(f"{where}: {problem}") from None
 
 
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{file}: the recipe cannot be read ({getattr(error, 'strerror', error)})") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark is not None else ""
-        raise RecipeError(f"{file}{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise RecipeError(f"{file}: a recipe is a mapping of keys, such as 'epochs: 15'")
-    return content
+@dataclass(frozen=True, kw_only=True)
+class Paths:
+    """Where a training reads and writes.
 
+    ``source`` are the videos, ``output`` the manifest to write; the weights, the log (``.log.csv``) and the checkpoint
+    (``.checkpoint.pt``) get its name. ``val`` are videos to judge by. ``cache`` (by default vidcomp's own cache folder)
+    holds at most ``cache_gb`` thousand million bytes of features.
+    """
 
-def _explain(kind: type[Recipe], error: ValidationError, file: Path | None, given: Mapping[str, Any]) -> str:
-    """The first thing wrong in one line: where, which key, what is wrong with it, and what the key means."""
-    first = error.errors(include_url=False)[0]
-    key = str(first["loc"][0]) if first["loc"] else ""
-    where = str(file) if file is not None and key not in given else "recipe"
-    if first["type"] == "extra_forbidden":
-        if _RENAMED.get(key) in kind.model_fields:
-            return f"{where}: {key} is called {_RENAMED[key]} now"
-        return f"{where}: unknown key {key!r}; allowed here are {', '.join(kind.model_fields)}"
-    what = first["msg"].removeprefix("Value error, ")
-    if not key:
-        return f"{where}: {what}"
-    return f"{where}: {key}: {what} ({key} is {kind.model_fields[key].description})"
+    source: Path
+    output: Path
+    val: Path | None = None
+    cache: Path | None = None
+    cache_gb: float = 20.0
+    workers: int = 1
+    device: str = "auto"
+    resume: bool = False
+    overwrite: bool = False
+    tensorboard: Path | None = None
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint's file."""
+        return self.output.with_suffix(".checkpoint.pt")
+
+    @property
+    def log(self) -> Path:
+        """The log's file."""
+        return self.output.with_suffix(".log.csv")
+
+    def weights(self, part: str = "") -> Path:
+        """The file of weights, or of one part of them."""
+        return self.output.with_suffix(f".{part}.safetensors" if part else ".safetensors")
+
+    def check(self) -> None:
+        """Find out before the work, not after it, that its result cannot be written.
+
+        Raises:
+            RequestError: nor may what is there be lost.
+        """
+        if self.output.suffix not in (".yaml", ".yml"):
+            raise RequestError(f"{self.output}: the manifest's name must end in .yaml")
+        if not self.output.parent.is_dir():
+            raise RequestError(f"{self.output}: there is no folder {self.output.parent}; make it first")
+        if self.overwrite:
+            return
+        if self.checkpoint.exists():
+            if not self.resume:
+                raise RequestError(
+                    f"{self.checkpoint}: a training that was not finished; go on with it (resume=True), or start again "
+                    "(overwrite=True)"
+                )
+        elif self.output.exists():
+            raise RequestError(f"{self.output}: it exists already; choose another name, or replace it (overwrite=True)")

@@ -25,11 +25,11 @@ from vidcomp.nn.compressors.base import map_pathways, pathways_of
 from vidcomp.nn.compressors.binning import check_finite
 from vidcomp.nn.fuse_bn import fuse_bn
 from vidcomp.nn.whole_video import CompressedModel
+from vidcomp.training import RequestError
 from vidcomp.training.cache import TensorCache, digest_of, file_key
 from vidcomp.training.config import CompressorRecipe, Recipe
 from vidcomp.training.decoding import Decoders
 from vidcomp.training.distractors import insert_distractor, make_distractor
-from vidcomp.training.errors import RequestError
 from vidcomp.training.objective import compute
 from vidcomp.training.videos import TrainingVideo
 from vidcomp.training.views import augment, take_clip
@@ -63,7 +63,7 @@ class View:
     own: Tensor | None = None
 
 
-class Examples:
+class Dataset:
     """Views of videos, ready for what is trained: features of the frozen head, or pixels where all is trained."""
 
     def __init__(

@@ -1,23 +1,109 @@
-"""A fitted model on disk: a manifest, and safetensors beside it."""
+"""What a training leaves on disk: its checkpoint, from which it goes on, and the model that it fitted.
+
+Every file is written under another name and then renamed: it is whole, or not there.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import pickle
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import torch
 import yaml
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import nn
 
-from vidcomp.training.checkpoint import replacing
-from vidcomp.training.errors import TrainingError
-from vidcomp.training.paths import Paths
+from vidcomp.files import replacing
+from vidcomp.training import TrainingError
+from vidcomp.training.config import Paths
 from vidcomp.zoo.checksums import sha256_of
 from vidcomp.zoo.manifest import Manifest, WeightsSource
 
 _LINE = 110
+_FORMAT = 2
+_GO_ON = "make room, and go on with resume=True"
+
+
+@dataclass
+class Position:
+    """How far a training is: epochs and, in the next one, steps that are done, with that epoch's sums so far.
+
+    ``rows`` are the epochs' lines of the log.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    loss: float = 0.0
+    right: int = 0
+    videos: int = 0
+    seconds: float = 0.0
+    rows: list[dict[str, float]] = field(default_factory=list)
+
+
+class Checkpoint:
+    """One file, always whole: it is written under another name and then renamed."""
+
+    def __init__(self, path: Path, identity: dict[str, str]) -> None:
+        """Keep a training in ``path``; ``identity`` says by name what it must agree in to be continued."""
+        self.path = path
+        self._identity = identity
+
+    def write(self, position: Position, state: dict[str, Any]) -> None:
+        """Replace the file by this state.
+
+        Raises:
+            TrainingError: it cannot be written; the one before it is still there.
+        """
+        content = {"format": _FORMAT, "identity": self._identity, "position": asdict(position), "state": state}
+        with writing(self.path, _GO_ON) as file:
+            torch.save(content, file)
+
+    def read(self) -> tuple[Position, dict[str, Any]]:
+        """The state that was written last.
+
+        Raises:
+            TrainingError: the file is damaged, or of another training; the message says in what it differs.
+        """
+        try:
+            content = torch.load(self.path, map_location="cpu", weights_only=True)
+            if content["format"] != _FORMAT:
+                raise TrainingError(
+                    f"{self.path}: another version of vidcomp wrote this checkpoint, and only it can go on; "
+                    "start again with overwrite=True"
+                )
+            position, state, identity = Position(**content["position"]), content["state"], content["identity"]
+        except (OSError, RuntimeError, pickle.UnpicklingError, KeyError, TypeError, EOFError) as error:
+            raise TrainingError(
+                f"{self.path}: not a checkpoint that this version can read ({type(error).__name__}); "
+                "start again with overwrite=True"
+            ) from None
+        different = sorted(key for key in self._identity if identity.get(key) != self._identity[key])
+        if different:
+            raise TrainingError(
+                f"{self.path}: it belongs to a training with another {' and another '.join(different)}; "
+                "give what was given then, or start again with overwrite=True"
+            )
+        return position, state
+
+
+@contextlib.contextmanager
+def writing(path: Path, advice: str) -> Iterator[IO[bytes]]:
+    """A file to write that takes the place of ``path`` once it is whole and on the disk, and else leaves no trace.
+
+    Raises:
+        TrainingError: it cannot be written; the message ends with the advice.
+    """
+    try:
+        with replacing(path) as new, new.open("wb") as file:
+            yield file
+    except (OSError, RuntimeError) as error:  # torch has RuntimeError for a full disk
+        reason = getattr(error, "strerror", None) or error
+        raise TrainingError(f"{path}: cannot be written ({reason}); {advice}") from None
 
 
 def save_weights(module: nn.Module, file: Path) -> WeightsSource:
@@ -26,14 +112,8 @@ def save_weights(module: nn.Module, file: Path) -> WeightsSource:
     Raises:
         TrainingError: the file cannot be written.
     """
-    tensors: dict[str, Tensor] = {name: tensor.cpu().contiguous() for name, tensor in module.state_dict().items()}
-    try:
-        with replacing(file) as written:
-            written.write(save(tensors))
-    except OSError as error:
-        raise TrainingError(
-            f"{file}: cannot be written ({error.strerror}); make room, and go on with resume=True"
-        ) from None
+    with writing(file, _GO_ON) as written:
+        written.write(save({name: tensor.cpu().contiguous() for name, tensor in module.state_dict().items()}))
     return WeightsSource(file=file.name, sha256=sha256_of(file))
 
 
@@ -51,41 +131,41 @@ def _from_elsewhere(source: WeightsSource, folder: Path) -> WeightsSource:
     return WeightsSource(path=str(path), sha256=source.sha256 or sha256_of(path), more=more)
 
 
-def write_manifest(manifest: Manifest, file: Path, **changes: Any) -> Manifest:
-    """Write a manifest with ``changes``, named after the file.
+def export(manifest: Manifest, paths: Paths, rows: Sequence[dict[str, float]], by: str, **changes: Any) -> Manifest:
+    """Write the manifest of what a training fitted, named after its file, and remove the checkpoint.
+
+    Args:
+        manifest: that of the model which training started from.
+        paths: where it goes.
+        rows: the epochs' lines of the log.
+        by: the command that did it.
+        changes: of the manifest; what it measured, where it comes from and its siblings follow from the training.
 
     Raises:
         TrainingError: the file cannot be written.
     """
-    name = re.sub(r"[^A-Za-z0-9._+-]+", "-", file.stem).lstrip("._+-") or "model"
-    # Those that were fitted to the old network are no siblings of the new one.
-    changed = manifest.with_changes(name=name, origin=file.resolve(), siblings={}, **changes)
-    content = _plain(changed.model_dump(mode="json", exclude_none=True, exclude_defaults=True))
-    try:
-        with replacing(file) as written:
-            written.write(yaml.safe_dump(content, sort_keys=False, width=_LINE, allow_unicode=True).encode())
-    except OSError as error:
-        raise TrainingError(f"{file}: cannot be written ({error.strerror}); choose another name") from None
+    file = paths.output
+    changed = manifest.with_changes(
+        name=re.sub(r"[^A-Za-z0-9._+-]+", "-", file.stem).lstrip("._+-") or "model",
+        origin=file.resolve(),
+        siblings={},  # those were fitted to the old network
+        reported=(),
+        measured=() if paths.val is None else _accuracies(rows[-1], str(paths.val)),
+        source=f"made by vidcomp {by} from {manifest.name}, {len(rows)} epochs",
+        **changes,
+    )
+    content = changed.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    content = {key: value for key, value in content.items() if value not in ({}, [], "")}
+    with writing(file, "choose another name") as written:
+        written.write(yaml.safe_dump(content, sort_keys=False, width=_LINE, allow_unicode=True).encode())
+    paths.checkpoint.unlink(missing_ok=True)
     return changed
 
 
-def _plain(content: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in content.items() if value not in ({}, [], "")}
-
-
-def measured(paths: Paths, rows: Sequence[dict[str, float]]) -> tuple[dict[str, str | float | int], ...]:
-    """Accuracy on the validation videos after the last epoch, as manifests say it."""
-    if paths.val is None:
-        return ()
-    numbers: list[dict[str, str | float | int]] = []
-    for key, value in rows[-1].items():
-        if key.startswith("val_accuracy"):
-            tau = key.removeprefix("val_accuracy").removeprefix("_tau")
-            entry: dict[str, str | float | int] = {"top1": round(100 * value, 1), "data": str(paths.val)}
-            numbers.append({**({"tau": float(tau)} if tau else {}), **entry})
-    return tuple(numbers)
-
-
-def said_of(command: str, manifest: Manifest, rows: Sequence[dict[str, float]]) -> str:
-    """Where a model comes from, as its manifest says it."""
-    return f"made by vidcomp {command} from {manifest.name}, {len(rows)} epochs"
+def _accuracies(row: dict[str, float], data: str) -> tuple[dict[str, str | float | int], ...]:
+    """Accuracy on the validation videos as manifests say it."""
+    taus = {key.removeprefix("val_accuracy"): value for key, value in row.items() if key.startswith("val_accuracy")}
+    return tuple(
+        {**({"tau": float(tau.removeprefix("_tau"))} if tau else {}), "top1": round(100 * value, 1), "data": data}
+        for tau, value in taus.items()
+    )

@@ -1,4 +1,4 @@
-"""The loop: epochs of steps, checkpoints between them, and an end that leaves nothing half done.
+"""One training: readable videos, epochs of steps, checkpoints between them, and an end that leaves nothing half done.
 
 All chance follows from the seed, the epoch and the step, never from what ran before, so that a training which goes on
 from its checkpoint is the one that was never stopped, bit for bit on the same machine.
@@ -8,191 +8,253 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from vidcomp.inference.device import choose_device
 from vidcomp.nn.compressors import FeaturesError
-from vidcomp.training.checkpoint import Checkpoint, Position
-from vidcomp.training.config import BackboneRecipe, CompressorRecipe, Recipe
-from vidcomp.training.dataset import Examples
+from vidcomp.nn.whole_video import CompressedModel
+from vidcomp.training import DataError, Interrupted, RequestError, TrainingError
+from vidcomp.training.cache import TensorCache, digest_of
+from vidcomp.training.callbacks import Callbacks, EpochLog, StepState
+from vidcomp.training.config import BackboneRecipe, CompressorRecipe, Paths, Recipe
+from vidcomp.training.dataset import Dataset
 from vidcomp.training.decoding import Decoders
-from vidcomp.training.errors import Interrupted, TrainingError
-from vidcomp.training.log import Log
-from vidcomp.training.objective import Example, Learner, compute, set_tau
-from vidcomp.training.optimizer import Optimizer
-from vidcomp.training.videos import TrainingVideo
+from vidcomp.training.export import Checkpoint, Position
+from vidcomp.training.objective import Example, Objective, check_precision, compute, set_tau
+from vidcomp.training.optimizer import Optimizer, rate_factor
+from vidcomp.training.videos import TrainingVideo, TrainingVideos, check_classes, find_labelled
 from vidcomp.video import VideoError
 
 _ORDER, _VIEW, _MIX, _SUBSAMPLING = range(4)  # what chance is for
+_GB = 1e9
 
 
-@dataclass(frozen=True)
-class Progress:
-    """A step is done: where training is, and the running epoch's mean loss and share of right labels."""
+class Trainer:
+    """Fits parts of one network to videos, be they its compressors or the stages of its backbone."""
 
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    loss: float
-    accuracy: float
-
-
-@dataclass(frozen=True)
-class Validation:
-    """Videos that are not trained on, to be looked at after each epoch with each of ``taus`` (``None``: as it is)."""
-
-    videos: Sequence[TrainingVideo]
-    taus: Sequence[float | None]
-
-
-class Fit:
-    """One training: what learns, on which videos, and where it is kept."""
-
-    def __init__(
-        self,
-        learner: Learner,
-        examples: Examples,
-        videos: Sequence[TrainingVideo],
-        recipe: Recipe,
-        decoders: Decoders,
-        *,
-        taught: dict[str, Tensor] | None = None,
-        validation: Validation | None = None,
-        checkpoint: Checkpoint | None = None,
-        log: Log | None = None,
-        done: Callable[[Progress], None] = lambda progress: None,
-        epoch_done: Callable[[dict[str, float]], None] = lambda row: None,
-        stopping: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """Prepare the first step.
+    def __init__(self, recipe: Recipe, paths: Paths, decoders: Decoders, callbacks: Callbacks | None = None) -> None:
+        """Find the device.
 
         Args:
-            learner: what learns.
-            examples: makes views of the videos.
-            videos: to learn from.
             recipe: all numbers.
-            decoders: loads ahead.
-            taught: a teacher's probabilities (classes,) of videos, by path.
-            validation: videos to judge by.
-            checkpoint: where the state is kept, if anywhere.
-            log: where epochs are written, if anywhere.
-            done: called after each step.
-            epoch_done: called after each epoch with its line of the log.
-            stopping: asked after each step whether to stop.
-        """
-        self._learner = learner
-        self._examples = examples
-        self._videos = videos
-        self._recipe = recipe
-        self._decoders = decoders
-        self._taught = taught or {}
-        self._validation = validation
-        self._checkpoint = checkpoint
-        self._log = log
-        self._done = done
-        self._epoch_done = epoch_done
-        self._stopping = stopping
-        self._steps = -(-len(videos) // recipe.batch)
-        self._optimizer = Optimizer(learner.parameters(), recipe, self._steps, learner.new)
-        self._scaler = torch.amp.GradScaler(learner.device.type, enabled=recipe.precision == "float16")
-        self.position = Position()
-
-    def resume(self) -> None:
-        """Go on from the checkpoint.
+            paths: where it reads and writes, and on which device it runs.
+            decoders: where frames come from.
+            callbacks: who is told.
 
         Raises:
-            TrainingError: it is damaged or of another training.
+            RequestError: the device is not there, or cannot compute in the recipe's precision.
         """
-        assert self._checkpoint is not None
-        self.position, state = self._checkpoint.read()
-        self._learner.restore(state["learner"])
-        self._optimizer.torch.load_state_dict(state["optimizer"])
-        self._scaler.load_state_dict(state["scaler"])
+        self.recipe = recipe
+        self.paths = paths
+        self.callbacks = callbacks or Callbacks()
+        try:
+            self.device = choose_device(paths.device)
+        except ValueError as error:
+            raise RequestError(str(error)) from None
+        check_precision(recipe.precision, self.device)
+        self._decoders = decoders
+        self._taus: Sequence[float | None] = (None,)
+        self._validation: list[TrainingVideo] = []
 
-    def run(self) -> list[dict[str, float]]:
-        """Train to the last epoch; returns the epochs' lines of the log. The network then holds what is kept.
+    def cache(self, digest: str) -> TensorCache:
+        """The cache of tensors of one kind."""
+        return TensorCache(digest, self.paths.cache_gb * _GB, self.paths.cache)
+
+    def advance(self) -> None:
+        """One more video is done; raises Interrupted if that is enough."""
+        self.callbacks.advance()
+        if self.callbacks.stopping():
+            raise Interrupted("stopped before the first epoch")
+
+    def read(
+        self, wanted: TrainingVideos, network: CompressedModel, *, max_frames: int, clips: bool, head_trained: bool
+    ) -> list[TrainingVideo]:
+        """Those of the videos that can be read; the others are told, and a class without any is an error.
+
+        Args:
+            wanted: the videos.
+            network: what will be fitted; its head, as it is now, makes the features that are kept.
+            max_frames: frames of a file up to which it is passed whole where nothing is trained.
+            clips: whether a view is one clip of the network's clip length, or the whole video.
+            head_trained: whether the head will change, so that views must stay pixels.
+
+        Raises:
+            DataError: there is such a class.
+            Interrupted: it was asked to stop.
+        """
+        self._network = network
+        self._head_trained = head_trained
+        self._dataset = Dataset(
+            network,
+            self.recipe,
+            self._decoders,
+            self.cache,
+            self.device,
+            clips=clips,
+            head_trained=head_trained,
+            max_frames=max_frames,
+        )
+        for note in wanted.notes:
+            self.callbacks.note(note)
+        self.callbacks.begin("reading videos", len(wanted.videos))
+        kept = []
+        for video, error in self._dataset.prepare(wanted.videos):
+            if error is None:
+                kept.append(video)
+            else:
+                self.callbacks.skipped(str(error))
+            self.advance()
+        check_classes(self.paths.source, wanted, kept)
+        if self._dataset.turned_away and self.paths.cache_gb > 0:
+            self.callbacks.note(
+                f"the cache of {self.paths.cache_gb:g} GB is full: what has no room in it is computed in every epoch; "
+                "allow more, or keep fewer views (views_cached)"
+            )
+        return kept
+
+    def read_validation(self, labels: Sequence[str], taus: Sequence[float | None] = (None,)) -> None:
+        """Judge each epoch by the validation videos, if there are any, with each of ``taus`` (``None``: as it is).
+
+        Raises:
+            DataError: none of them can be read.
+            Interrupted: it was asked to stop.
+        """
+        self._taus = taus
+        if self.paths.val is None:
+            return
+        wanted = find_labelled(self.paths.val, labels)
+        self.callbacks.begin("reading validation videos", len(wanted.videos))
+        for video in wanted.videos:
+            try:
+                self._dataset.whole(video, self._network)
+                self._validation.append(video)
+            except VideoError as error:
+                self.callbacks.skipped(str(error))
+            self.advance()
+        if not self._validation:
+            raise DataError(f"{self.paths.val}: none of its videos can be read; see the lines above")
+
+    def fit(
+        self,
+        parts: Sequence[nn.Module],
+        videos: Sequence[TrainingVideo],
+        identity: Mapping[str, str],
+        *,
+        taught: Mapping[str, Tensor] | None = None,
+        frozen_bn: Sequence[nn.Module] = (),
+        named_in: nn.Module | None = None,
+        new: Sequence[str] = (),
+    ) -> list[dict[str, float]]:
+        """Train to the last epoch, from the checkpoint where asked; the network then holds what is kept.
+
+        Args:
+            parts: modules of the network that learn.
+            videos: to learn from.
+            identity: what a checkpoint must agree in, by name, beside the recipe and the videos.
+            taught: a teacher's probabilities (classes,) of videos, by path.
+            frozen_bn: those of ``parts`` whose BatchNorm keeps its statistics.
+            named_in: the module whose names of parameters count, by default the network.
+            new: parts of names of parameters that start from nothing.
+
+        Returns:
+            The epochs' lines of the log.
 
         Raises:
             Interrupted: it was asked to stop, and the checkpoint is written.
-            TrainingError: a loss is not finite, or a file can no longer be read or written.
+            TrainingError: a loss is not finite, a file can no longer be read or written, or the checkpoint is damaged
+                or of another training.
         """
-        for epoch in range(self.position.epoch, self._recipe.epochs):
+        self._videos = videos
+        self._taught = taught or {}
+        self._steps = -(-len(videos) // self.recipe.batch)
+        self._objective = Objective(
+            self._network, parts, self.recipe, self.device, from_clips=self._head_trained, frozen_bn=frozen_bn
+        )
+        named = [pair for pair in (named_in or self._network).named_parameters() if pair[1].requires_grad]
+        self._optimizer = Optimizer(self._objective.parts, named, self.recipe, self._steps, new, self.device)
+        self._log = EpochLog(self.paths.log, self.paths.tensorboard)
+        kept_apart = {
+            "recipe": digest_of(self.recipe.model_dump()),
+            "set of videos": digest_of({"videos": [(video.path, video.label) for video in videos]}),
+        }
+        self._checkpoint = Checkpoint(self.paths.checkpoint, {**identity, **kept_apart})
+        self._position = Position()
+        if self.paths.resume and self.paths.checkpoint.exists():
+            self._position, state = self._checkpoint.read()
+            self._optimizer.load_state_dict(state)
+            self.callbacks.note(f"going on after epoch {self._position.epoch}, step {self._position.step}")
+        elif self.paths.resume:
+            self.callbacks.note(f"{self.paths.checkpoint} is not there: starting from the first epoch")
+        for epoch in range(self._position.epoch, self.recipe.epochs):
             self._epoch(epoch)
-        self._learner.keep()
-        return self.position.rows
+        self._optimizer.keep()
+        return self._position.rows
 
     def _epoch(self, epoch: int) -> None:
-        at = self.position
+        at, batch_size = self._position, self.recipe.batch
         began = time.monotonic() - at.seconds
         order = self._chance(_ORDER, epoch).permutation(len(self._videos))
-        chosen = [(epoch, place // self._recipe.batch, int(index)) for place, index in enumerate(order)]
-        chosen = chosen[at.step * self._recipe.batch :]
-        rate = 0.0
-        self._learner.train()
+        chosen = [(epoch, place // batch_size, int(index)) for place, index in enumerate(order)][at.step * batch_size :]
+        self._objective.train()
         batch: list[Example] = []
         with contextlib.closing(self._decoders.ahead(self._load, chosen)) as loaded:
             for number, example in enumerate(loaded, 1):
                 batch.append(example)
-                if len(batch) < self._recipe.batch and number < len(chosen):
+                if len(batch) < batch_size and number < len(chosen):
                     continue
-                rate = self._step(epoch, batch)
+                self._step(epoch, batch)
                 at.seconds = time.monotonic() - began
                 batch = []
-                if at.step < self._steps and self._stopping():
+                if at.step < self._steps and self.callbacks.stopping():
                     self._save()
                     raise Interrupted(f"stopped in epoch {epoch + 1} after {at.step} of {self._steps} steps")
         row = {
             "epoch": epoch + 1.0,
             "loss": at.loss / at.videos,
             "accuracy": at.right / at.videos,
-            "learning_rate": rate,
+            "learning_rate": self.recipe.learning_rate * rate_factor(self.recipe, epoch, at.step - 1, self._steps),
             **self._judge(),
             "seconds": round(time.monotonic() - began, 1),
         }
-        self.position = Position(epoch + 1, rows=[*at.rows, row])
+        self._position = Position(epoch + 1, rows=[*at.rows, row])
         self._save()
-        if self._log is not None:
-            self._log.write(self.position.rows)
-        self._epoch_done(row)
-        if epoch + 1 < self._recipe.epochs and self._stopping():
-            raise Interrupted(f"stopped after epoch {epoch + 1} of {self._recipe.epochs}")
+        self._log.write(self._position.rows)
+        self.callbacks.epoch(row)
+        if epoch + 1 < self.recipe.epochs and self.callbacks.stopping():
+            raise Interrupted(f"stopped after epoch {epoch + 1} of {self.recipe.epochs}")
 
-    def _step(self, epoch: int, batch: list[Example]) -> float:
-        at = self.position
+    def _step(self, epoch: int, batch: list[Example]) -> None:
+        at = self._position
         # Dropout draws from here.
         torch.manual_seed(int(self._chance(_MIX, epoch, at.step, 1).integers(2**63)))
-        rate = self._optimizer.begin(epoch, at.step)
         try:
-            result = self._learner.learn(batch, self._chance(_MIX, epoch, at.step), self._scaler)
+            result = self._objective.learn(batch, self._chance(_MIX, epoch, at.step), self._optimizer.backward)
         except TrainingError as error:
             raise TrainingError(f"epoch {epoch + 1}, step {at.step + 1}: {error}") from None
-        self._optimizer.finish(self._scaler)
-        self._learner.average(epoch * self._steps + at.step)
+        self._optimizer.step()
         at.step += 1
         at.loss += result.loss
         at.right += result.right
-        at.videos += result.videos
-        self._done(
-            Progress(epoch + 1, self._recipe.epochs, at.step, self._steps, at.loss / at.videos, at.right / at.videos)
+        at.videos += len(batch)
+        self.callbacks.step(
+            StepState(epoch + 1, self.recipe.epochs, at.step, self._steps, at.loss / at.videos, at.right / at.videos)
         )
-        return rate
 
     def _load(self, chosen: tuple[int, int, int]) -> Example:
         epoch, step, index = chosen
         video = self._videos[index]
         random = self._chance(_VIEW, epoch, index)
-        tau = float(random.choice(self._recipe.taus)) if isinstance(self._recipe, CompressorRecipe) else None
+        tau = float(random.choice(self.recipe.taus)) if isinstance(self.recipe, CompressorRecipe) else None
         subsampling = 1
-        if isinstance(self._recipe, BackboneRecipe):
+        if isinstance(self.recipe, BackboneRecipe):
             # One for all of a step, so that they run together.
-            subsampling = int(self._chance(_SUBSAMPLING, epoch, step).choice(self._recipe.temporal_subsampling))
+            subsampling = int(self._chance(_SUBSAMPLING, epoch, step).choice(self.recipe.temporal_subsampling))
         try:
-            view = self._examples.view(video, random, subsampling)
+            view = self._dataset.view(video, random, subsampling)
         except VideoError as error:
             raise TrainingError(f"{error}; put it back, and go on with resume=True") from None
         return Example(video.path, view.features, video.label, self._taught.get(video.path), tau, view.own)
@@ -200,29 +262,22 @@ class Fit:
     @torch.no_grad()
     def _judge(self) -> dict[str, float]:
         """Share of validation videos named rightly, for each τ; NaN and infinity are no right answer."""
-        if self._validation is None:
+        if not self._validation:
             return {}
-        right = [0] * len(self._validation.taus)
-        with self._learner.as_kept():
-            for video in self._validation.videos:
-                features = self._examples.whole(video, self._learner.network)
-                for number, tau in enumerate(self._validation.taus):
-                    set_tau(self._learner.network, tau)
-                    with compute(self._recipe.precision, self._learner.device), contextlib.suppress(FeaturesError):
-                        logits = self._learner.network.finish(features).logits
+        right = [0] * len(self._taus)
+        with self._optimizer.as_kept():
+            for video in self._validation:
+                features = self._dataset.whole(video, self._network)
+                for number, tau in enumerate(self._taus):
+                    set_tau(self._network, tau)
+                    with compute(self.recipe.precision, self.device), contextlib.suppress(FeaturesError):
+                        logits = self._network.finish(features).logits
                         right[number] += bool(logits.isfinite().all()) and int(logits.argmax()) == video.label
-        names = ["val_accuracy" if tau is None else f"val_accuracy_tau{tau:g}" for tau in self._validation.taus]
-        return {name: count / len(self._validation.videos) for name, count in zip(names, right, strict=True)}
+        names = ["val_accuracy" if tau is None else f"val_accuracy_tau{tau:g}" for tau in self._taus]
+        return {name: count / len(self._validation) for name, count in zip(names, right, strict=True)}
 
     def _save(self) -> None:
-        if self._checkpoint is None:
-            return
-        state = {
-            "learner": self._learner.state(),
-            "optimizer": self._optimizer.torch.state_dict(),
-            "scaler": self._scaler.state_dict(),
-        }
-        self._checkpoint.write(self.position, state)
+        self._checkpoint.write(self._position, self._optimizer.state_dict())
 
     def _chance(self, *what: int) -> np.random.Generator:
-        return np.random.default_rng([self._recipe.seed, *what])
+        return np.random.default_rng([self.recipe.seed, *what])

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidcomp.training.errors import DataError
+from vidcomp.training import DataError
 from vidcomp.video.labeled import LabeledVideo, LabelError, check_labeled, find_labeled, some
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vidcomp.zoo.errors import ManifestError
+from vidcomp.zoo.schema import SchemaError, first_problem, read_mapping
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 # The keys that say where weights lie; a source has exactly one.
@@ -169,48 +169,9 @@ def read_manifest(path: Path) -> Manifest:
         ManifestError: the file is missing, is not YAML, or a key is wrong; the line names the key and its meaning.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ManifestError(f"{path}: there is no such manifest") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{path}: the manifest cannot be read ({error})") from None
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where is not None else ""
-        problem = getattr(error, "problem", None) or "it cannot be parsed"
-        raise ManifestError(f"{path}{line}: not valid YAML: {problem}") from None
-    if not isinstance(content, dict):
-        raise ManifestError(f"{path}: a manifest must be a mapping of keys, such as 'name: my-model'")
-    try:
+        content = read_mapping(path, "manifest", "name: my-model")
         return Manifest.model_validate({**content, "origin": path.resolve()})
+    except SchemaError as error:
+        raise ManifestError(str(error)) from None
     except ValidationError as error:
-        raise ManifestError(f"{path}: {_explain(error)}") from None
-
-
-def _explain(error: ValidationError) -> str:
-    """Put the first thing wrong in one line: which key, what is wrong with it, and what the key means."""
-    problems = error.errors(include_url=False)
-    first = problems[0]
-    key = ".".join(str(part) for part in first["loc"]) or "the manifest"
-    section: type[BaseModel] | None = Manifest
-    meaning = ""
-    for part in first["loc"]:
-        fields = section.model_fields if section is not None else {}
-        if isinstance(part, int) or part not in fields:
-            continue
-        meaning = fields[part].description or ""
-        section = _SECTIONS.get(str(part))
-    what = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        allowed = ", ".join(name for name in (section or Manifest).model_fields if name != "origin")
-        what, meaning = f"unknown key; allowed here are {allowed}", ""
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{key}: {what}" + (f" — {key.rsplit('.', 1)[-1]} is {meaning}" if meaning else "") + more
-
-
-_SECTIONS: dict[str, type[BaseModel]] = {
-    "backbone": BackboneSection,
-    "compressors": CompressorSection,
-    "preprocessing": PreprocessingSection,
-    "weights": WeightsSource,
-}
+        raise ManifestError(f"{path}: {first_problem(error, Manifest)}") from None

@@ -32,10 +32,9 @@ from vidcomp.nn.fuse_bn import fuse_bn
 from vidcomp.training.backbone import fit_backbone, plan_backbone
 from vidcomp.training.callbacks import Callbacks
 from vidcomp.training.compressor import Unfrozen, fit_compressors, new_compressors, plan_compressors
-from vidcomp.training.config import BackboneRecipe, CompressorRecipe
+from vidcomp.training.config import BackboneRecipe, CompressorRecipe, Paths
 from vidcomp.training.decoding import Decoders
-from vidcomp.training.paths import Paths
-from vidcomp.training.session import Session
+from vidcomp.training.trainer import Trainer
 from vidcomp.training.videos import TrainingVideos, find_labelled
 from vidcomp.zoo.build import build_backbone
 from vidcomp.zoo.labels import labels_of
@@ -125,7 +124,7 @@ CONFIDENCE = 2.25
 _log = logging.getLogger("vidcomp.training")
 
 
-class _LogReporter(Callbacks):
+class _LogCallbacks(Callbacks):
     def note(self, line: str) -> None:
         _log.info(line)
 
@@ -171,8 +170,9 @@ def _fit_stream(name: str, data: Path, work: Path, wanted: TrainingVideos, decod
     if not finished.exists():
         recipe = RECIPES[name]
         _log.info("%s: %s", name, recipe)
-        session = Session(_paths(data, work, name), recipe, _LogReporter(), decoders)
-        fit_backbone(session, backbone, plan_stream(name, wanted.classes), wanted, {})
+        planned = plan_stream(name, wanted.classes)
+        trainer = Trainer(recipe, _paths(data, work, name), decoders, _LogCallbacks())
+        fit_backbone(trainer, backbone, planned, wanted, {})
         save_file(_tensors(backbone), finished)
     backbone.load_state_dict(load_file(finished))
     return backbone
@@ -196,9 +196,9 @@ def _fit_compressors(
         if (known := stage.start.get(file, file)) in trained:
             compressor.load_state_dict(trained[known])
     _log.info("%s: %s", stage.model, stage.recipe)
-    session = Session(_paths(options.data, options.work, name), stage.recipe, _LogReporter(), decoders)
     wanted = find_labelled(options.data / "train", labels_of(manifest))
-    fit_compressors(session, network, manifest, wanted, {"stage": name}, unfreeze=stage.unfreeze)
+    trainer = Trainer(stage.recipe, _paths(options.data, options.work, name), decoders, _LogCallbacks())
+    fit_compressors(trainer, network, manifest, wanted, {"stage": name}, unfreeze=stage.unfreeze)
     trained |= {file: _tensors(module) for file, module in zip(files, network.compressors, strict=True)}
 
 
@@ -237,7 +237,8 @@ def unfold_stream(backbone: Backbone, name: str) -> dict[str, Tensor]:
 
 
 def _paths(data: Path, work: Path, stage: str) -> Paths:
-    return Paths(data / "train", work / f"{stage}.yaml", data / "val", cache=work / "cache", resume=True)
+    output = work / f"{stage}.yaml"
+    return Paths(source=data / "train", output=output, val=data / "val", cache=work / "cache", resume=True)
 
 
 def unfold(folded: Mapping[str, Tensor]) -> dict[str, Tensor]:
