@@ -129,6 +129,17 @@ def test_sound_that_outlasts_the_picture_is_no_cut(tmp_path: Path, ending: str, 
     assert not [note for note in report.notes if "promises" in note]
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("ending", ["mkv", "mp4"])
+def test_a_time_lapse_lacks_no_frame(tmp_path: Path, ending: str, backend: str) -> None:
+    """The header of the MKV claims 25 frames a second."""
+    path = clips.make_clip(tmp_path / f"a.{ending}", 20, times=range(0, 1000, 50))
+    frames, report = read(path, backend=backend)
+    assert clips.numbers(frames.pixels) == list(range(20))
+    assert report.duration_s == pytest.approx(40, abs=2)
+    assert not [note for note in report.notes if "promises" in note]
+
+
 @pytest.mark.parametrize("ending", ["mkv", "flv"])
 def test_a_cut_is_still_told(tmp_path: Path, ending: str) -> None:
     path = make_with_sound(tmp_path / f"a.{ending}")

@@ -262,11 +262,31 @@ class Reader:
         with open_container(self._path) as container:
             return min(lacking, damage.unread_share(container))
 
+    def _shortfall(self) -> list[str]:
+        """What to say of a video that ended before its time."""
+        backend = self._backend
+        info, decoded = backend.info, backend.decoded
+        if info.frame_count:
+            promised = info.frame_count - backend.hidden
+            return [f"the file promises {promised} frames, {decoded} could be read"] if decoded < promised else []
+        expected = info.expected_frames
+        if not expected or not _falls_short(_seen(info, decoded, backend.others_end_s), expected) or self._is_sparse():
+            return []
+        return [f"the file promises about {expected} frames, {decoded} could be read"]
+
+    def _is_sparse(self) -> bool:
+        """Whether frames are few because they are far apart, as in a time-lapse: none is lacking."""
+        backend = self._backend
+        if backend.repaired or backend.clock.covered < 0.95 * (backend.info.duration_s or 0.0):
+            return False
+        with open_container(self._path) as container:
+            return not damage.unread_share(container)
+
     def _reported(self, harm: Damage, used: int, *, complete: bool) -> DecodeReport:
         backend = self._backend
         notes = [*self._notes, *backend.notes]
         if complete:
-            notes += _shortfall(backend.info, backend.decoded, backend.hidden, backend.others_end_s)
+            notes += self._shortfall()
         if backend.repaired:
             notes.append(f"{backend.repaired} coded frames came damaged: concealed by the decoder, or left out")
         if harm.encrypted:
@@ -276,17 +296,6 @@ class Reader:
         return DecodeReport(
             backend.decoded, used, backend.repaired, backend.clock.covered, "+".join(self._names), tuple(notes)
         )
-
-
-def _shortfall(info: VideoInfo, decoded: int, hidden: int, others_end_s: float) -> list[str]:
-    """What to say of a video that ended before its time."""
-    if info.frame_count:
-        promised = info.frame_count - hidden
-        return [f"the file promises {promised} frames, {decoded} could be read"] if decoded < promised else []
-    expected = info.expected_frames
-    if expected and _falls_short(_seen(info, decoded, others_end_s), expected):
-        return [f"the file promises about {expected} frames, {decoded} could be read"]
-    return []
 
 
 def _seen(info: VideoInfo, decoded: int, others_end_s: float) -> int:
