@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vidcomp.evaluation.machine import describe
+from vidcomp.evaluation.benchmark import describe_machine
 from vidcomp.inference.device import choose_device
 from vidcomp.inference.memory import tune_malloc
 from vidcomp.inference.runner import Runner
@@ -198,7 +198,7 @@ def main() -> None:
         mean = statistics.mean(top1)
         results.append({"row": row.label, "tau": row.tau, "top1": mean, "spread": spread, "seeds": seeds})
         print(f"{row.label}, tau {row.tau}: {100 * mean:.1f} ± {100 * spread:.1f} {seeds}", flush=True)
-        answer = {"model": options.model, "clips": len(videos), "machine": describe(device), "rows": results}
+        answer = {"model": options.model, "clips": len(videos), "machine": describe_machine(device), "rows": results}
         target.write_text(json.dumps(answer, indent=2) + "\n")
 
 

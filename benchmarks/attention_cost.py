@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from vidcomp.attention.summary import summarise
-from vidcomp.evaluation.machine import describe
+from vidcomp.evaluation.benchmark import describe_machine
 from vidcomp.inference.attention_map import attention_map
 from vidcomp.inference.memory import tune_malloc
 from vidcomp.inference.runner import Runner
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--model", default="ucf16-lite0")
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
-    machine = describe(torch.device("cpu"))
+    machine = describe_machine(torch.device("cpu"))
     runner = Runner(load_model(options.model).network, torch.device("cpu"))
     with decode(
         options.video, DecodeOptions(runner.spec.short_side, whole(runner.spec.stride, runner.spec.fps))

@@ -16,8 +16,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from benchmarks.harness import in_turns, moving_video, save, summary
+from benchmarks.harness import in_turns, save, summary
 from vidcomp.video import DecodeOptions, DecodeWorker, open_reader, target_size
+from vidcomp.video.synthetic import make_video
 
 SHORT_SIDE = 192
 
@@ -94,7 +95,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, DecodeWorker() as worker:
         for text in options.size:
             width, height = map(int, text.split("x"))
-            path = moving_video(Path(folder) / f"{text}.mp4", options.frames, (width, height))
+            path = make_video(Path(folder) / f"{text}.mp4", options.frames, (width, height))
             results[text] = measure(str(path), (width, height), options.frames, options.rounds, worker)
     save("decode", {"frames": options.frames, "rounds": options.rounds, "times_faster_than": "PyAV alone", **results})
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vidcomp.attention.summary import importance_of
-from vidcomp.evaluation.machine import describe
+from vidcomp.evaluation.benchmark import describe_machine
 from vidcomp.inference.attention_map import attention_map
 from vidcomp.inference.device import choose_device
 from vidcomp.inference.memory import tune_malloc
@@ -279,7 +279,7 @@ def main() -> None:
         "clips": len(videos),
         "masked_share": SHARE,
         "seeds": options.seeds,
-        "machine": describe(runner.device),
+        "machine": describe_machine(runner.device),
     }
     with DecodeWorker() as worker:
         results |= measure(Subject(runner, worker), videos, model.labels, options.seeds)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.harness import save
-from vidcomp.evaluation.machine import describe
+from vidcomp.evaluation.benchmark import describe_machine
 from vidcomp.nn.backbones.i3d_inception import SameMaxPool3d
 from vidcomp.nn.compressors import Identity
 from vidcomp.nn.fuse_bn import fuse_bn
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    machine = describe(torch.device("cpu"))
+    machine = describe_machine(torch.device("cpu"))
     torch.manual_seed(0)
     clip = torch.rand(1, 3, options.frames, 224, 224) * 2 - 1
     by_last = clip.contiguous(memory_format=torch.channels_last_3d)

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 import vidcomp
-from vidcomp.evaluation.machine import describe
+from vidcomp.evaluation.benchmark import describe_machine
 from vidcomp.inference.classifier import Classifier
 from vidcomp.video import find_videos
 
@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=300)
     options = parser.parse_args()
     paths = [video.path for video in find_videos([options.folder]).videos]
-    results = {"machine": describe(torch.device("cpu")), "one_long_video": one_long(options.long_video)}
+    results = {"machine": describe_machine(torch.device("cpu")), "one_long_video": one_long(options.long_video)}
     with vidcomp.load(device="cpu") as classifier:
         results["many_videos"] = many(classifier, paths, options.videos)
     text = json.dumps(results, indent=2)

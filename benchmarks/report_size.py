@@ -22,7 +22,7 @@ import torch
 from playwright.sync_api import sync_playwright
 
 from vidcomp.attention.summary import AttentionMap, summarise
-from vidcomp.evaluation.machine import describe
+from vidcomp.evaluation.benchmark import describe_machine
 from vidcomp.output.report import HtmlReport
 from vidcomp.video import DecodeWorker, find_videos
 
@@ -77,7 +77,7 @@ def main() -> None:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         parser.error("there is no Chromium here")
-    machine = describe(torch.device("cpu"))
+    machine = describe_machine(torch.device("cpu"))
     generator = np.random.default_rng(0)
     paths = [video.path for video in find_videos([options.folder]).videos]
     with tempfile.TemporaryDirectory() as folder:

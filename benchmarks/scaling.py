@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 
 import vidcomp
-from benchmarks.harness import DOCS, in_turns, moving_video, save
+from benchmarks.harness import DOCS, in_turns, save
 from benchmarks.memory import Peak
 from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.memory import tune_malloc
+from vidcomp.video.synthetic import make_video
 
 FRAMES = (64, 128, 256, 512, 1024, 2048, 4096)
 VIDEOS = (1, 2, 4, 8, 16, 32, 64)
@@ -65,7 +66,7 @@ def points(
 
 
 def of_frames(classifier: Classifier, folder: Path, rounds: int, most: int) -> dict[str, Any]:
-    paths = {n: [moving_video(folder / f"{n}.mp4", n, SIZE)] for n in FRAMES if n <= most}
+    paths = {n: [make_video(folder / f"{n}.mp4", n, SIZE)] for n in FRAMES if n <= most}
     rows = points(classifier, "frames", paths, rounds)
     fitted = [row for row in rows if row["frames"] >= FITTED_FROM]
     return {
@@ -76,7 +77,7 @@ def of_frames(classifier: Classifier, folder: Path, rounds: int, most: int) -> d
 
 
 def of_videos(classifier: Classifier, folder: Path, rounds: int, most: int) -> dict[str, Any]:
-    video = moving_video(folder / "video.mp4", VIDEO_FRAMES, SIZE)
+    video = make_video(folder / "video.mp4", VIDEO_FRAMES, SIZE)
     rows = points(classifier, "videos", {n: [video] * n for n in VIDEOS if n <= most}, rounds)
     return {
         "exponent_of_time": round(exponent([r["videos"] for r in rows], [r["seconds"] for r in rows]), 3),
@@ -86,7 +87,7 @@ def of_videos(classifier: Classifier, folder: Path, rounds: int, most: int) -> d
 
 
 def of_resolution(classifier: Classifier, folder: Path, rounds: int, most: int) -> dict[str, Any]:
-    paths = {w * h: [moving_video(folder / f"{w}x{h}.mp4", VIDEO_FRAMES, (w, h))] for w, h in SIZES}
+    paths = {w * h: [make_video(folder / f"{w}x{h}.mp4", VIDEO_FRAMES, (w, h))] for w, h in SIZES}
     rows = points(classifier, "pixels", paths, rounds)
     return {
         "exponent_of_time": round(exponent([r["pixels"] for r in rows], [r["seconds"] for r in rows]), 3),
@@ -97,7 +98,7 @@ def of_resolution(classifier: Classifier, folder: Path, rounds: int, most: int) 
 
 def of_one_long(classifier: Classifier, folder: Path, rounds: int, most: int) -> dict[str, Any]:
     """One video of 1080p, once: what matters is its memory."""
-    video = moving_video(folder / "long.mp4", most, (1920, 1080))
+    video = make_video(folder / "long.mp4", most, (1920, 1080))
     began = time.perf_counter()
     with Peak() as peak:
         classified(classifier, [video])()

@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.harness import in_turns, moving_video, save, summary
+from benchmarks.harness import in_turns, save, summary
 from vidcomp.inference.batching import BatchSize
 from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.device import cpu_has_bf16
 from vidcomp.inference.memory import tune_malloc
 from vidcomp.inference.runner import Runner, dummy_clip
+from vidcomp.video.synthetic import make_video
 from vidcomp.zoo.build import build_network, load_model
 from vidcomp.zoo.manifest import find_manifest
 
@@ -49,7 +50,7 @@ def clip_for(runner: Runner, frames: int = FRAMES) -> np.ndarray:
 def ahead(model: str, stack: ExitStack) -> Ways:
     """A folder of videos: one after the other, and with the next ones decoded meanwhile."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    paths = [str(moving_video(folder / f"{n}.mp4", VIDEO_FRAMES, VIDEO_SIZE)) for n in range(VIDEOS)]
+    paths = [str(make_video(folder / f"{n}.mp4", VIDEO_FRAMES, VIDEO_SIZE)) for n in range(VIDEOS)]
     one = stack.enter_context(Classifier(load_model(model), device="cpu", decode_workers=1))
     two = stack.enter_context(Classifier(load_model(model), device="cpu", decode_workers=2))
     return {

@@ -17,10 +17,11 @@ from typer.testing import CliRunner
 
 from tests import clips
 from vidcomp.cli import app
-from vidcomp.evaluation import contender, sample_video
+from vidcomp.evaluation.strategy_run import StrategyRun
 from vidcomp.nn.backbones import lite0_slow
 from vidcomp.nn.compressors import SFC
 from vidcomp.output import plotting
+from vidcomp.video import synthetic
 
 ROW_KEYS = {
     "strategy",
@@ -85,8 +86,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def short_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     """The generated video, a tenth as long."""
-    make = sample_video.make_sample_video
-    monkeypatch.setattr("vidcomp.evaluation.comparison.make_sample_video", lambda path: make(path, 24))
+    monkeypatch.setattr("vidcomp.evaluation.evaluator.make_video", lambda path: synthetic.make_video(path, 24))
 
 
 def test_a_labelled_folder_with_all_that_can_be_wrong(trained: Path, folder: Path, tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_without_videos_speed_alone_is_measured_and_random_weights_are_told(tmp_
 def test_the_generated_video_is_the_papers_input(tmp_path: Path) -> None:
     from vidcomp.video import probe, target_size
 
-    info = probe(str(sample_video.make_sample_video(tmp_path / "video.mp4")))
+    info = probe(str(synthetic.make_video(tmp_path / "video.mp4")))
     assert info.frame_count == 288
     assert info.fps == 30
     assert target_size(info.width, info.height, 256) == (312, 256)
@@ -193,15 +193,15 @@ def test_an_interruption_prints_the_rows_measured_so_far(
     trained: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rounds: list[int] = []
-    time_model = contender.Contender.time_model
+    time_model = StrategyRun.time_model
 
-    def interrupt(self: contender.Contender, path: str, number: int) -> None:
+    def interrupt(self: StrategyRun, path: str, number: int) -> None:
         rounds.append(number)
         if len(rounds) == 4:
             raise KeyboardInterrupt
         time_model(self, path, number)
 
-    monkeypatch.setattr(contender.Contender, "time_model", interrupt)
+    monkeypatch.setattr(StrategyRun, "time_model", interrupt)
     run = compare(
         folder / "yes" / "a.mp4", "--model", trained, "--dense", "3", "--sfc", "--rounds", "3", "--format", "json"
     )

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from tests import clips
 from tests.tiny_model import make_tiny_model
-from vidcomp.evaluation.accuracy import Evaluator
-from vidcomp.evaluation.comparison import Measurement
+from vidcomp.evaluation.accuracy import evaluation_of
+from vidcomp.evaluation.evaluator import Evaluator
+from vidcomp.evaluation.strategy_run import StrategyRun
 from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.strategies import DenseViews, Strategy
 from vidcomp.inference.windows import Windows
 from vidcomp.nn.compressors import Features
+from vidcomp.video.labeled import LabeledVideo
 from vidcomp.zoo.build import LoadedModel, load_model
 
 
@@ -94,17 +96,25 @@ def test_of_videos_that_go_together_only_the_one_at_fault_fails(
     with Classifier(tiny(tmp_path, kind), device="cpu", decode_workers=1, batch=3) as classifier:
         alone = [classifier.classify(path) for path in paths]
         spoil(monkeypatch, classifier, 1, how)
-        evaluator = Evaluator(classifier)
-        together = list(evaluator.add_all((path, 0) for path in paths))
+        together = list(classifier.classify_all(paths))
     assert [prediction.error and prediction.error.kind for prediction in together] == [None, told, None]
     assert together[1].error is not None
     assert together[1].error.message.startswith(paths[1])
     for number in (0, 2):
         for one, other in zip(alone[number].labels, together[number].labels, strict=True):
             assert (one.index, one.probability) == (other.index, pytest.approx(other.probability, abs=1e-6))
-    evaluation = evaluator.result()
-    assert evaluation.videos == 2
-    assert [prediction.path for prediction in evaluation.failed] == [paths[1]]
+
+
+def test_a_video_that_the_network_makes_nan_of_is_left_out_of_the_accuracy(
+    tmp_path: Path, paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Classifier(tiny(tmp_path), device="cpu", decode_workers=1, batch=3) as classifier:
+        spoil(monkeypatch, classifier, 1, fill(math.nan))
+        run = StrategyRun("sfc", classifier)
+        assert list(run.label_all(paths)) == paths
+    evaluation = evaluation_of(run, [LabeledVideo(path, classifier.model.labels[0]) for path in paths])
+    assert (evaluation.videos, evaluation.failed) == (2, 1)
+    assert list(run.errors) == [paths[1]]
 
 
 @pytest.mark.parametrize(("turn", "how"), [(1, lack_memory), (4, lack_memory), (4, fill(math.nan))])
@@ -113,12 +123,12 @@ def test_a_comparison_goes_on_without_the_row_that_failed(
 ) -> None:
     """While a row labels its second video, and while it is timed."""
     manifest = str(make_tiny_model(tmp_path, kind="sfc", stride=2))
-    with Measurement(manifest, paths, ["dense3", "sfc"], rounds=2, device="cpu") as measurement:
-        sfc = measurement.contenders[1]
+    with Evaluator(manifest, paths, ["dense3", "sfc"], rounds=2, device="cpu") as evaluator:
+        sfc = evaluator.runs[1]
         sfc.warm_up()
         spoil(monkeypatch, sfc.classifier, turn, how)
-        measurement.run()
-        result = measurement.result()
+        evaluator.run()
+        result = evaluator.comparison()
     assert result.failed
     assert any(note.startswith(f"sfc: {Path(paths[0]).parent}") for note in result.notes)
     assert [row.strategy for row in result.rows] == ["dense3", "sfc"]
@@ -127,10 +137,10 @@ def test_a_comparison_goes_on_without_the_row_that_failed(
 
 def test_a_network_that_only_makes_nan_can_be_compared_to_the_end(tmp_path: Path, paths: list[str]) -> None:
     manifest = str(make_tiny_model(tmp_path, kind="sfc", stride=2))
-    with Measurement(manifest, paths[:1], ["sfc"], rounds=1, device="cpu") as measurement:
+    with Evaluator(manifest, paths[:1], ["sfc"], rounds=1, device="cpu") as evaluator:
         with torch.no_grad():
-            list(measurement.contenders[0].classifier.runner.network.segments[-1].parameters())[-1].fill_(math.nan)
-        measurement.run()
-        result = measurement.result()
+            list(evaluator.runs[0].classifier.runner.network.segments[-1].parameters())[-1].fill_(math.nan)
+        evaluator.run()
+        result = evaluator.comparison()
     assert result.failed
     assert any("NaN" in note for note in result.notes)

@@ -13,7 +13,7 @@ import torch
 
 import vidcomp
 from tests.tiny_model import make_tiny_model
-from vidcomp.evaluation.comparison import Measurement
+from vidcomp.evaluation.evaluator import Evaluator
 from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.grammar import StrategyError
 from vidcomp.zoo.build import load_model
@@ -32,8 +32,8 @@ def test_paths_are_taken_wherever_names_are(model: Path, clip: Path) -> None:
         assert list(classifier.classify_all([clip, str(clip)])) == [one, one]
     assert one.ok
     assert one.path == str(clip)
-    with Measurement(model, [clip], ["whole"], device="cpu") as measurement:
-        assert [video.path for video in measurement.videos] == [str(clip)]
+    with Evaluator(model, [clip], ["whole"], device="cpu") as evaluator:
+        assert [video.path for video in evaluator.videos] == [str(clip)]
 
 
 def test_equal_predictions_are_equal_and_others_are_not(model: Path, clip: Path) -> None:

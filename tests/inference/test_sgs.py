@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from vidcomp.evaluation.accuracy import evaluate
+from vidcomp.evaluation.accuracy import evaluation_of
+from vidcomp.evaluation.strategy_run import StrategyRun
 from vidcomp.inference.classifier import Classifier
 from vidcomp.nn.compressors import SGS
+from vidcomp.video.labeled import LabeledVideo
 from vidcomp.zoo.build import LoadedModel, Variant, load_model
 
 
@@ -32,8 +34,9 @@ def test_the_record_names_the_frames_of_every_bin(model: LoadedModel, clip: Path
         assert attention["compressor"] == "sgs"
         assert attention["active_bins"] == len(attention["bins"]) > 1
         assert sorted(frame for frames in attention["bins"] for frame in frames) == list(range(prediction.frames.used))
-        evaluation = evaluate(classifier, [(str(clip), 0)], lambda _: None)
-    answer = evaluation.as_dict()
+        run = StrategyRun("sgs", classifier)
+        assert list(run.label_all([str(clip)])) == [str(clip)]
+    answer = evaluation_of(run, [LabeledVideo(str(clip), model.labels[0])]).as_dict()
     assert answer["active_bins"]["histogram"] == {str(attention["active_bins"]): 1}
     assert list(answer["active_bins"]["lowest"]) == [model.labels[0]]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,12 @@ import typer
 from vidcomp import DEFAULT_MODEL
 from vidcomp.cli.computing import DeviceChoice
 from vidcomp.cli.errors import INTERRUPTED, SOME_FAILED, UsageError, reported, warn
+from vidcomp.cli.files import check_file, write_file
 
 if TYPE_CHECKING:
-    from vidcomp.evaluation.comparison import Comparison, LabeledVideo, Measurement
+    from vidcomp.evaluation.comparison import Comparison
+    from vidcomp.evaluation.evaluator import Evaluator
+    from vidcomp.video.labeled import LabeledVideo
 
 
 class ComparisonFormat(str, Enum):
@@ -96,94 +100,64 @@ def compare(
     interrupted; the rows measured until then are printed.
     """
     with reported(debug=debug):
-        named = strategy or []
-        strategies = _strategies(model, dense or [], uniform or [], tau or [], named, sfc=sfc, sgs=sgs, whole=whole)
-        _check_files(save, plot)
+        if save is not None:
+            check_file("--save", save, ".html")
+        if plot is not None:
+            check_file("--plot", plot, ".png")
         from vidcomp.cli.progress import download_progress
-        from vidcomp.evaluation.comparison import Measurement
+        from vidcomp.evaluation.evaluator import Evaluator
+        from vidcomp.inference.classifier import Classifier
 
         videos = _videos(paths or [], null=null, quiet=quiet)
         try:
             with download_progress(quiet=quiet) as progress:
-                measurement = Measurement(
+                evaluator = Evaluator(
                     model,
                     videos,
-                    strategies,
+                    _strategies(
+                        dense=dense or [],
+                        whole=whole,
+                        sfc=sfc,
+                        taus=tau or [],
+                        sgs=sgs,
+                        uniform=uniform or [],
+                        named=strategy or [],
+                    ),
                     rounds=rounds,
                     seconds=seconds,
                     device=device.value,
                     random_weights=random_weights,
-                    decode_timeout_s=decode_timeout,
+                    classifier=partial(Classifier, decode_timeout_s=decode_timeout),
                     progress=progress,
                 )
         except ValueError as error:
             raise UsageError(str(error)) from None
-        with measurement:
-            comparison = _measure(measurement, quiet=quiet)
-            _render(comparison, output_format, save, plot)
+        with evaluator:
+            comparison = _measure(evaluator, quiet=quiet)
+            _render(comparison, output_format, save=save, plot=plot)
         if comparison.interrupted:
             raise typer.Exit(INTERRUPTED)
         if comparison.failed:
             raise typer.Exit(SOME_FAILED)
 
 
-def _measure(measurement: Measurement, *, quiet: bool) -> Comparison:
-    """Run it; an interruption ends it early, with what there is."""
-    from vidcomp.cli.progress import video_progress
-
-    for note in measurement.notes if not quiet else ():
-        warn(note)
-    told = len(measurement.notes)
-    try:
-        with video_progress(measurement.steps, quiet=quiet) as advance:
-            measurement.run(advance)
-    except KeyboardInterrupt:
-        warn("interrupted: the rows measured so far follow", prefix="error")
-    for note in measurement.notes[told:] if not quiet else ():
-        warn(note)
-    return measurement.result()
-
-
-def _render(comparison: Comparison, chosen: ComparisonFormat, save: Path | None, plot: Path | None) -> None:
-    from vidcomp.output.comparison import WRITERS
-
-    WRITERS[chosen.value](comparison, sys.stdout)
-    sys.stdout.flush()
-    if save is not None:
-        from vidcomp.output.comparison_html import html_report
-
-        _write(save, html_report(comparison).encode("utf-8"))
-    if plot is not None:
-        from vidcomp.output.comparison_plot import draw
-        from vidcomp.output.plotting import PictureError
-
-        try:
-            _write(plot, draw(comparison))
-        except PictureError as error:
-            warn(f"--plot {plot}: {error}")
-
-
 def _strategies(
-    model: str,
-    dense: list[int],
-    uniform: list[int],
-    taus: list[float],
-    named: list[str],
     *,
-    sfc: bool,
-    sgs: bool,
+    dense: list[int],
     whole: bool,
+    sfc: bool,
+    taus: list[float],
+    sgs: bool,
+    uniform: list[int],
+    named: list[str],
 ) -> list[str]:
-    """Names of the rows asked for, dense ones first."""
-    from vidcomp.evaluation.candidates import default_names
-
+    """Names of the rows asked for, dense ones first; none if none were asked for."""
     names = [f"dense{views}" for views in dense]
     names += ["whole"] if whole else []
     names += [f"sfc-tau{ratio:g}" for ratio in taus] if taus else ["sfc"] if sfc else []
     names += ["sgs"] if sgs else []
     names += [f"uniform{clips}" for clips in uniform]
-    names += named
-    return list(dict.fromkeys(names)) or default_names(model)
+    return list(dict.fromkeys([*names, *named]))
 
 
 def _videos(paths: list[str], *, null: bool, quiet: bool) -> list[LabeledVideo]:
@@ -197,24 +171,38 @@ def _videos(paths: list[str], *, null: bool, quiet: bool) -> list[LabeledVideo]:
     return videos
 
 
-def _check_files(save: Path | None, plot: Path | None) -> None:
-    """Find out before the measuring, not after it, that a file cannot be written."""
-    for option, path, extension in (("--save", save, ".html"), ("--plot", plot, ".png")):
-        if path is None:
-            continue
-        if path.suffix.lower() != extension:
-            raise UsageError(f"{option} {path}: give a file that ends in {extension}")
-        if not path.parent.is_dir():
-            raise UsageError(f"{option} {path}: there is no folder {path.parent}; choose another file")
-    if plot is not None:
-        from vidcomp.output.plotting import HINT, available
+def _measure(evaluator: Evaluator, *, quiet: bool) -> Comparison:
+    """Run it; an interruption ends it early, with what there is."""
+    from vidcomp.cli.progress import video_progress
 
-        if not available():
-            raise UsageError(f"--plot: {HINT}")
+    told = 0
 
+    def tell() -> None:
+        nonlocal told
+        for note in evaluator.notes[told:] if not quiet else ():
+            warn(note)
+        told = len(evaluator.notes)
 
-def _write(path: Path, data: bytes) -> None:
+    tell()
     try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror}); choose another file") from None
+        with video_progress(evaluator.steps, quiet=quiet) as advance:
+            evaluator.run(advance)
+    except KeyboardInterrupt:
+        warn("interrupted: the rows measured so far follow", prefix="error")
+    tell()
+    return evaluator.comparison()
+
+
+def _render(comparison: Comparison, chosen: ComparisonFormat, *, save: Path | None, plot: Path | None) -> None:
+    from vidcomp.output.comparison import WRITERS
+
+    WRITERS[chosen.value](comparison, sys.stdout)
+    sys.stdout.flush()
+    if save is not None:
+        from vidcomp.output.comparison_html import html_report
+
+        write_file("--save", save, lambda: html_report(comparison).encode("utf-8"))
+    if plot is not None:
+        from vidcomp.output.comparison_plot import draw
+
+        write_file("--plot", plot, lambda: draw(comparison))

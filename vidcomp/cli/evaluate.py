@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import ExitStack
+from contextlib import suppress
 from enum import Enum
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from vidcomp import DEFAULT_MODEL
-from vidcomp.cli.compiling import compile_model
 from vidcomp.cli.computing import (
     BATCH,
     COMPILE,
@@ -25,10 +25,14 @@ from vidcomp.cli.computing import (
     PrecisionChoice,
 )
 from vidcomp.cli.errors import INTERRUPTED, SOME_FAILED, UsageError, reported, warn
+from vidcomp.cli.files import check_file, write_file
 
 if TYPE_CHECKING:
     from vidcomp.evaluation.accuracy import Evaluation
-    from vidcomp.inference.strategies import Strategy
+    from vidcomp.evaluation.evaluator import Evaluator
+    from vidcomp.inference.classifier import Classifier
+    from vidcomp.inference.grammar import NamedStrategy
+    from vidcomp.video.labeled import LabeledVideo
     from vidcomp.zoo.build import LoadedModel
 
 
@@ -72,116 +76,123 @@ def evaluate(
     ends it with what was measured until then, and exit code 130.
     """
     with reported(debug=debug):
-        from vidcomp.inference.grammar import StrategyError, parse_strategy
-
-        try:
-            named, dense30 = parse_strategy(strategy, tau=tau), parse_strategy("dense30")
-        except StrategyError as error:
-            raise UsageError(f"--strategy {error}") from None
-        if agreement and named == dense30:
-            raise UsageError("--agreement compares with dense30, which is what --strategy asks for already")
-        _check_files(confusion)
-        from vidcomp.cli.progress import download_progress, video_progress
-        from vidcomp.evaluation.accuracy import Evaluator, labelled_folder
-        from vidcomp.inference.classifier import Classifier
-        from vidcomp.inference.strategies import WholeVideo
-        from vidcomp.video.labeled import LabelError
-        from vidcomp.zoo.build import load_model
-
-        with download_progress(quiet=quiet) as progress:
-            loaded = load_model(model, named.variant, progress)
-        try:
-            videos = labelled_folder(folder, loaded.labels)
-        except LabelError as error:
-            raise UsageError(str(error)) from None
-
-        def classifier_of(model: LoadedModel, passing: Strategy | None) -> Classifier:
-            try:
-                made = Classifier(
-                    model,
-                    device=device.value,
-                    strategy=passing,
-                    decode_workers=decode_workers,
-                    precision=precision.value,
-                    batch=batch,
-                    max_damage=max_damage / 100,
-                )
-            except ValueError as error:
-                raise UsageError(str(error)) from None
-            if compiled:
-                compile_model(made, quiet=quiet)
-            return stack.enter_context(made)
-
-        manifest = loaded.manifest
-        with ExitStack() as stack:
-            classifier = classifier_of(loaded, named.strategy or WholeVideo())
-            del loaded  # the classifier has a network of its own
-            dense = classifier_of(load_model(model, dense30.variant), dense30.strategy) if agreement else None
-            evaluator = Evaluator(classifier, dense)
-            interrupted = False
-            with video_progress(len(videos), quiet=quiet) as advance:
-                try:
-                    for prediction in evaluator.add_all(videos):
-                        if prediction.error is not None:
-                            warn(prediction.error.message, prefix="error")
-                        advance(prediction.path)
-                except KeyboardInterrupt:
-                    interrupted = True
-            evaluation = evaluator.result()
-        if interrupted:
-            done = evaluation.videos + len(evaluation.failed)
-            warn(f"interrupted: what follows is of {done} of {len(videos)} videos", prefix="error")
-        name = manifest.name
-        shown = named.name(manifest)
-        if output_format is EvaluationFormat.JSON:
-            answer = {**evaluation.as_dict(), "strategy": shown, "model": name, "complete": not interrupted}
-            print(json.dumps(answer, indent=2))
-        else:
-            _print(evaluation, shown, name)
         for file in confusion:
-            _write_confusion(file, evaluation, f"{name}, {shown}: {evaluation.videos} videos")
-        if interrupted:
+            check_file("--confusion", file, ".csv", ".png")
+        from vidcomp.cli.progress import download_progress
+        from vidcomp.evaluation.evaluator import Evaluator
+
+        build = partial(
+            _classifier,
+            precision=precision.value,
+            decode_workers=decode_workers,
+            batch=batch,
+            max_damage=max_damage / 100,
+            compiled=compiled,
+            quiet=quiet,
+        )
+        try:
+            strategies = _strategies(strategy, tau=tau, agreement=agreement)
+            videos = _videos(folder, model, quiet=quiet)
+            with download_progress(quiet=quiet) as progress:
+                evaluator = Evaluator(
+                    model,
+                    videos,
+                    strategies,
+                    rounds=0,
+                    device=device.value,
+                    strict=True,
+                    classifier=build,
+                    progress=progress,
+                )
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        with evaluator:
+            evaluation = _evaluate(evaluator, quiet=quiet)
+        if evaluator.interrupted:
+            done = evaluation.videos + evaluation.failed
+            warn(f"interrupted: what follows is of {done} of {len(videos)} videos", prefix="error")
+        if output_format is EvaluationFormat.JSON:
+            print(json.dumps({**evaluation.as_dict(), "complete": not evaluator.interrupted}, indent=2))
+        else:
+            _print(evaluation)
+        for file in confusion:
+            write_file("--confusion", file, partial(_confusion, evaluation, file.suffix.lower()))
+        if evaluator.interrupted:
             raise typer.Exit(INTERRUPTED)
         if evaluation.failed:
             raise typer.Exit(SOME_FAILED)
 
 
-def _check_files(files: list[Path]) -> None:
-    """Find out before the measuring, not after it, that a file cannot be written."""
-    for path in files:
-        if path.suffix.lower() not in (".csv", ".png"):
-            raise UsageError(f"--confusion {path}: give a file that ends in .csv or .png")
-        if not path.parent.is_dir():
-            raise UsageError(f"--confusion {path}: there is no folder {path.parent}; choose another file")
-        if path.suffix.lower() == ".png":
-            from vidcomp.output.plotting import HINT, available
+def _strategies(strategy: str | None, *, tau: float | None, agreement: bool) -> list[NamedStrategy]:
+    """What was asked for, and dense30 beside it for the agreement."""
+    from vidcomp.inference.grammar import StrategyError, parse_strategy
 
-            if not available():
-                raise UsageError(f"--confusion {path}: {HINT}")
-
-
-def _write_confusion(path: Path, evaluation: Evaluation, title: str) -> None:
-    from vidcomp.output.confusion import confusion_csv, confusion_png
-    from vidcomp.output.plotting import PictureError
-
+    dense30 = parse_strategy("dense30")
     try:
-        if path.suffix.lower() == ".csv":
-            data = confusion_csv(evaluation.confusion, evaluation.labels)
-        else:
-            data = confusion_png(evaluation.confusion, evaluation.labels, title)
-        path.write_bytes(data)
-    except PictureError as error:
-        warn(f"--confusion {path}: {error}")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror}); choose another file") from None
+        named = parse_strategy(strategy, tau=tau)
+    except StrategyError as error:
+        raise UsageError(f"--strategy {error}") from None
+    if agreement and named == dense30:
+        raise UsageError("--agreement compares with dense30, which is what --strategy asks for already")
+    return [named, dense30] if agreement else [named]
 
 
-def _print(evaluation: Evaluation, strategy: str, model: str) -> None:
+def _videos(folder: Path, model: str, *, quiet: bool) -> list[LabeledVideo]:
+    from vidcomp.video.labeled import check_labeled, find_labeled
+    from vidcomp.zoo.labels import labels_of
+    from vidcomp.zoo.manifest import find_manifest
+
+    videos, notes = find_labeled([str(folder)])
+    for note in notes if not quiet else ():
+        warn(note)
+    check_labeled(str(folder), videos, labels_of(find_manifest(model)))
+    return videos
+
+
+def _classifier(model: LoadedModel, *, compiled: bool, quiet: bool, **options: Any) -> Classifier:
+    from vidcomp.cli.compiling import compile_model
+    from vidcomp.inference.classifier import Classifier
+
+    classifier = Classifier(model, **options)
+    if compiled:
+        compile_model(classifier, quiet=quiet)
+    return classifier
+
+
+def _evaluate(evaluator: Evaluator, *, quiet: bool) -> Evaluation:
+    """Run it, telling of each video that fails; an interruption ends it early, with what there is."""
+    from vidcomp.cli.progress import video_progress
+
+    told = len(evaluator.notes)
+    with video_progress(evaluator.steps, quiet=quiet) as advance:
+
+        def done(strategy: str) -> None:
+            nonlocal told
+            for note in evaluator.notes[told:]:
+                warn(note, prefix="error")
+            told = len(evaluator.notes)
+            advance(strategy)
+
+        with suppress(KeyboardInterrupt):
+            evaluator.run(done)
+    return evaluator.evaluation()
+
+
+def _confusion(evaluation: Evaluation, extension: str) -> bytes:
+    from vidcomp.output.confusion import confusion_csv, confusion_png
+
+    if extension == ".csv":
+        return confusion_csv(evaluation.confusion, evaluation.labels)
+    title = f"{evaluation.model}, {evaluation.strategy}: {evaluation.videos} videos"
+    return confusion_png(evaluation.confusion, evaluation.labels, title)
+
+
+def _print(evaluation: Evaluation) -> None:
     from vidcomp.output.tables import console_of, print_table
 
     console = console_of(sys.stdout)
     console.print(
-        f"{model}, {strategy}: {evaluation.videos} videos, top-1 {evaluation.top1:.1%}, "
+        f"{evaluation.model}, {evaluation.strategy}: {evaluation.videos} videos, top-1 {evaluation.top1:.1%}, "
         f"top-5 {evaluation.top5:.1%}, calibration error {evaluation.calibration_error:.3f}, "
         f"{evaluation.gmacs_mean:.1f} GMACs a video"
         + (f", agrees with dense30 on {evaluation.agreement:.1%}" if evaluation.agreement is not None else ""),

@@ -1,307 +1,333 @@
-"""Strategies side by side on the same videos and the same machine: how good, how fast, how large.
+"""Strategies side by side: a row per strategy, an answer per video, and the machine. Every format is a view of it.
 
-Every video first passes every strategy once, from its file: that gives labels, GMACs and peak memory, and warms
-everything up. Then come rounds, in each of which every strategy takes its turn on every timed video (A B C A B C …), so
-that a machine that slows down slows all alike; a round gives one number a strategy, rounds give medians and spread.
+Rows are made of what each :class:`StrategyRun` measured: medians, accuracy, agreement, and ratios to the dense row.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
-import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
-from pathlib import Path
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from vidcomp.evaluation import machine
-from vidcomp.evaluation.candidates import find_model, with_weights, without_weights
-from vidcomp.evaluation.contender import Contender
-from vidcomp.evaluation.energy import EnergyMeter
-from vidcomp.evaluation.results import Answer, Comparison, Row, VideoResult
-from vidcomp.evaluation.sample_video import FPS, FRAMES, HEIGHT, WIDTH, make_sample_video
-from vidcomp.evaluation.standings import results_of, rows_of, spread_over
-from vidcomp.inference.classifier import failure_of
-from vidcomp.inference.device import choose_device
-from vidcomp.inference.grammar import StrategyError, parse_strategy
-from vidcomp.video import VideoError, probe
-from vidcomp.video.labeled import LabeledVideo, keep_known
-from vidcomp.zoo.download import Progress
-from vidcomp.zoo.errors import ManifestError
-from vidcomp.zoo.labels import labels_of
-from vidcomp.zoo.manifest import Manifest
+from vidcomp.evaluation.statistics import Ratio, Spread, counted_ratio, differs, ratio_of_medians, spread
+from vidcomp.evaluation.strategy_run import StrategyRun
+from vidcomp.video.labeled import LabeledVideo
 
-__all__ = ["Answer", "Comparison", "LabeledVideo", "Measurement", "Row", "VideoResult", "compare"]
-
-ROUNDS = 5
-SECONDS = 300.0
-# Videos that are timed, spread over all that were given: medians need rounds more than they need videos.
-TIMED_VIDEOS = 8
-
-
-def compare(
-    model: str | Path | Manifest,
-    videos: Iterable[str | Path | LabeledVideo] = (),
-    strategies: Sequence[str] = ("dense30", "sfc"),
-    *,
-    rounds: int = ROUNDS,
-    seconds: float = SECONDS,
-    device: str = "auto",
-    random_weights: bool = False,
-) -> Comparison:
-    """Measure strategies of one model on the same videos, or on a generated one where none are given.
-
-    Args:
-        model: a model's name, the path of a manifest, or a manifest.
-        videos: paths, or videos with their classes. Without any, labels are not compared.
-        strategies: names as :mod:`vidcomp.inference.grammar` has them; the others are compared with the first dense
-            one.
-        rounds: how often everything is timed, at most.
-        seconds: no round is begun that would end later than this after the first began; one is always run.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        random_weights: do not look for weights: cost alone is measured.
-
-    Raises:
-        StrategyError: none of the strategies can be done.
-        vidcomp.zoo.errors.ZooError: there is no such model.
-        ValueError: the device is not to be had.
-    """
-    options = {"rounds": rounds, "seconds": seconds, "device": device, "random_weights": random_weights}
-    with Measurement(model, videos, strategies, **options) as measurement:  # type: ignore[arg-type]
-        measurement.run()
-        return measurement.result()
+# Columns that have a ratio to the dense row, and whether more of them is better.
+RATIO_COLUMNS = {
+    "gmacs": False,
+    "params": False,
+    "model_ms": False,
+    "videos_per_s": True,
+    "end_to_end_videos_per_s": True,
+    "peak_memory_mb": False,
+    "fits_at_once": True,
+    "energy_j": False,
+    "top1": True,
+    "top5": True,
+    "agreement": True,
+}
+# What is measured again in every round, so that the ratios of these columns have intervals.
+_TIMED_COLUMNS = {
+    "model_ms": "model_s",
+    "videos_per_s": "model_s",
+    "end_to_end_videos_per_s": "end_to_end_s",
+    "energy_j": "energy_j",
+}
+_MB = 1e6
 
 
-class Measurement:
-    """A comparison under way: :meth:`run` it, and ask for the :meth:`result` then, or after an interruption.
+@dataclass(frozen=True)
+class Row:
+    """One strategy. ``None`` means that a number is absent: not measured, or not to be had on this machine.
 
-    A context manager; leaving it ends the decoding processes. Arguments and errors are those of :func:`compare`.
+    Times are milliseconds of one video, memory MB of 10⁶ bytes, energy joules a video, shares of 1. ``ratios`` hold,
+    for every column, how many times better this row is than the dense one. ``noisy`` names the columns in which the
+    measurements cannot tell the two rows apart.
     """
 
-    def __init__(
-        self,
-        model: str | Path | Manifest,
-        videos: Iterable[str | Path | LabeledVideo] = (),
-        strategies: Sequence[str] = ("dense30", "sfc"),
-        *,
-        rounds: int = ROUNDS,
-        seconds: float = SECONDS,
-        device: str = "auto",
-        random_weights: bool = False,
-        decode_timeout_s: float | None = None,
-        progress: Progress | None = None,
-    ) -> None:
-        """Load a network for every strategy that the model can do; ``progress`` is told of downloads."""
-        self.manifest = find_model(model)
-        self.rounds = rounds
-        self.seconds = seconds
-        self.device = choose_device(device)
-        self.machine = machine.describe(self.device)
-        self.notes: list[str] = []
-        self.failed = False
-        self.interrupted = False
-        self.contenders: list[Contender] = []
-        self._timed: list[str] = []
-        self._fits: dict[str, int | None] = {}
-        self._reasons: dict[str, str] = {}
-        self._impossible: list[str] = []
-        self._rounds_done = 0
-        self._stack = ExitStack()
-        given = [video if isinstance(video, LabeledVideo) else LabeledVideo(os.fsdecode(video)) for video in videos]
-        self.generated = not given
-        try:
-            self.videos, remarks = keep_known(given or [self._sample()], labels_of(self.manifest))
-            self.notes += remarks
-            self._load(strategies, random_weights, decode_timeout_s, progress)
-        except BaseException:
-            self.close()
-            raise
-
-    def _load(
-        self,
-        strategies: Sequence[str],
-        random_weights: bool,
-        decode_timeout_s: float | None,
-        progress: Progress | None,
-    ) -> None:
-        """Load the network of every strategy, and note what a reader must know beforehand."""
-        if machine.busy(self.machine):
-            self._note(
-                f"the machine was busy before this began (load {self.machine['load_before']} on "
-                f"{self.machine['cores']} cores): times may be off"
-            )
-        meter = EnergyMeter(self.device)
-        for strategy in strategies:
-            self._add(strategy, meter, random_weights, decode_timeout_s, progress)
-        if not self.contenders:
-            raise StrategyError("; ".join(self._impossible) or "no strategy was named")
-        self._tell_of_weights()
-
-    def __enter__(self) -> Measurement:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the decoding processes and remove the generated video."""
-        self._stack.close()
+    strategy: str
+    compressor: str
+    tau: float | None
+    trained: bool
+    params: int
+    views: int | None = None
+    frames_per_view: int | None = None
+    frames_range: tuple[int, int] | None = None
+    size: tuple[int, int] | None = None
+    gmacs: float | None = None
+    model_ms: Spread | None = None
+    end_to_end_ms: Spread | None = None
+    peak_memory_mb: float | None = None
+    fits_at_once: int | None = None
+    energy_j: Spread | None = None
+    top1: float | None = None
+    top5: float | None = None
+    agreement: float | None = None
+    ratios: Mapping[str, Ratio] = field(default_factory=dict)
+    noisy: tuple[str, ...] = ()
 
     @property
-    def steps(self) -> int:
-        """How often ``done`` will be called by :meth:`run` if all rounds are run."""
-        timed = min(len(self.videos), TIMED_VIDEOS)
-        return len(self.contenders) * (len(self.videos) + timed * self.rounds)
+    def videos_per_s(self) -> float | None:
+        """Videos a second of the model alone."""
+        return _rate(self.model_ms)
 
-    def run(self, done: Callable[[str], None] = lambda what: None) -> None:
-        """Measure everything; ``done`` is called with the name of the strategy after each step.
+    @property
+    def end_to_end_videos_per_s(self) -> float | None:
+        """Videos a second with decoding."""
+        return _rate(self.end_to_end_ms)
 
-        Raises:
-            KeyboardInterrupt: as it came; :meth:`result` then tells what was measured until it did.
-        """
-        try:
-            for contender in self.contenders:
-                contender.warm_up()
-            self._label_all(done)
-            self._time_rounds(done)
-        except KeyboardInterrupt:
-            self.interrupted = True
-            raise
+    def as_dict(self) -> dict[str, Any]:
+        """The row under the keys that scripts read."""
+        return {
+            "strategy": self.strategy,
+            "compressor": self.compressor,
+            "tau": self.tau,
+            "weights": "trained" if self.trained else "random",
+            "views": self.views,
+            "frames_per_view": self.frames_per_view,
+            "frames_per_view_range": None if self.frames_range is None else list(self.frames_range),
+            "size": None if self.size is None else f"{self.size[0]}x{self.size[1]}",
+            "gmacs": self.gmacs,
+            "params": self.params,
+            "model_ms": _median(self.model_ms),
+            "model_ms_spread": _range(self.model_ms),
+            "rounds": 0 if self.model_ms is None else self.model_ms.samples,
+            "videos_per_s": self.videos_per_s,
+            "end_to_end_videos_per_s": self.end_to_end_videos_per_s,
+            "end_to_end_ms": _median(self.end_to_end_ms),
+            "end_to_end_ms_spread": _range(self.end_to_end_ms),
+            "peak_memory_mb": self.peak_memory_mb,
+            "fits_at_once": self.fits_at_once,
+            "energy_j": _median(self.energy_j),
+            "top1": self.top1,
+            "top5": self.top5,
+            "agreement": self.agreement,
+            "ratio": {name: self.ratios[name].value if name in self.ratios else None for name in RATIO_COLUMNS},
+            "ratio_interval": {
+                name: [ratio.low, ratio.high] for name, ratio in self.ratios.items() if ratio.low != ratio.high
+            },
+            "too_noisy": list(self.noisy),
+        }
 
-    def result(self) -> Comparison:
-        """What was measured so far."""
-        rows = rows_of(self.contenders, self.videos, len(self._timed), self._fits)
-        dense = next((contender.name for contender in self.contenders if contender.is_dense), None)
-        notes = list(self.notes)
-        if len(self.videos) > len(self._timed) > 0:
-            notes.append(f"times, videos/s and energy are of {len(self._timed)} of the {len(self.videos)} videos")
-        if self._timed and self._rounds_done < self.rounds and not self.interrupted:
-            notes.append(f"{self._rounds_done} of {self.rounds} rounds fitted into {self.seconds:g} s")
-        if self.interrupted:
-            notes.append("interrupted: only what was measured until then is shown")
-        return Comparison(
-            model=self.manifest.name,
-            machine=self.machine,
-            rows=rows,
-            videos=results_of(self.contenders, self.videos, self._timed),
-            reference=dense if any(row.strategy == dense for row in rows) else None,
-            rounds=self._rounds_done,
-            generated=self.generated,
-            interrupted=self.interrupted,
-            failed=self.failed,
-            notes=tuple(notes),
-        )
 
-    def _add(
-        self,
-        strategy: str,
-        meter: EnergyMeter,
-        random_weights: bool,
-        decode_timeout_s: float | None,
-        progress: Progress | None,
-    ) -> None:
-        """Load the network of one strategy, or note in a line why the model cannot do it."""
-        try:
-            named = parse_strategy(strategy)
-            manifest = named.manifest(self.manifest)
-            name = named.name(manifest)
-            if any(name == contender.name for contender in self.contenders):
-                return
-            if random_weights:
-                model, reason = without_weights(manifest), "random weights were asked for"
-            else:
-                model, why_not = with_weights(manifest, progress)
-                reason = why_not or ""
-        except (StrategyError, ManifestError) as error:
-            self._note(str(error), failed=True)
-            self._impossible.append(str(error))
-            return
-        contender = Contender(
-            name,
-            named.strategy,
-            model,
-            trained=not reason,
-            device=self.device.type,
-            meter=meter,
-            decode_timeout_s=decode_timeout_s,
-        )
-        self._stack.callback(contender.close)
-        self.contenders.append(contender)
-        self._reasons[contender.name] = reason
+@dataclass(frozen=True)
+class Answer:
+    """What one strategy said of one video: best label and its probability, or why there is none."""
 
-    def _tell_of_weights(self) -> None:
-        """Say which rows run on random weights, and why; their labels are not compared."""
-        for reason in dict.fromkeys(filter(None, self._reasons.values())):
-            names = ", ".join(name for name, why in self._reasons.items() if why == reason)
-            self._note(f"random weights in {names}: the cost is true, labels are left out; {reason}")
+    label: str | None
+    probability: float | None
+    error: str | None = None
 
-    def _label_all(self, done: Callable[[str], None]) -> None:
-        """Pass every video through every strategy once."""
-        for video in self.videos:
-            problem = self._unfit(video.path)
-            if problem is not None:
-                self._note(problem, failed=True)
-            for contender in self.contenders:
-                if problem is not None:
-                    contender.errors[video.path] = problem
-                else:
-                    contender.label(video.path)
-                    if video.path in contender.errors:
-                        self._note(contender.errors[video.path], failed=True)
-                done(contender.name)
-        for contender in self.contenders:
-            self._fits[contender.name] = contender.fits_at_once()
 
-    def _time_rounds(self, done: Callable[[str], None]) -> None:
-        usable = [
-            video.path
-            for video in self.videos
-            if all(video.path in contender.labels for contender in self.contenders if contender.labels)
-        ]
-        contenders = [contender for contender in self.contenders if contender.labels]
-        self._timed = spread_over(usable, TIMED_VIDEOS)
-        if not self._timed:
-            self._note("no video could be labelled by every row: nothing was timed", failed=True)
-            return
-        began = time.perf_counter()
-        for number in range(self.rounds):
-            spent = time.perf_counter() - began
-            if number and spent + spent / number > self.seconds:
-                break
-            for path in self._timed:
-                for contender in contenders:
-                    try:
-                        contender.time_model(path, number)
-                    except Exception as error:
-                        failure = failure_of(path, error)
-                        if failure is None:
-                            raise
-                        self._note(f"{contender.name}: {failure.message}", failed=True)
-                for contender in contenders:
-                    contender.time_end_to_end(path, number)
-                    done(contender.name)
-            self._rounds_done = number + 1
+@dataclass(frozen=True)
+class VideoResult:
+    """A video with its class, where known, and each strategy's answer by the strategy's name."""
 
-    def _unfit(self, path: str) -> str | None:
-        """Why a video cannot be compared at all: it cannot be opened, or is too long to be passed whole."""
-        try:
-            info = probe(path, count=False)
-        except VideoError as error:
-            return str(error)
-        most = self.manifest.max_frames
-        if (info.expected_frames or 0) > most:
-            return f"{path}: {info.expected_frames} frames are more than the {most} that this model is passed whole"
+    path: str
+    label: str | None
+    answers: Mapping[str, Answer]
+    timed: bool
+
+    @property
+    def disagreement(self) -> bool:
+        """Whether two strategies name different actions, or one names another than the video's class."""
+        said = {answer.label for answer in self.answers.values() if answer.label is not None}
+        return len(said | ({self.label} if self.label is not None and said else set())) > 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """The video under the keys that scripts read."""
+        return {
+            "path": self.path,
+            "label": self.label,
+            "timed": self.timed,
+            "answers": {
+                name: {"label": answer.label, "probability": answer.probability, "error": answer.error}
+                for name, answer in self.answers.items()
+            },
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Strategies side by side.
+
+    ``reference`` names the row that ratios refer to, ``None`` without a dense row. ``generated`` says that the video
+    was made on the spot; ``interrupted`` that not all was measured. ``failed`` says that something asked for could not
+    be done; ``notes`` tell what, and everything else that a reader must know.
+    """
+
+    model: str
+    machine: Mapping[str, Any]
+    rows: tuple[Row, ...]
+    videos: tuple[VideoResult, ...]
+    reference: str | None
+    rounds: int
+    generated: bool
+    interrupted: bool
+    failed: bool
+    notes: tuple[str, ...]
+
+    @property
+    def score(self) -> str | None:
+        """The column that says how good the rows are: ``top1``, else ``agreement``, else ``None``."""
+        for name in ("top1", "agreement"):
+            if any(getattr(row, name) is not None for row in self.rows):
+                return name
         return None
 
-    def _sample(self) -> LabeledVideo:
-        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vidcomp-")))
-        self._note(
-            f"no videos were given: speed, size and memory on a generated one ({FRAMES} frames at {FPS} frames/s, "
-            f"{WIDTH}x{HEIGHT}, {FRAMES / FPS:.1f} s); labels need videos"
-        )
-        return LabeledVideo(str(make_sample_video(folder / "generated.mp4")))
+    def as_dict(self) -> dict[str, Any]:
+        """The comparison under the keys that scripts read."""
+        return {
+            "model": self.model,
+            "machine": dict(self.machine),
+            "reference": self.reference,
+            "rounds": self.rounds,
+            "videos_timed": sum(video.timed for video in self.videos),
+            "generated_video": self.generated,
+            "interrupted": self.interrupted,
+            "notes": list(self.notes),
+            "rows": [row.as_dict() for row in self.rows],
+            "videos": [video.as_dict() for video in self.videos],
+        }
 
-    def _note(self, line: str, *, failed: bool = False) -> None:
-        if line not in self.notes:
-            self.notes.append(line)
-        self.failed = self.failed or failed
+
+def rows_of(runs: Sequence[StrategyRun], videos: Sequence[LabeledVideo], timed: int) -> tuple[Row, ...]:
+    """One row for each run that measured anything.
+
+    Accuracy and agreement are over the videos that all of them labeled; rounds count where all ``timed`` videos were
+    measured.
+    """
+    runs = [run for run in runs if run.observations]
+    common = [video for video in videos if all(video.path in run.observations for run in runs)]
+    measured = {run.name: _Measured(run, common, timed) for run in runs}
+    dense = next((measured[run.name] for run in runs if run.is_dense), None)
+    return tuple(one.row(dense) for one in measured.values())
+
+
+def results_of(
+    runs: Sequence[StrategyRun], videos: Sequence[LabeledVideo], timed: Sequence[str]
+) -> tuple[VideoResult, ...]:
+    """Each video with what each run said of it; random weights say nothing."""
+    return tuple(
+        VideoResult(
+            video.path,
+            video.label,
+            {run.name: answer for run in runs if (answer := _answer(run, video.path)) is not None},
+            video.path in timed,
+        )
+        for video in videos
+    )
+
+
+def round_means(samples: Mapping[int, Sequence[float]], timed: int) -> dict[int, float]:
+    """The mean over the timed videos of each round that measured them all."""
+    return {number: statistics.fmean(values) for number, values in samples.items() if len(values) == timed and timed}
+
+
+class _Measured:
+    """The numbers of one run: those that are counted, and those that are measured again in every round."""
+
+    def __init__(self, run: StrategyRun, common: Sequence[LabeledVideo], timed: int) -> None:
+        self.run = run
+        self.rounds = {name: round_means(getattr(run, name), timed) for name in ("model_s", "end_to_end_s", "energy_j")}
+        self.answers = [run.observations[video.path].labels for video in common]
+        # For each video of a known class, whether it is named rightly: first, or among five.
+        known = [(video.label, labels) for video, labels in zip(common, self.answers, strict=True) if video.label]
+        self.right = {
+            "top1": [labels[0].label == wanted for wanted, labels in known],
+            "top5": [any(label.label == wanted for label in labels) for wanted, labels in known],
+        }
+        peaks = [seen.peak_bytes for seen in run.observations.values() if seen.peak_bytes is not None]
+        self.counted: dict[str, float | None] = {
+            "gmacs": statistics.fmean(seen.gmacs for seen in run.observations.values()),
+            "params": run.params,
+            "peak_memory_mb": max(peaks) / _MB if peaks else None,
+            "fits_at_once": run.fits_at_once,
+            **{name: statistics.fmean(right) if right and run.trained else None for name, right in self.right.items()},
+        }
+
+    def row(self, dense: _Measured | None) -> Row:
+        """This run's row, beside the dense one."""
+        run, counted = self.run, self.counted
+        passes = [seen.passes for seen in run.observations.values()]
+        frames = [one.frames for one in passes]
+        sizes = {(one.height, one.width) for one in passes}
+        ratios = {} if dense is None else self._ratios(dense)
+        return Row(
+            strategy=run.name,
+            compressor="+".join(kind for kind in run.kinds if kind != "identity") or "none",
+            tau=run.tau,
+            trained=run.trained,
+            params=run.params,
+            views=passes[0].count,
+            frames_per_view=round(statistics.median(frames)),
+            frames_range=(min(frames), max(frames)),
+            size=sizes.pop() if len(sizes) == 1 else None,
+            gmacs=counted["gmacs"],
+            model_ms=spread([1e3 * seconds for seconds in self.rounds["model_s"].values()]),
+            end_to_end_ms=spread([1e3 * seconds for seconds in self.rounds["end_to_end_s"].values()]),
+            peak_memory_mb=counted["peak_memory_mb"],
+            fits_at_once=run.fits_at_once,
+            energy_j=spread(list(self.rounds["energy_j"].values())),
+            top1=counted["top1"],
+            top5=counted["top5"],
+            agreement=None if dense is None else self._agreement(dense),
+            ratios=ratios,
+            noisy=() if dense is None or dense is self else self._noisy(dense, ratios),
+        )
+
+    def _agreement(self, dense: _Measured) -> float | None:
+        """The share of videos whose best label is the dense row's."""
+        if not (self.run.trained and dense.run.trained and self.answers):
+            return None
+        pairs = zip(self.answers, dense.answers, strict=True)
+        return statistics.fmean(ours[0].index == theirs[0].index for ours, theirs in pairs)
+
+    def _ratios(self, dense: _Measured) -> dict[str, Ratio]:
+        """By column, how many times better this row is than the dense one."""
+        ours = {**self.counted, "agreement": self._agreement(dense)}
+        theirs = {**dense.counted, "agreement": dense._agreement(dense)}
+        ratios: dict[str, Ratio | None] = {}
+        for column, more_is_better in RATIO_COLUMNS.items():
+            if column in _TIMED_COLUMNS:
+                above, below = (one.rounds[_TIMED_COLUMNS[column]] for one in (dense, self))
+                pairs = [(above[number], below[number]) for number in above if number in below]
+                ratios[column] = ratio_of_medians(list(above.values()), list(below.values()), pairs)
+            elif more_is_better:
+                ratios[column] = counted_ratio(ours[column], theirs[column])
+            else:
+                ratios[column] = counted_ratio(theirs[column], ours[column])
+        return {column: ratio for column, ratio in ratios.items() if ratio is not None}
+
+    def _noisy(self, dense: _Measured, ratios: Mapping[str, Ratio]) -> tuple[str, ...]:
+        """The columns in which the two rows cannot be told apart."""
+        noisy = [column for column in _TIMED_COLUMNS if column in ratios and not ratios[column].tells]
+        for column, ours in self.right.items():
+            only_ours = sum(one and not other for one, other in zip(ours, dense.right[column], strict=True))
+            only_theirs = sum(other and not one for one, other in zip(ours, dense.right[column], strict=True))
+            if column in ratios and not differs(only_ours, only_theirs):
+                noisy.append(column)
+        return tuple(noisy)
+
+
+def _answer(run: StrategyRun, path: str) -> Answer | None:
+    if path in run.errors:
+        return Answer(None, None, run.errors[path])
+    if path not in run.observations:
+        return None
+    best = run.observations[path].labels[0]
+    return Answer(best.label, best.probability) if run.trained else Answer(None, None)
+
+
+def _rate(milliseconds: Spread | None) -> float | None:
+    return None if milliseconds is None or milliseconds.median <= 0 else 1000.0 / milliseconds.median
+
+
+def _median(spread: Spread | None) -> float | None:
+    return None if spread is None else spread.median
+
+
+def _range(spread: Spread | None) -> list[float] | None:
+    return None if spread is None else [spread.least, spread.greatest]

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from vidcomp.inference.prediction import ForwardStats
 from vidcomp.nn.compressors import Features, Ragged
 from vidcomp.nn.whole_video import CompressedModel
+from vidcomp.zoo.build import build_network
+from vidcomp.zoo.manifest import Manifest
 
 
 @dataclass(frozen=True)
-class Parts:
+class CostBreakdown:
     """One quantity of a model's head, its compressors together, and all that follows the first compressor."""
 
     head: float
@@ -35,7 +39,7 @@ class Parts:
         return values if digits is None else {name: round(value, digits) for name, value in values.items()}
 
 
-def parameters(network: CompressedModel, *, batch_norm: bool = True) -> Parts:
+def parameters(network: CompressedModel, *, batch_norm: bool = True) -> CostBreakdown:
     """Count the parameters of each part; without BatchNorm's where asked for, as the papers' tables do."""
 
     def count(modules: Iterable[nn.Module]) -> int:
@@ -47,10 +51,12 @@ def parameters(network: CompressedModel, *, batch_norm: bool = True) -> Parts:
             for parameter in child.parameters(recurse=False)
         )
 
-    return Parts(count([network.head]), count(network.compressors), count(list(network.segments)[1:]))
+    return CostBreakdown(count([network.head]), count(network.compressors), count(list(network.segments)[1:]))
 
 
-def gmacs(network: CompressedModel, frames: int, height: int, width: int, *, active_bins: Sequence[int] = ()) -> Parts:
+def gmacs(
+    network: CompressedModel, frames: int, height: int, width: int, *, active_bins: Sequence[int] = ()
+) -> CostBreakdown:
     """Count the GMACs of one pass of ``frames`` frames (those entering the network) of height × width pixels.
 
     The network must have been built under ``torch.device("meta")``, so that nothing is computed.
@@ -86,7 +92,7 @@ def gmacs(network: CompressedModel, frames: int, height: int, width: int, *, act
                 features = compressed
     if kept:
         raise ValueError(f"active_bins has {len(kept)} numbers more than the model has adaptive compressors")
-    return Parts(**counts)
+    return CostBreakdown(**counts)
 
 
 def _keep_frames(features: Features, frames: int) -> Features:
@@ -99,3 +105,23 @@ def _keep_frames(features: Features, frames: int) -> Features:
     if not 1 <= frames <= most:
         raise ValueError(f"active bins must lie between 1 and {most}, not {frames}")
     return tuple(part[:, :, : max(1, round(part.shape[2] * frames / most))] for part in features)
+
+
+class ModelCost:
+    """What a model costs, told from its structure alone: its parameters, and the GMACs of any video's passes."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        with torch.device("meta"):
+            network = build_network(manifest).eval()
+        self.params = int(parameters(network).total)
+
+        @lru_cache(maxsize=1024)
+        def of_one(frames: int, height: int, width: int, active_bins: tuple[int, ...]) -> float:
+            return gmacs(network, frames, height, width, active_bins=active_bins).total
+
+        self._of_one = of_one
+
+    def gmacs(self, passes: ForwardStats, active_bins: int | None) -> float:
+        """GMACs of a video's passes at its own number of active bins; passes of one shape are counted once."""
+        kept = () if active_bins is None else (active_bins,)
+        return passes.count * float(self._of_one(passes.frames, passes.height, passes.width, kept))

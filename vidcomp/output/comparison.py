@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vidcomp.evaluation.comparison import Comparison, Row
-from vidcomp.evaluation.results import RATIO_COLUMNS
+from vidcomp.evaluation.comparison import RATIO_COLUMNS, Comparison, Row
 from vidcomp.files import printable
 from vidcomp.output.tables import console_of
 

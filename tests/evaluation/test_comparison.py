@@ -1,4 +1,4 @@
-"""Rows, ratios, accuracy and agreement from what contenders measured, against numbers worked out by hand."""
+"""Rows, ratios, accuracy and agreement from what runs measured, against numbers worked out by hand."""
 
 from __future__ import annotations
 
@@ -7,21 +7,35 @@ from typing import Any
 
 import pytest
 
-from vidcomp.evaluation.candidates import default_names
-from vidcomp.evaluation.results import RATIO_COLUMNS
-from vidcomp.evaluation.standings import results_of, round_means, rows_of, spread_over
+from vidcomp.evaluation.comparison import RATIO_COLUMNS, results_of, round_means, rows_of
+from vidcomp.evaluation.evaluator import default_strategies, spread_over
+from vidcomp.evaluation.strategy_run import Observation
 from vidcomp.inference.prediction import ForwardStats, Label
 from vidcomp.video.labeled import LabeledVideo
+from vidcomp.zoo.manifest import find_manifest
 
 VIDEOS = [LabeledVideo("a", "x"), LabeledVideo("b", "y"), LabeledVideo("c")]
+ONE_PASS = ForwardStats(1, 8, 32, 32)
 ORDERS = {"x": "xyzuvw", "y": "yxzuvw", "w": "wxyzuv"}
 
 
-def contender(name: str, said: dict[str, str], **changes: Any) -> Any:
-    """What a contender holds after measuring: `said` is the best label of each video."""
-    labels = {
-        path: tuple(Label(letter, "xyzuvw".index(letter), 0.5) for letter in ORDERS[best][:5])
-        for path, best in said.items()
+def run(
+    name: str,
+    said: dict[str, str],
+    passes: ForwardStats = ONE_PASS,
+    gmacs: tuple[float, ...] = (1.0, 2.0, 3.0),
+    peaks: tuple[int | None, ...] = (40_000_000, 50_000_000, None),
+    **changes: Any,
+) -> Any:
+    """What a run holds after measuring: `said` is the best label of each video."""
+    observations = {
+        path: Observation(
+            labels=tuple(Label(letter, "xyzuvw".index(letter), 0.5) for letter in ORDERS[best][:5]),
+            passes=passes,
+            gmacs=cost,
+            peak_bytes=peak,
+        )
+        for (path, best), cost, peak in zip(said.items(), gmacs, peaks, strict=True)
     }
     values: dict[str, Any] = {
         "name": name,
@@ -30,10 +44,8 @@ def contender(name: str, said: dict[str, str], **changes: Any) -> Any:
         "tau": None if name == "dense30" else 2.0,
         "trained": True,
         "params": 1000,
-        "passes": [ForwardStats(1, 8, 32, 32)] * 3,
-        "gmacs": [1.0, 2.0, 3.0],
-        "peaks": [40_000_000, 50_000_000],
-        "labels": labels,
+        "fits_at_once": 40,
+        "observations": observations,
         "errors": {},
         "model_s": {0: [0.01, 0.03], 1: [0.02, 0.04]},
         "end_to_end_s": {0: [0.1, 0.1], 1: [0.1, 0.1]},
@@ -43,20 +55,21 @@ def contender(name: str, said: dict[str, str], **changes: Any) -> Any:
 
 
 def pair() -> list[Any]:
-    dense = contender(
+    dense = run(
         "dense30",
         {"a": "x", "b": "y", "c": "x"},
+        ForwardStats(30, 8, 32, 32),
+        gmacs=(12.0, 12.0, 12.0),
+        peaks=(25_000_000, None, None),
         params=900,
-        passes=[ForwardStats(30, 8, 32, 32)] * 3,
-        gmacs=[12.0, 12.0, 12.0],
-        peaks=[25_000_000],
+        fits_at_once=10,
         model_s={0: [0.06, 0.18], 1: [0.10, 0.26]},
     )
-    return [dense, contender("sfc", {"a": "x", "b": "w", "c": "y"})]
+    return [dense, run("sfc", {"a": "x", "b": "w", "c": "y"})]
 
 
 def test_numbers_of_a_row() -> None:
-    dense, row = rows_of(pair(), VIDEOS, 2, {"dense30": 10, "sfc": 40})
+    dense, row = rows_of(pair(), VIDEOS, 2)
     assert (dense.views, dense.frames_per_view) == (30, 8)
     assert row.model_ms is not None
     assert (row.model_ms.median, row.model_ms.least, row.model_ms.greatest) == pytest.approx((25, 20, 30))
@@ -70,7 +83,7 @@ def test_numbers_of_a_row() -> None:
 
 
 def test_ratios_say_how_many_times_better_a_row_is() -> None:
-    dense, row = rows_of(pair(), VIDEOS, 2, {"dense30": 10, "sfc": 40})
+    dense, row = rows_of(pair(), VIDEOS, 2)
     values = {name: ratio.value for name, ratio in row.ratios.items()}
     # Rounds of dense: 120 and 180 ms; of the row: 20 and 30 ms.
     assert values == pytest.approx(
@@ -93,7 +106,7 @@ def test_ratios_say_how_many_times_better_a_row_is() -> None:
 
 
 def test_accuracy_counts_known_classes_and_agreement_all_videos() -> None:
-    dense, row = rows_of(pair(), VIDEOS, 2, {})
+    dense, row = rows_of(pair(), VIDEOS, 2)
     assert (dense.top1, dense.top5, dense.agreement) == (1, 1, 1)
     assert row.top1 == 0.5
     # "y" is the third of the labels said of b, and so among the best five; "w" would not be.
@@ -103,9 +116,9 @@ def test_accuracy_counts_known_classes_and_agreement_all_videos() -> None:
 
 def test_a_video_that_one_row_could_not_label_counts_for_none() -> None:
     dense, row = pair()
-    del row.labels["b"]
+    del row.observations["b"]
     row.errors["b"] = "b: broken"
-    better = rows_of([dense, row], VIDEOS, 2, {})
+    better = rows_of([dense, row], VIDEOS, 2)
     assert [one.top1 for one in better] == [1, 1]
     assert [one.agreement for one in better] == [1, 0.5]
     answers = results_of([dense, row], VIDEOS, ["a"])[1].answers
@@ -116,14 +129,14 @@ def test_a_video_that_one_row_could_not_label_counts_for_none() -> None:
 def test_random_weights_have_neither_accuracy_nor_labels() -> None:
     dense, row = pair()
     row.trained = False
-    random_row = rows_of([dense, row], VIDEOS, 2, {})[1]
+    random_row = rows_of([dense, row], VIDEOS, 2)[1]
     assert (random_row.top1, random_row.top5, random_row.agreement) == (None, None, None)
     assert random_row.as_dict()["ratio"]["top1"] is None
     assert results_of([dense, row], VIDEOS, [])[0].answers["sfc"].label is None
 
 
 def test_without_a_dense_row_there_are_no_ratios() -> None:
-    (row,) = rows_of(pair()[1:], VIDEOS, 2, {})
+    (row,) = rows_of(pair()[1:], VIDEOS, 2)
     assert row.ratios == {}
     assert row.agreement is None
     assert row.as_dict()["ratio"] == dict.fromkeys(RATIO_COLUMNS)
@@ -140,7 +153,7 @@ def test_videos_differ_where_rows_or_classes_do() -> None:
 
 
 def test_the_rows_of_a_model_by_default() -> None:
-    assert default_names("ucf16-lite0") == ["dense30", "sfc"]
+    assert default_strategies(find_manifest("ucf16-lite0")) == ["dense30", "sfc"]
 
 
 def test_timed_videos_are_spread_over_all() -> None:

@@ -1,0 +1,379 @@
+"""The harness: strategies of one model on the same videos and the same machine. An evaluation is a comparison of one.
+
+Every video first passes every strategy once, from its file: that gives labels, GMACs and peak memory, and warms
+everything up. Then come rounds, in each of which every strategy takes its turn on every timed video (A B C A B C …), so
+that a machine that slows down slows all alike; a round gives one number per strategy, rounds give medians and spread.
+Without rounds only labels and GMACs are of interest, and the next videos are decoded meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+
+from vidcomp.evaluation.accuracy import Evaluation, evaluation_of
+from vidcomp.evaluation.benchmark import describe_machine, is_busy
+from vidcomp.evaluation.comparison import Comparison, results_of, rows_of
+from vidcomp.evaluation.strategy_run import StrategyRun
+from vidcomp.inference.classifier import Classifier, failure_of
+from vidcomp.inference.device import choose_device
+from vidcomp.inference.grammar import NamedStrategy, StrategyError, parse_strategy
+from vidcomp.inference.strategies import Strategy, WholeVideo
+from vidcomp.video import VideoError, probe
+from vidcomp.video.labeled import LabeledVideo, check_labeled, find_labeled, keep_known
+from vidcomp.video.synthetic import FPS, FRAMES, SIZE, make_video
+from vidcomp.zoo.build import LoadedModel, build_network, load_variant
+from vidcomp.zoo.download import Progress
+from vidcomp.zoo.errors import ManifestError, WeightsError
+from vidcomp.zoo.labels import labels_of
+from vidcomp.zoo.manifest import Manifest, find_manifest
+
+ROUNDS = 5
+SECONDS = 300.0
+# Videos that are timed, spread over all that were given: medians need rounds more than they need videos.
+TIMED_VIDEOS = 8
+_SEED = 0
+
+Video: TypeAlias = str | os.PathLike[str] | LabeledVideo
+
+
+def compare(
+    model: str | Path | Manifest,
+    videos: Iterable[Video] = (),
+    strategies: Sequence[str] = (),
+    *,
+    rounds: int = ROUNDS,
+    seconds: float = SECONDS,
+    device: str = "auto",
+    random_weights: bool = False,
+) -> Comparison:
+    """Measure strategies of one model on the same videos, or on a generated one where none are given.
+
+    Args:
+        model: a model's name, the path of a manifest, or a manifest.
+        videos: paths, or videos with their classes. Without any, labels are not compared.
+        strategies: names as :mod:`vidcomp.inference.grammar` has them; the others are compared with the first dense
+            one. By default ``dense30`` and the model's own compressors.
+        rounds: how often everything is timed, at most; without rounds only labels and GMACs are told.
+        seconds: no round is begun that would end later than this after the first began; one is always run.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        random_weights: do not look for weights: cost alone is measured.
+
+    Raises:
+        StrategyError: none of the strategies can be done.
+        vidcomp.zoo.errors.ZooError: there is no such model.
+        ValueError: the device is not to be had.
+    """
+    with Evaluator(
+        model,
+        videos,
+        strategies,
+        rounds=rounds,
+        seconds=seconds,
+        device=device,
+        random_weights=random_weights,
+    ) as evaluator:
+        evaluator.run()
+        return evaluator.comparison()
+
+
+def evaluate(
+    model: str | Path | Manifest, source: str | Path, strategy: str | None = None, *, device: str = "auto"
+) -> Evaluation:
+    """Measure how often a model is right on a folder with a sub-folder per class, or a CSV file of ``path,label``.
+
+    ``strategy`` is a name as :mod:`vidcomp.inference.grammar` has them; by default the model as it is.
+
+    Raises:
+        StrategyError: there is no such strategy.
+        vidcomp.video.labeled.LabelError: there are no videos, one has no class, or a class is not the model's.
+        vidcomp.zoo.errors.ZooError: the model or its weights are not to be had.
+        ValueError: the device is not to be had.
+    """
+    manifest = find_model(model)
+    videos, _ = find_labeled([os.fspath(source)])
+    check_labeled(os.fspath(source), videos, labels_of(manifest))
+    named = parse_strategy(strategy)
+    with Evaluator(manifest, videos, [named], rounds=0, device=device, strict=True) as evaluator:
+        evaluator.run()
+        return evaluator.evaluation()
+
+
+class Evaluator:
+    """Strategies being measured: :meth:`run` them, and ask for the results then, or after an interruption.
+
+    A context manager; leaving it ends the decoding processes. Arguments and errors are those of :func:`compare`.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Manifest,
+        videos: Iterable[Video] = (),
+        strategies: Sequence[str | NamedStrategy] = (),
+        *,
+        rounds: int = ROUNDS,
+        seconds: float = SECONDS,
+        device: str = "auto",
+        random_weights: bool = False,
+        strict: bool = False,
+        classifier: Callable[..., Classifier] = Classifier,
+        progress: Progress | None = None,
+    ) -> None:
+        """Load a network for every strategy that the model can do.
+
+        Where ``strict``, each must be possible and have its weights; else what is not possible is noted and left out,
+        and random weights stand for those that are not to be had. ``classifier`` makes a classifier of a
+        :class:`LoadedModel`, given ``device`` and ``strategy``; ``progress`` is told of downloads.
+        """
+        self.manifest = find_model(model)
+        self.rounds = rounds
+        self.seconds = seconds
+        self.machine = describe_machine(choose_device(device))
+        self.notes: list[str] = []
+        self.failed = False
+        self.interrupted = False
+        self.runs: list[StrategyRun] = []
+        self._timed: list[str] = []
+        self._rounds_done = 0
+        self._stack = ExitStack()
+        given = [video if isinstance(video, LabeledVideo) else LabeledVideo(os.fsdecode(video)) for video in videos]
+        self.generated = not given
+        try:
+            self.videos, remarks = keep_known(given or [self._generate()], labels_of(self.manifest))
+            self.notes += remarks
+            if rounds and is_busy(self.machine):
+                self._note(
+                    f"the machine was busy before this began (load {self.machine['load_before']} on "
+                    f"{self.machine['cores']} cores): times may be off"
+                )
+            names = strategies or default_strategies(self.manifest)
+            load = partial(_load_model, progress=progress, random_weights=random_weights, strict=strict)
+            names = strategies or default_strategies(self.manifest)
+            self._load(names, load, partial(classifier, device=device), strict=strict)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Evaluator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the decoding processes and remove the generated video."""
+        self._stack.close()
+
+    @property
+    def steps(self) -> int:
+        """How often ``done`` will be called by :meth:`run` if all rounds are run."""
+        timed = min(len(self.videos), TIMED_VIDEOS)
+        return len(self.runs) * (len(self.videos) + timed * self.rounds)
+
+    def run(self, done: Callable[[str], None] = lambda what: None) -> None:
+        """Measure everything; ``done`` is called with the name of the strategy after each step.
+
+        Raises:
+            KeyboardInterrupt: as it came; the results then are of what was measured until it did.
+        """
+        try:
+            if self.rounds:
+                for run in self.runs:
+                    run.warm_up()
+            self._label_all(done)
+            if self.rounds:
+                for run in self.runs:
+                    run.search_fits_at_once()
+                self._time_rounds(done)
+        except KeyboardInterrupt:
+            self.interrupted = True
+            raise
+
+    def comparison(self) -> Comparison:
+        """All strategies side by side, by what was measured so far."""
+        rows = rows_of(self.runs, self.videos, len(self._timed))
+        dense = next((run.name for run in self.runs if run.is_dense), None)
+        notes = list(self.notes)
+        if len(self.videos) > len(self._timed) > 0:
+            notes.append(f"times, videos/s and energy are of {len(self._timed)} of the {len(self.videos)} videos")
+        if self._timed and self._rounds_done < self.rounds and not self.interrupted:
+            notes.append(f"{self._rounds_done} of {self.rounds} rounds fitted into {self.seconds:g} s")
+        if self.interrupted:
+            notes.append("interrupted: only what was measured until then is shown")
+        return Comparison(
+            model=self.manifest.name,
+            machine=self.machine,
+            rows=rows,
+            videos=results_of(self.runs, self.videos, self._timed),
+            reference=dense if any(row.strategy == dense for row in rows) else None,
+            rounds=self._rounds_done,
+            generated=self.generated,
+            interrupted=self.interrupted,
+            failed=self.failed,
+            notes=tuple(notes),
+        )
+
+    def evaluation(self) -> Evaluation:
+        """The first strategy by itself, by what it labeled so far."""
+        dense = next((run for run in self.runs if run.is_dense), None)
+        return evaluation_of(self.runs[0], self.videos, dense)
+
+    def _load(
+        self,
+        strategies: Sequence[str | NamedStrategy],
+        load: Callable[[Manifest], tuple[LoadedModel, str | None]],
+        classifier: Callable[..., Classifier],
+        *,
+        strict: bool,
+    ) -> None:
+        """Load the network of every strategy, or note in a line why the model cannot do it."""
+        impossible: list[str] = []
+        reasons: dict[str, list[str]] = {}
+        for strategy in strategies:
+            try:
+                named = parse_strategy(strategy) if isinstance(strategy, str) else strategy
+                manifest = named.manifest(self.manifest)
+                name = named.name(manifest)
+                if any(name == run.name for run in self.runs):
+                    continue
+                model, reason = load(manifest)
+            except (StrategyError, ManifestError) as error:
+                if strict:
+                    raise
+                self._note(str(error), failed=True)
+                impossible.append(str(error))
+                continue
+            passing: Strategy = named.strategy or WholeVideo()
+            run = StrategyRun(name, classifier(model, strategy=passing), trained=reason is None)
+            self._stack.callback(run.close)
+            self.runs.append(run)
+            if reason is not None:
+                reasons.setdefault(reason, []).append(name)
+        if not self.runs:
+            raise StrategyError("; ".join(impossible))
+        for reason, names in reasons.items():
+            self._note(f"random weights in {', '.join(names)}: the cost is true, labels are left out; {reason}")
+
+    def _label_all(self, done: Callable[[str], None]) -> None:
+        """Pass every video through every strategy once."""
+        fit = []
+        for video in self.videos:
+            problem = self._unfit(video.path) if self.rounds else None
+            if problem is None:
+                fit.append(video.path)
+                continue
+            self._note(problem, failed=True)
+            for run in self.runs:
+                run.errors[video.path] = problem
+                done(run.name)
+        labelings = [run.label_alone(fit) if self.rounds else run.label_all(fit) for run in self.runs]
+        for _ in fit:
+            for run, labeling in zip(self.runs, labelings, strict=True):
+                path = next(labeling)
+                if path in run.errors:
+                    self._note(run.errors[path], failed=True)
+                done(run.name)
+
+    def _time_rounds(self, done: Callable[[str], None]) -> None:
+        runs = [run for run in self.runs if run.observations]
+        usable = [video.path for video in self.videos if all(video.path in run.observations for run in runs)]
+        self._timed = spread_over(usable, TIMED_VIDEOS) if runs else []
+        if not self._timed:
+            self._note("no video could be labelled by every row: nothing was timed", failed=True)
+            return
+        began = time.perf_counter()
+        for number in range(self.rounds):
+            spent = time.perf_counter() - began
+            if number and spent + spent / number > self.seconds:
+                break
+            for path in self._timed:
+                for run in runs:
+                    try:
+                        run.time_model(path, number)
+                    except Exception as error:
+                        failure = failure_of(path, error)
+                        if failure is None:
+                            raise
+                        self._note(f"{run.name}: {failure.message}", failed=True)
+                for run in runs:
+                    run.time_end_to_end(path, number)
+                    done(run.name)
+            self._rounds_done = number + 1
+
+    def _unfit(self, path: str) -> str | None:
+        """Why a video cannot be timed by any strategy: it cannot be opened, or is too long to be held and passed."""
+        try:
+            info = probe(path, count=False)
+        except VideoError as error:
+            return str(error)
+        most = self.manifest.max_frames
+        if (info.expected_frames or 0) > most:
+            return f"{path}: {info.expected_frames} frames are more than the {most} that this model is passed whole"
+        return None
+
+    def _generate(self) -> LabeledVideo:
+        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vidcomp-")))
+        self._note(
+            f"no videos were given: speed, size and memory on a generated one ({FRAMES} frames at {FPS} frames/s, "
+            f"{SIZE[0]}x{SIZE[1]}, {FRAMES / FPS:.1f} s); labels need videos"
+        )
+        return LabeledVideo(str(make_video(folder / "generated.mp4")))
+
+    def _note(self, line: str, *, failed: bool = False) -> None:
+        if line not in self.notes:
+            self.notes.append(line)
+        self.failed = self.failed or failed
+
+
+def find_model(model: str | Path | Manifest) -> Manifest:
+    """A model's manifest by name or file; a manifest is taken as it is.
+
+    Raises:
+        ManifestError: there is no such model.
+    """
+    return model if isinstance(model, Manifest) else find_manifest(model)
+
+
+def default_strategies(manifest: Manifest) -> list[str]:
+    """The strategies that are compared where none are named: 30 dense views, and the model's own compressors."""
+    kinds = dict.fromkeys(section.kind for section in manifest.compressors if section.kind != "identity")
+    return ["dense30", "+".join(kinds) or "whole"]
+
+
+def spread_over(items: Sequence[str], most: int) -> list[str]:
+    """At most ``most`` of the items, evenly spaced, from the first to the last."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(index * (len(items) - 1) / (most - 1))] for index in range(most)]
+
+
+def _load_model(
+    manifest: Manifest, *, progress: Progress | None, random_weights: bool, strict: bool
+) -> tuple[LoadedModel, str | None]:
+    """The model with its weights; or with random ones, the same each time, and the reason.
+
+    The cost of random ones is true, their labels mean nothing.
+    """
+    if random_weights:
+        reason = "random weights were asked for"
+    elif manifest.backbone.weights is None and not strict:
+        reason = f"{manifest.name} has no weights here (vidcomp models show {manifest.name} says where there are any)"
+    else:
+        try:
+            return load_variant(manifest, progress), None
+        except WeightsError as error:
+            if strict:
+                raise
+            reason = str(error)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        network = build_network(manifest).eval()
+    return LoadedModel(manifest, network, labels_of(manifest)), reason

@@ -1,0 +1,195 @@
+"""One strategy while it is being measured: how videos pass through the network, and what was seen so far."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import torch
+
+from vidcomp.evaluation.benchmark import EnergyMeter, PeakMemory, host_memory_bytes, largest_that_fits
+from vidcomp.evaluation.cost import ModelCost
+from vidcomp.inference.classifier import OUT_OF_MEMORY, Classifier
+from vidcomp.inference.prediction import ForwardStats, Label, Prediction
+from vidcomp.inference.runner import dummy_clip
+from vidcomp.inference.strategies import DenseViews, WholeVideo
+from vidcomp.nn.compressors import SFC, FeaturesError
+from vidcomp.video import DecodeOptions, DecodeWorker, Frames
+
+_KEPT_LABELS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """What labeling one video told: the best labels, and what they cost.
+
+    ``active_bins`` is how many frames a compressor that groups them (SGS) kept, ``None`` where there is none;
+    ``peak_bytes`` is the peak memory, ``None`` where it was not measured.
+    """
+
+    labels: tuple[Label, ...]
+    passes: ForwardStats
+    gmacs: float
+    active_bins: int | None = None
+    peak_bytes: int | None = None
+
+
+class StrategyRun:
+    """Measures one strategy, video by video.
+
+    ``observations`` and ``errors`` go by the video's path. ``model_s``, ``end_to_end_s`` and ``energy_j`` hold, for
+    every round, one number for each video timed in it. Close it when done: it owns decoding processes.
+    """
+
+    def __init__(self, name: str, classifier: Classifier, *, trained: bool = True) -> None:
+        self.name = name
+        self.classifier = classifier
+        self.trained = trained
+        self.strategy = classifier.strategy or WholeVideo()
+        self.manifest = classifier.model.manifest
+        compressors = classifier.runner.network.compressors
+        self.kinds = tuple(str(compressor.kind) for compressor in compressors)
+        self.tau = next((compressor.tau for compressor in compressors if isinstance(compressor, SFC)), None)
+        self.cost = ModelCost(self.manifest)
+        self.params = self.cost.params
+        self.fits_at_once: int | None = None
+        self.observations: dict[str, Observation] = {}
+        self.errors: dict[str, str] = {}
+        self.model_s: defaultdict[int, list[float]] = defaultdict(list)
+        self.end_to_end_s: defaultdict[int, list[float]] = defaultdict(list)
+        self.energy_j: defaultdict[int, list[float]] = defaultdict(list)
+        self._meter = EnergyMeter(classifier.runner.device)
+        self._worker = DecodeWorker()
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether this row can be the one that others are compared with."""
+        return isinstance(self.strategy, DenseViews)
+
+    def close(self) -> None:
+        """End the decoding processes."""
+        self.classifier.close()
+        self._worker.close()
+
+    def warm_up(self) -> None:
+        """Run the network once on a dummy clip: kernels are chosen and threads started before anything is measured."""
+        runner, spec = self.classifier.runner, self.classifier.runner.spec
+        side = spec.crop if self.is_dense else spec.whole_side
+        clip = dummy_clip(spec.clip_frames, side, side)
+        # What the network makes of noise is nobody's answer.
+        with suppress(FeaturesError):
+            if self.is_dense:
+                runner.probabilities(runner.tensor(clip))
+            else:
+                runner.whole([clip])
+        runner.synchronise()
+
+    def label_all(self, paths: Sequence[str]) -> Iterator[str]:
+        """Label videos in order, each from its file, the next ones being decoded meanwhile; yields their paths."""
+        for path, prediction in zip(paths, self.classifier.classify_all(paths), strict=True):
+            self._keep(path, prediction)
+            yield path
+
+    def label_alone(self, paths: Sequence[str]) -> Iterator[str]:
+        """As :meth:`label_all`, but one video at a time, so that its peak memory can be measured."""
+        for path in paths:
+            memory = PeakMemory(self.classifier.runner.device)
+            try:
+                with memory:
+                    prediction = self.classifier.classify(path)
+            except RuntimeError as error:
+                # A picture or clip that the network's kernels do not fit: this row's answer, not the end.
+                self.errors[path] = f"{self.name}: {path}: {str(error).splitlines()[0]}"
+            else:
+                self._keep(path, prediction, memory.bytes)
+            yield path
+
+    def _keep(self, path: str, prediction: Prediction, peak_bytes: int | None = None) -> None:
+        if prediction.error is not None:
+            # What no row can read is said once; what this row could not compute is its own.
+            own = prediction.error.kind in (OUT_OF_MEMORY, FeaturesError.kind)
+            self.errors[path] = f"{self.name}: {prediction.error.message}" if own else prediction.error.message
+            return
+        assert prediction.passes is not None
+        groups = None if prediction.attention is None else prediction.attention.groups
+        bins = None if groups is None else len(groups)
+        self.observations[path] = Observation(
+            labels=prediction.labels[:_KEPT_LABELS],
+            passes=prediction.passes,
+            gmacs=self.cost.gmacs(prediction.passes, bins),
+            active_bins=bins,
+            peak_bytes=peak_bytes,
+        )
+
+    def time_model(self, path: str, round_number: int) -> None:
+        """Time the model alone: frames decoded before, normalisation and all passes within, device synchronised."""
+        runner, strategy = self.classifier.runner, self.strategy
+        chunks, count = self._decoded(path)
+
+        def run() -> None:
+            strategy.run(runner, chunks, count)
+            runner.synchronise()
+
+        runner.synchronise()
+        seconds, joules = self._meter.measure(run)
+        self.model_s[round_number].append(seconds)
+        if joules is not None:
+            self.energy_j[round_number].append(joules)
+
+    def time_end_to_end(self, path: str, round_number: int) -> None:
+        """Time everything from the file to the labels, decoding beside the model as it usually is."""
+        began = time.perf_counter()
+        prediction = self.classifier.classify(path)
+        seconds = time.perf_counter() - began
+        if prediction.ok:
+            self.end_to_end_s[round_number].append(seconds)
+
+    def search_fits_at_once(self) -> None:
+        """Find out how many videos like the largest one seen the device's memory holds in flight beside the model.
+
+        On CUDA it is searched with batches of that many videos, grouped as the engine groups a video's views; on a CPU
+        it is the memory that this process may use, less the weights, divided by the peak of one video.
+        """
+        if not self.observations:
+            return
+        runner = self.classifier.runner
+        if runner.device.type == "cuda":
+            passes = [observation.passes for observation in self.observations.values()]
+            largest = max(passes, key=lambda one: one.frames * one.height * one.width)
+            self.fits_at_once = largest_that_fits(lambda videos: self._batch_fits(largest, videos))
+        elif peak := max(observation.peak_bytes or 0 for observation in self.observations.values()):
+            weights = sum(tensor.nbytes for tensor in runner.network.state_dict().values())
+            self.fits_at_once = max(0, (host_memory_bytes() - weights) // peak)
+
+    def _batch_fits(self, passes: ForwardStats, videos: int) -> bool:
+        runner = self.classifier.runner
+        at_once = min(passes.count, runner.clips_at_once.most) if self.is_dense else 1
+        try:
+            shape = (videos * at_once, 3, passes.frames, passes.height, passes.width)
+            clips = torch.zeros(shape, device=runner.device)
+            with torch.inference_mode():
+                if self.is_dense:
+                    runner.network(clips)
+                else:
+                    runner.network.finish(runner.network.encode(clips.split(runner.chunk_frames, dim=2)))
+            runner.synchronise()
+        except torch.OutOfMemoryError:
+            return False
+        finally:
+            torch.cuda.empty_cache()
+        return True
+
+    def _decoded(self, path: str) -> tuple[list[Frames], int]:
+        """All frames that the strategy wants of a video, and how many the video has where the strategy must know."""
+        runner, strategy, limit = self.classifier.runner, self.strategy, self.classifier.decode_timeout_s
+        count = 0
+        if strategy.needs_count:
+            count = self._worker.count(path, runner.spec.fps, timeout_s=limit)
+        options = DecodeOptions(
+            runner.spec.short_side, strategy.select(runner.spec, count), chunk_frames=runner.chunk_frames
+        )
+        with self._worker.open(path, options, timeout_s=limit) as reader:
+            return list(reader.chunks()), count
