@@ -143,6 +143,17 @@ def test_a_variable_rate_keeps_its_timestamps(tmp_path: Path, backend: str) -> N
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("codec", "options"), [("libx264", {}), ("mpeg4", {"bf": "2"}), ("mpeg4", {})])
+def test_avi_tells_no_times_of_presentation(tmp_path: Path, codec: str, options: dict[str, str], backend: str) -> None:
+    """Frames that are coded in another order than they are shown in come evenly all the same."""
+    path = clips.make_clip(tmp_path / "a.avi", 37, codec=codec, fps=12, options=options)
+    frames, report = read(path, backend=backend)
+    assert clips.numbers(frames.pixels) == list(range(37))
+    assert frames.seconds == pytest.approx(np.arange(37) / 12)
+    assert (report.duration_s, report.notes) == (pytest.approx(37 / 12), ())
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_an_edit_list_hides_frames(tmp_path: Path, backend: str) -> None:
     source = clips.make_clip(tmp_path / "a.mp4", 60, options={"g": "20", "bf": "2"})
     path = clips.copy_from(source, tmp_path / "cut.mp4", 30)

@@ -145,10 +145,17 @@ class PyAVReader:
                 yield index, seconds, frame
 
     def _timed(self) -> Iterator[tuple[int, float, VideoFrame]]:
+        base = self._time_base if self.info.container == "avi" else None
+        dts = 0
         for frame in self._decoding:
             index = self.decoded
             self.decoded += 1
-            yield index, self.clock.tick(frame.time), frame
+            stamp = frame.time
+            if base is not None:
+                # AVI has no times of presentation: frames are shown at those of decoding, one a tick.
+                dts = dts + 1 if frame.dts is None else frame.dts
+                stamp = float(dts * base)
+            yield index, self.clock.tick(stamp), frame
 
     def _seek_through(
         self, packets: PacketScan, selection: Selection, after: int

@@ -87,7 +87,7 @@ def test_probe_counts_what_the_container_does_not_tell(worker: DecodeWorker, tmp
 def test_as_many_samples_are_counted_as_are_read(
     worker: DecodeWorker, tmp_path: Path, extension: str, fps: int, per_second: float
 ) -> None:
-    path = str(clips.make_clip(tmp_path / f"a.{extension}", 37, fps=fps, options={"bf": "0"}))
+    path = str(clips.make_clip(tmp_path / f"a.{extension}", 37, fps=fps))
     with worker.open(path, DecodeOptions(selection=whole(fps=per_second))) as reader:
         read = sum(len(chunk) for chunk in reader.chunks())
     assert worker.count(path, per_second) == read
