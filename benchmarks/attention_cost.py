@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from vidcomp.attention.summary import summarise
+from vidcomp.attention import summarise
 from vidcomp.evaluation.benchmark import describe_machine
 from vidcomp.inference.attention_map import attention_map
 from vidcomp.inference.memory import tune_malloc

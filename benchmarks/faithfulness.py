@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidcomp.attention.summary import importance_of
+from vidcomp.attention import importance_of
 from vidcomp.evaluation.benchmark import describe_machine
 from vidcomp.inference.attention_map import attention_map
 from vidcomp.inference.device import choose_device

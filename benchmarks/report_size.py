@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from playwright.sync_api import sync_playwright
 
-from vidcomp.attention.summary import AttentionMap, summarise
+from vidcomp.attention import AttentionMap, summarise
 from vidcomp.evaluation.benchmark import describe_machine
-from vidcomp.output.report import HtmlReport
+from vidcomp.output.html import HtmlReport
 from vidcomp.video import DecodeWorker, find_videos
 
 _FRAMES = 200

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidcomp.attention.timeline import frame_intervals
+from vidcomp.attention import frame_intervals
 
 
 def intervals(seconds: list[float], end_s: float | None = None) -> list[tuple[float, float]]:

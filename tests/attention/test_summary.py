@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from vidcomp.attention.summary import ATTENDED, AttendedSegment, AttentionMap, summarise
+from vidcomp.attention import ATTENDED, AttendedSegment, AttentionMap, summarise
 
 
 def attention(rows: list[list[float]]) -> AttentionMap:

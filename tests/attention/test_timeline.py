@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidcomp.attention.timeline import timeline
+from vidcomp.attention import timeline
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from vidcomp.attention.summary import summarise
+from vidcomp.attention import summarise
 from vidcomp.inference.attention_map import attention_map
 from vidcomp.inference.runner import Runner
 from vidcomp.nn.backbones.lite0_slow import lite0_slow

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vidcomp.attention.summary import AttentionMap
+from vidcomp.attention import AttentionMap
 from vidcomp.output import attention_plot, plotting
 from vidcomp.output.attention_plot import bin_frames, draw, frames_needed, strip_frames
 

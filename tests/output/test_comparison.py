@@ -17,7 +17,7 @@ from vidcomp.evaluation.comparison import Answer, Comparison, Row, VideoResult
 from vidcomp.evaluation.statistics import Ratio, Spread
 from vidcomp.output import comparison_plot, plotting
 from vidcomp.output.comparison import ABSENT, NOISY, WRITERS
-from vidcomp.output.comparison_html import html_report
+from vidcomp.output.html import comparison_page
 
 MACHINE = {
     "processor": "A <fast> CPU",
@@ -145,7 +145,7 @@ def test_absent_numbers_are_null_in_json_and_empty_in_csv() -> None:
 
 def test_the_report_stands_alone_and_shows_disagreements(tmp_path: Path) -> None:
     video = clips.make_clip(tmp_path / "a & b.mp4", 12)
-    html = html_report(comparison(str(video)))
+    html = comparison_page(comparison(str(video)))
     for word in ('name="viewport"', "@media print", "dense30", "6.40×", "a &lt;note&gt;", "What the columns mean"):
         assert word in html
     assert "Disagreements: 1 of 3 videos" in html
@@ -160,8 +160,8 @@ def test_the_report_stands_alone_and_shows_disagreements(tmp_path: Path) -> None
 
 def test_the_report_does_without_matplotlib_and_without_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plotting, "available", lambda: False)
-    html = html_report(comparison())
-    assert "No picture: pictures need matplotlib: pip install &#x27;vidcomp[plots]&#x27;." in html
+    html = comparison_page(comparison())
+    assert "No picture: pictures need matplotlib: pip install &#39;vidcomp[plots]&#39;." in html
     assert "(no picture)" in html
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests import clips
-from vidcomp.attention.summary import AttentionMap
+from vidcomp.attention import AttentionMap
 from vidcomp.inference.prediction import FrameCounts, Label, Prediction, Timing
 from vidcomp.output import attention_plot
 from vidcomp.output.explanations import Explanations, is_explanation

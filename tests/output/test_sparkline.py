@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from vidcomp.attention.summary import AttentionMap, AttentionSummary, summarise
+from vidcomp.attention import AttentionMap, AttentionSummary, summarise
 from vidcomp.output.sparkline import attention_line, clock
 
 

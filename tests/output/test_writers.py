@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vidcomp.attention.summary import AttentionMap
+from vidcomp.attention import AttentionMap
 from vidcomp.inference.prediction import Failure, FrameCounts, Label, Prediction, Timing
 from vidcomp.output.formats import RecordWriter
 from vidcomp.output.table import TableWriter

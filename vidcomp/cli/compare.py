@@ -199,9 +199,9 @@ def _render(comparison: Comparison, chosen: ComparisonFormat, *, save: Path | No
     WRITERS[chosen.value](comparison, sys.stdout)
     sys.stdout.flush()
     if save is not None:
-        from vidcomp.output.comparison_html import html_report
+        from vidcomp.output.html import comparison_page
 
-        write_file("--save", save, lambda: html_report(comparison).encode("utf-8"))
+        write_file("--save", save, lambda: comparison_page(comparison).encode("utf-8"))
     if plot is not None:
         from vidcomp.output.comparison_plot import draw
 

@@ -14,8 +14,8 @@ from vidcomp.inference.prediction import Prediction
 from vidcomp.output import plotting
 from vidcomp.output.explanations import Explanations
 from vidcomp.output.formats import Record
+from vidcomp.output.html import HtmlReport
 from vidcomp.output.labels_file import LabelsFile
-from vidcomp.output.report import HtmlReport
 
 Show = Callable[[Job, Prediction], None]
 

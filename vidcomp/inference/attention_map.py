@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcomp.attention.summary import GROUPING, AttentionMap
+from vidcomp.attention import GROUPING, AttentionMap
 from vidcomp.nn.rollout import rollout
 from vidcomp.nn.whole_video import CompressedModel, ModelOutput
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from vidcomp.attention.summary import AttentionMap, summarise
+from vidcomp.attention import AttentionMap, summarise
 
 
 @dataclass(frozen=True)

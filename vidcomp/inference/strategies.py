@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vidcomp.attention.summary import AttentionMap
+from vidcomp.attention import AttentionMap
 from vidcomp.inference.attention_map import attention_map
 from vidcomp.inference.prediction import ForwardStats
 from vidcomp.inference.runner import Runner

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcomp.attention.summary import ATTENDED, AttentionMap, importance_of
+from vidcomp.attention import ATTENDED, AttentionMap, importance_of
 from vidcomp.output import plotting
-from vidcomp.output.sparkline import clock
+from vidcomp.output.sparkline import clock, is_short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -132,7 +132,7 @@ def _draw_strip(
         axes.text(
             (start + end) / 2,
             -0.04,
-            clock(float(attention.seconds[frame]), tenths=_is_short(attention)),
+            clock(float(attention.seconds[frame]), tenths=is_short(float(attention.seconds[-1]))),
             transform=axes.get_xaxis_transform(),
             ha="center",
             va="top",
@@ -170,7 +170,7 @@ def _draw_curve(axes: Axes, attention: AttentionMap, importance: NDArray[np.floa
     axes.set_ylim(bottom=0)
     axes.set_ylabel("importance", fontsize=9)
     ticks = np.unique(np.linspace(0, frames - 1, min(9, frames)).round().astype(int))
-    tenths = _is_short(attention)
+    tenths = is_short(float(attention.seconds[-1]))
     labels = [clock(float(attention.seconds[tick]), tenths=tenths) for tick in ticks]
     axes.set_xticks((ticks + 0.5).tolist(), labels)
     axes.tick_params(labelsize=8)
@@ -199,7 +199,3 @@ def _place(axes: Axes, picture: NDArray[np.uint8], span: tuple[float, float], fr
     if frame_colour is not None:
         frame = Rectangle((left, bottom), across, up, fill=False, edgecolor=frame_colour, linewidth=3, clip_on=False)
         axes.add_patch(frame)
-
-
-def _is_short(attention: AttentionMap) -> bool:
-    return bool(attention.seconds[-1] < 60)

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcomp.attention.summary import ATTENDED, AttentionMap, importance_of
-from vidcomp.attention.timeline import timeline
+from vidcomp.attention import ABOUT_MEAN, ATTENDED, AttentionMap, bar_heights, importance_of, timeline
 from vidcomp.files import replacing
 from vidcomp.video import DecodeOptions, DecodeWorker
 
@@ -59,8 +58,10 @@ def write_video(target: Path, path: str, worker: DecodeWorker, attention: Attent
 def _band(attention: AttentionMap, width: int, end_s: float | None) -> NDArray[np.uint8]:
     """The timeline (band, width, 3): a column's height and colour are the importance at its time."""
     values = timeline(attention.seconds.tolist(), importance_of(attention.weights).tolist(), width, end_s)
-    colours = np.where((values >= ATTENDED)[:, None], _ATTENDED, np.where((values >= 0.5)[:, None], _MEAN, _LITTLE))
-    heights = np.ceil(values / max(2.0, values.max()) * (_BAND - 2 * _MARGIN))
+    colours = np.where(
+        (values >= ATTENDED)[:, None], _ATTENDED, np.where((values >= ABOUT_MEAN)[:, None], _MEAN, _LITTLE)
+    )
+    heights = np.ceil(bar_heights(values) * (_BAND - 2 * _MARGIN))
     rows = np.arange(_BAND - _MARGIN, -_MARGIN, -1)[:, None]
     filled = (rows >= 1) & (rows <= heights)
     drawn: NDArray[np.uint8] = np.where(filled[:, :, None], colours, np.array(_BACKGROUND)).astype(np.uint8)

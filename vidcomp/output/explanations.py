@@ -10,7 +10,7 @@ from types import TracebackType
 
 import numpy as np
 
-from vidcomp.attention.summary import AttentionMap, importance_of
+from vidcomp.attention import AttentionMap, importance_of
 from vidcomp.files import absolute, printable, replace_file
 from vidcomp.inference.prediction import Prediction
 from vidcomp.output import attention_plot

@@ -6,7 +6,7 @@ from typing import TextIO
 
 from rich.text import Text
 
-from vidcomp.attention.summary import summarise
+from vidcomp.attention import summarise
 from vidcomp.files import printable
 from vidcomp.inference.prediction import Label, Prediction
 from vidcomp.output.formats import Writer

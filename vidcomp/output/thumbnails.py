@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,9 @@ from vidcomp.video import DecodeOptions, DecodeWorker, Selection, VideoError
 SHORT_SIDE = 96
 """Pixels of a thumbnail's shorter side."""
 
-# Bits a second at one picture a second: enough for a picture of this size to look clean, some 5 kB.
-_BIT_RATE = 40_000
+# Enough for a picture of this size to look clean.
+_MOST_BYTES = 6_000
+_QUALITIES = (85, 70, 50, 30, 15)
 
 
 def thumbnail(path: str, worker: DecodeWorker) -> bytes | None:
@@ -48,15 +49,14 @@ def pictures_of(
     return {index: arrived[int(numbers[place])] for index, place in zip(wanted, places.tolist(), strict=True)}
 
 
-def jpeg(pixels: NDArray[np.uint8], bit_rate: int = _BIT_RATE) -> bytes:
-    """Encode a picture (H, W, 3); a frame of Motion JPEG is a JPEG file, of some ``bit_rate`` bits at most."""
-    import av
+def jpeg(pixels: NDArray[np.uint8], most_bytes: int = _MOST_BYTES) -> bytes:
+    """Encode a picture (H, W, 3), in a quality that lets it fit into ``most_bytes`` if any does."""
+    from PIL import Image
 
-    encoder = av.CodecContext.create("mjpeg", "w")
-    assert isinstance(encoder, av.VideoCodecContext)
-    encoder.height, encoder.width = pixels.shape[:2]
-    encoder.pix_fmt = "yuvj420p"
-    encoder.time_base = Fraction(1)
-    encoder.bit_rate = bit_rate
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-    return b"".join(bytes(packet) for picture in (frame, None) for packet in encoder.encode(picture))
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    for quality in _QUALITIES:
+        file = io.BytesIO()
+        picture.save(file, "JPEG", quality=quality)
+        if file.tell() <= most_bytes:
+            break
+    return file.getvalue()

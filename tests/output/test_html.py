@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests import clips
+from vidcomp.output.html import HtmlReport
 from vidcomp.output.places import OutputError
-from vidcomp.output.report import HtmlReport
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

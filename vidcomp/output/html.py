@@ -1,0 +1,209 @@
+"""Pages that need nothing but a browser: the report of a folder's labels, and a comparison of strategies."""
+
+from __future__ import annotations
+
+import base64
+import os
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, cast
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from vidcomp.attention import AttendedSegment, bar_heights, timeline
+from vidcomp.evaluation.comparison import Comparison, Row
+from vidcomp.files import printable, replacing
+from vidcomp.output import comparison_plot
+from vidcomp.output.comparison import Column, machine_line, ratio_text, remarks, shown_columns
+from vidcomp.output.formats import Record
+from vidcomp.output.places import OutputError
+from vidcomp.output.plotting import PictureError
+from vidcomp.output.sparkline import clock, is_short, moments
+from vidcomp.output.thumbnails import jpeg, pictures_of, thumbnail
+from vidcomp.video import DecodeWorker, VideoError
+
+# A row must stay below 30 kB, so that a thousand of them can be sent and opened: the strip is two thirds of it.
+_STRIP_FRAMES, _STRIP_SIDE, _STRIP_BYTES = 8, 64, 12_000
+# Steps of the timeline, its height, and that of the marks under attended moments, in units of the drawing.
+_CELLS, _HEIGHT, _MARK = 96, 24, 5
+# Thumbnails are a few kB each; a comparison must stay small enough to be sent.
+_MOST_DISAGREEMENTS = 60
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=PackageLoader("vidcomp.output"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        # What comes from names and files is shown on one line, without characters that act on what is around them.
+        finalize=lambda value: printable(value) if type(value) is str else value,
+    )
+
+
+class HtmlReport:
+    """Writes a row a video as they come, so that memory does not grow with their number.
+
+    Use it as a context manager: leaving it finishes the page, also for an interrupt; until then an older page of that
+    name stays as it was.
+    """
+
+    def __init__(self, path: Path, title: str) -> None:
+        """Begin the page.
+
+        Raises:
+            OutputError: it cannot be written there.
+        """
+        self._path, self._stack = path, ExitStack()
+        try:
+            if path.is_dir():
+                raise IsADirectoryError(None, "this is a folder")
+            new = self._stack.enter_context(replacing(path))
+            self._file = self._stack.enter_context(new.open("w", encoding="utf-8"))
+        except OSError as error:
+            raise OutputError(f"--report {path}: cannot be written ({error.strerror}); choose another file") from None
+        self._worker = DecodeWorker()
+        self._parts = cast(Any, _templates().get_template("report.html").module)
+        self._file.write(self._parts.begin(title))
+
+    def __enter__(self) -> HtmlReport:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._worker.close()
+        try:
+            with self._stack:
+                self._file.write(self._parts.end())
+        except OSError as failed:
+            raise OutputError(
+                f"--report {self._path}: writing stopped ({failed.strerror}); the labels themselves are not affected"
+            ) from failed
+
+    def add(self, record: Record, video: str) -> None:
+        """Add a video's row: its record (:meth:`~vidcomp.inference.prediction.Prediction.to_dict`), and its file.
+
+        Raises:
+            OSError: there is no room.
+        """
+        labels, strip = record["labels"], None if record["error"] else self._strip(record, video)
+        self._file.write(
+            self._parts.row(
+                record=record,
+                name=os.fspath(record["path"]),
+                best=labels[0] if labels else None,
+                strip=_base64(strip),
+                timeline=_timeline(record),
+                facts=_facts(record),
+            )
+        )
+
+    def _strip(self, record: Record, video: str) -> bytes | None:
+        """Frames spread evenly over the video, side by side, as a JPEG; ``None`` if they cannot be decoded again."""
+        try:
+            # What was decoded is what there is; of a video that was passed as clips, the header has to do.
+            frames = record["frames"]["decoded"]
+            if record["strategy"].startswith("uniform"):
+                frames = self._worker.probe(video, count=False).expected_frames or frames
+            wanted = [(2 * part + 1) * max(1, frames) // (2 * _STRIP_FRAMES) for part in range(_STRIP_FRAMES)]
+            pictures = pictures_of(video, self._worker, wanted, short_side=_STRIP_SIDE)
+        except VideoError:
+            return None
+        return jpeg(np.concatenate([pictures[index] for index in wanted], axis=1), _STRIP_BYTES)
+
+
+def _end_s(record: Record) -> float:
+    """When the video ends, as far as is known."""
+    frames, attention = record["frames"], record["attention"]
+    end_s: float = frames.get("start_s", 0.0) + (frames["duration_s"] or 0.0)
+    return max(end_s, attention["times_s"][-1]) if attention is not None else end_s
+
+
+def _moments(record: Record) -> str:
+    attended = [AttendedSegment(**part) for part in record["attention"]["attended"]]
+    return moments(attended, _end_s(record))
+
+
+def _timeline(record: Record) -> dict[str, object] | None:
+    """The drawing of attention over time: its outline, and marks under attended moments."""
+    attention, frames = record["attention"], record["frames"]
+    if attention is None:
+        return None
+    end_s = None if frames["duration_s"] is None else frames.get("start_s", 0.0) + frames["duration_s"]
+    values = timeline(attention["times_s"], attention["importance"], _CELLS, end_s)
+    heights = (bar_heights(values) * _HEIGHT).round().astype(int).tolist()
+    end = _end_s(record) or 1.0
+    marks = ((part["start_s"] / end * _CELLS, part["end_s"] / end * _CELLS) for part in attention["attended"])
+    return {
+        "width": _CELLS,
+        "height": _HEIGHT + _MARK,
+        "moments": _moments(record),
+        "outline": f"M0 {_HEIGHT}"
+        + "".join(f"V{_HEIGHT - height}H{cell}" for cell, height in enumerate(heights, start=1))
+        + f"V{_HEIGHT}z",
+        "marks": "".join(f"M{left:.1f} {_HEIGHT}H{right:.1f}v{_MARK}H{left:.1f}z" for left, right in marks),
+    }
+
+
+def _facts(record: Record) -> list[str]:
+    frames, attention = record["frames"], record["attention"]
+    seconds = frames["duration_s"]
+    facts = [] if seconds is None else [clock(seconds, tenths=is_short(seconds))]
+    facts.append(f"{frames['decoded']} frames")
+    if attention is not None:
+        facts.append(f"attended {_moments(record)}")
+        facts.append(f"{attention['compressor']}: {attention['effective_frames']:.0f} of {len(attention['times_s'])}")
+    return facts
+
+
+def comparison_page(comparison: Comparison) -> str:
+    """The whole page, readable on a phone and in print, without scripts.
+
+    Thumbnails of videos on which strategies disagree are decoded from their files.
+    """
+    plot, no_plot = None, ""
+    try:
+        plot = comparison_plot.draw(comparison, "svg")
+    except PictureError as error:
+        no_plot = str(error)
+    disagreed = [video for video in comparison.videos if video.disagreement]
+    with DecodeWorker() as worker:
+        cards = [
+            (video, Path(os.fspath(video.path)).name, _base64(thumbnail(video.path, worker)))
+            for video in disagreed[:_MOST_DISAGREEMENTS]
+        ]
+    return (
+        _templates()
+        .get_template("comparison.html")
+        .render(
+            title=f"vidcomp compare: {comparison.model}",
+            comparison=comparison,
+            machine=machine_line(comparison),
+            columns=shown_columns(comparison),
+            ratio_text=ratio_text,
+            tone=_tone,
+            remarks=remarks(comparison),
+            plot=_base64(plot),
+            no_plot=no_plot,
+            cards=cards,
+            disagreements=len(disagreed),
+            labelled=any(answer.label for video in comparison.videos for answer in video.answers.values()),
+        )
+    )
+
+
+def _tone(row: Row, column: Column) -> str:
+    """Whether a ratio that the measurements can tell from 1 is good or bad."""
+    if column.ratio is None or column.ratio in row.noisy or row.ratios[column.ratio].value == 1:
+        return ""
+    return "good" if row.ratios[column.ratio].value > 1 else "bad"
+
+
+def _base64(data: bytes | None) -> str | None:
+    return None if data is None else base64.b64encode(data).decode()
