@@ -121,7 +121,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(folder: Path, arguments: list[s
 
 def test_labels_to_choose_among_come_from_options_and_a_file(folder: Path, tmp_path: Path) -> None:
     listed = tmp_path / "labels.txt"
-    listed.write_text("\ufeffswing\n\nSurfing\n", encoding="utf-8")
+    listed.write_text("swing\r\n\r\nSurfing\r\n", encoding="utf-16")
     every = classify(folder / "a" / "x.mp4", "--format", "json", "--top-k", "16")
     run = classify(folder / "a" / "x.mp4", "--format", "json", "--only", "Diving", "--only-file", listed)
     assert run.exit_code == 0, run.stderr

@@ -93,10 +93,13 @@ class Passing:
         """The labels to choose among: those named, and those in the file, one a line."""
         if self.only_file is None:
             return self.only
+        from vidcomp.video import SourceError
+        from vidcomp.video.discovery import text_of
+
         try:
-            lines = self.only_file.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            lines = text_of(str(self.only_file), self.only_file.read_bytes()).splitlines()
+        except (OSError, SourceError) as error:
+            why = error.reason if isinstance(error, SourceError) else error.strerror
             raise UsageError(f"--only-file {self.only_file}: cannot be read ({why}); name a file of labels") from None
         named = tuple(line.strip() for line in lines if line.strip())
         if not named:
