@@ -128,6 +128,7 @@ def compare(
                     device=device.value,
                     random_weights=random_weights,
                     classifier=partial(Classifier, decode_timeout_s=decode_timeout),
+                    tell=(lambda note: None) if quiet else warn,
                     progress=progress,
                 )
         except ValueError as error:
@@ -175,21 +176,11 @@ def _measure(evaluator: Evaluator, *, quiet: bool) -> Comparison:
     """Run it; an interruption ends it early, with what there is."""
     from vidcomp.cli.progress import video_progress
 
-    told = 0
-
-    def tell() -> None:
-        nonlocal told
-        for note in evaluator.notes[told:] if not quiet else ():
-            warn(note)
-        told = len(evaluator.notes)
-
-    tell()
     try:
         with video_progress(evaluator.steps, quiet=quiet) as advance:
             evaluator.run(advance)
     except KeyboardInterrupt:
         warn("interrupted: the rows measured so far follow", prefix="error")
-    tell()
     return evaluator.comparison()
 
 

@@ -8,11 +8,12 @@ from contextlib import suppress
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from vidcomp import DEFAULT_MODEL
+from vidcomp.cli.compiling import compile_model
 from vidcomp.cli.computing import (
     BATCH,
     COMPILE,
@@ -29,11 +30,8 @@ from vidcomp.cli.files import check_file, write_file
 
 if TYPE_CHECKING:
     from vidcomp.evaluation.accuracy import Evaluation
-    from vidcomp.evaluation.evaluator import Evaluator
-    from vidcomp.inference.classifier import Classifier
     from vidcomp.inference.grammar import NamedStrategy
     from vidcomp.video.labeled import LabeledVideo
-    from vidcomp.zoo.build import LoadedModel
 
 
 class EvaluationFormat(str, Enum):
@@ -78,18 +76,10 @@ def evaluate(
     with reported(debug=debug):
         for file in confusion:
             check_file("--confusion", file, ".csv", ".png")
-        from vidcomp.cli.progress import download_progress
+        from vidcomp.cli.progress import download_progress, video_progress
         from vidcomp.evaluation.evaluator import Evaluator
+        from vidcomp.inference.classifier import Classifier
 
-        build = partial(
-            _classifier,
-            precision=precision.value,
-            decode_workers=decode_workers,
-            batch=batch,
-            max_damage=max_damage / 100,
-            compiled=compiled,
-            quiet=quiet,
-        )
         try:
             strategies = _strategies(strategy, tau=tau, agreement=agreement)
             videos = _videos(folder, model, quiet=quiet)
@@ -101,13 +91,24 @@ def evaluate(
                     rounds=0,
                     device=device.value,
                     strict=True,
-                    classifier=build,
+                    classifier=partial(
+                        Classifier,
+                        precision=precision.value,
+                        decode_workers=decode_workers,
+                        batch=batch,
+                        max_damage=max_damage / 100,
+                    ),
+                    tell=partial(warn, prefix="error"),
                     progress=progress,
                 )
         except ValueError as error:
             raise UsageError(str(error)) from None
         with evaluator:
-            evaluation = _evaluate(evaluator, quiet=quiet)
+            for run in evaluator.runs if compiled else ():
+                compile_model(run.classifier, quiet=quiet)
+            with video_progress(evaluator.steps, quiet=quiet) as advance, suppress(KeyboardInterrupt):
+                evaluator.run(advance)
+        evaluation = evaluator.evaluation()
         if evaluator.interrupted:
             done = evaluation.videos + evaluation.failed
             warn(f"interrupted: what follows is of {done} of {len(videos)} videos", prefix="error")
@@ -147,35 +148,6 @@ def _videos(folder: Path, model: str, *, quiet: bool) -> list[LabeledVideo]:
         warn(note)
     check_labeled(str(folder), videos, labels_of(find_manifest(model)))
     return videos
-
-
-def _classifier(model: LoadedModel, *, compiled: bool, quiet: bool, **options: Any) -> Classifier:
-    from vidcomp.cli.compiling import compile_model
-    from vidcomp.inference.classifier import Classifier
-
-    classifier = Classifier(model, **options)
-    if compiled:
-        compile_model(classifier, quiet=quiet)
-    return classifier
-
-
-def _evaluate(evaluator: Evaluator, *, quiet: bool) -> Evaluation:
-    """Run it, telling of each video that fails; an interruption ends it early, with what there is."""
-    from vidcomp.cli.progress import video_progress
-
-    told = len(evaluator.notes)
-    with video_progress(evaluator.steps, quiet=quiet) as advance:
-
-        def done(strategy: str) -> None:
-            nonlocal told
-            for note in evaluator.notes[told:]:
-                warn(note, prefix="error")
-            told = len(evaluator.notes)
-            advance(strategy)
-
-        with suppress(KeyboardInterrupt):
-            evaluator.run(done)
-    return evaluator.evaluation()
 
 
 def _confusion(evaluation: Evaluation, extension: str) -> bytes:

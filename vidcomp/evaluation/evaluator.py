@@ -125,19 +125,21 @@ class Evaluator:
         random_weights: bool = False,
         strict: bool = False,
         classifier: Callable[..., Classifier] = Classifier,
+        tell: Callable[[str], None] = lambda note: None,
         progress: Progress | None = None,
     ) -> None:
         """Load a network for every strategy that the model can do.
 
         Where ``strict``, each must be possible and have its weights; else what is not possible is noted and left out,
         and random weights stand for those that are not to be had. ``classifier`` makes a classifier of a
-        :class:`LoadedModel`, given ``device`` and ``strategy``; ``progress`` is told of downloads.
+        :class:`LoadedModel`, given ``device`` and ``strategy``. ``tell`` is told each note, ``progress`` of downloads.
         """
         self.manifest = find_model(model)
         self.rounds = rounds
         self.seconds = seconds
         self.machine = describe_machine(choose_device(device))
         self.notes: list[str] = []
+        self._tell = tell
         self.failed = False
         self.interrupted = False
         self.runs: list[StrategyRun] = []
@@ -148,13 +150,13 @@ class Evaluator:
         self.generated = not given
         try:
             self.videos, remarks = keep_known(given or [self._generate()], labels_of(self.manifest))
-            self.notes += remarks
+            for remark in remarks:
+                self._note(remark)
             if rounds and is_busy(self.machine):
                 self._note(
                     f"the machine was busy before this began (load {self.machine['load_before']} on "
                     f"{self.machine['cores']} cores): times may be off"
                 )
-            names = strategies or default_strategies(self.manifest)
             load = partial(_load_model, progress=progress, random_weights=random_weights, strict=strict)
             names = strategies or default_strategies(self.manifest)
             self._load(names, load, partial(classifier, device=device), strict=strict)
@@ -264,22 +266,19 @@ class Evaluator:
 
     def _label_all(self, done: Callable[[str], None]) -> None:
         """Pass every video through every strategy once."""
-        fit = []
+        # Begun only where they are used: without rounds.
+        ahead = [run.label_all([video.path for video in self.videos]) for run in self.runs]
         for video in self.videos:
             problem = self._unfit(video.path) if self.rounds else None
-            if problem is None:
-                fit.append(video.path)
-                continue
-            self._note(problem, failed=True)
-            for run in self.runs:
-                run.errors[video.path] = problem
-                done(run.name)
-        labelings = [run.label_alone(fit) if self.rounds else run.label_all(fit) for run in self.runs]
-        for _ in fit:
-            for run, labeling in zip(self.runs, labelings, strict=True):
-                path = next(labeling)
-                if path in run.errors:
-                    self._note(run.errors[path], failed=True)
+            for run, labeling in zip(self.runs, ahead, strict=True):
+                if problem is not None:
+                    run.errors[video.path] = problem
+                elif self.rounds:
+                    run.label(video.path)
+                else:
+                    next(labeling)
+                if video.path in run.errors:
+                    self._note(run.errors[video.path], failed=True)
                 done(run.name)
 
     def _time_rounds(self, done: Callable[[str], None]) -> None:
@@ -330,6 +329,7 @@ class Evaluator:
     def _note(self, line: str, *, failed: bool = False) -> None:
         if line not in self.notes:
             self.notes.append(line)
+            self._tell(line)
         self.failed = self.failed or failed
 
 

@@ -87,24 +87,22 @@ class StrategyRun:
                 runner.whole([clip])
         runner.synchronise()
 
+    def label(self, path: str) -> None:
+        """Classify a video from its file, with its peak memory: what it gave is kept, or why that is impossible."""
+        memory = PeakMemory(self.classifier.runner.device)
+        try:
+            with memory:
+                prediction = self.classifier.classify(path)
+        except RuntimeError as error:
+            # A picture or clip that the network's kernels do not fit: this row's answer, not the end.
+            self.errors[path] = f"{self.name}: {path}: {str(error).splitlines()[0]}"
+        else:
+            self._keep(path, prediction, memory.bytes)
+
     def label_all(self, paths: Sequence[str]) -> Iterator[str]:
-        """Label videos in order, each from its file, the next ones being decoded meanwhile; yields their paths."""
+        """Classify videos in order, the next ones being decoded meanwhile, without memory; yields each one's path."""
         for path, prediction in zip(paths, self.classifier.classify_all(paths), strict=True):
             self._keep(path, prediction)
-            yield path
-
-    def label_alone(self, paths: Sequence[str]) -> Iterator[str]:
-        """As :meth:`label_all`, but one video at a time, so that its peak memory can be measured."""
-        for path in paths:
-            memory = PeakMemory(self.classifier.runner.device)
-            try:
-                with memory:
-                    prediction = self.classifier.classify(path)
-            except RuntimeError as error:
-                # A picture or clip that the network's kernels do not fit: this row's answer, not the end.
-                self.errors[path] = f"{self.name}: {path}: {str(error).splitlines()[0]}"
-            else:
-                self._keep(path, prediction, memory.bytes)
             yield path
 
     def _keep(self, path: str, prediction: Prediction, peak_bytes: int | None = None) -> None:
