@@ -1,6 +1,6 @@
 """What each choice in a compressor is worth: accuracy of many variants after one pass of the head over the videos.
 
-    python benchmarks/ablation.py FOLDER [--model ucf16-lite0] [--trained LABEL=FILE.yaml,FILE.yaml ...]
+    python -m benchmarks.ablation FOLDER [--model ucf16-lite0] [--trained LABEL=FILE.yaml,FILE.yaml ...]
 
 FOLDER holds a sub-folder a class. Every variant is measured with seeds 1, 2 and 3: untrained ones start near the
 identity from other random weights, trained ones are manifests that `vidcomp train` wrote, one a seed. Rows: thinning

@@ -1,6 +1,6 @@
 """What attention costs: making the map instead of leaving it inside fused attention, and summing it up.
 
-    python benchmarks/attention_cost.py VIDEO [--model ucf16-lite0] [--rounds 9]
+    python -m benchmarks.attention_cost VIDEO [--model ucf16-lite0] [--rounds 9]
 
 Processor time of this process, in which decoding has no part, so that other programs on the machine do not count.
 Results go to benchmarks/results/attention_cost.json.
@@ -9,14 +9,13 @@ Results go to benchmarks/results/attention_cost.json.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
+from benchmarks.harness import save
 from vidcomp.attention import summarise
 from vidcomp.evaluation.benchmark import describe_machine
 from vidcomp.inference.attention_map import attention_map
@@ -68,15 +67,12 @@ def main() -> None:
         }
         rounds = [{name: milliseconds(work) for name, work in works.items()} for _ in range(options.rounds)]
     results = {
-        "machine": machine,
         "model": options.model,
         "frames": int(sum(len(part) for part in chunks)),
         "cpu_ms": {name: round(statistics.median(one[name] for one in rounds), 3) for name in works},
         "summary_share": round(statistics.median(one["summary"] / one["inference"] for one in rounds), 6),
     }
-    text = json.dumps(results, indent=2)
-    (Path(__file__).parent / "results" / "attention_cost.json").write_text(text + "\n")
-    print(text)
+    save("attention_cost", results, machine)
 
 
 if __name__ == "__main__":

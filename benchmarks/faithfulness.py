@@ -1,6 +1,6 @@
 """Does attention mean anything? What masking attended frames costs, and where attention falls in half-foreign clips.
 
-    python benchmarks/faithfulness.py FOLDER [--model ucf16-lite0] [--compressor sfc] [--tau 2]
+    python -m benchmarks.faithfulness FOLDER [--model ucf16-lite0] [--compressor sfc] [--tau 2]
 
 FOLDER holds a sub-folder a class. Frames are masked and clips are joined in the head's features, which for a head
 without temporal kernels is the same as doing so with pictures; a motion stream does not see the jump at a joint.
@@ -11,17 +11,16 @@ Results go to benchmarks/results/faithfulness-MODEL-COMPRESSOR.json.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.harness import save
 from vidcomp.attention import importance_of
 from vidcomp.evaluation.benchmark import describe_machine
 from vidcomp.inference.attention_map import attention_map
@@ -267,6 +266,7 @@ def main() -> None:
     videos = interleaved(videos)[: options.limit]
     if not videos:
         parser.error(f"{options.folder} holds no videos in sub-folders named after the model's labels")
+    machine = describe_machine(runner.device)
     results: dict[str, object] = {
         "model": model.manifest.name,
         "compressors": [
@@ -279,17 +279,11 @@ def main() -> None:
         "clips": len(videos),
         "masked_share": SHARE,
         "seeds": options.seeds,
-        "machine": describe_machine(runner.device),
     }
     with DecodeWorker() as worker:
         results |= measure(Subject(runner, worker), videos, model.labels, options.seeds)
-    text = json.dumps(results, indent=2)
     tau = "" if options.tau is None else f"-tau{options.tau:g}"
-    name = f"faithfulness-{model.manifest.name}-{options.compressor}{tau}.json"
-    folder = Path(__file__).parent / "results"
-    folder.mkdir(exist_ok=True)
-    (folder / name).write_text(text + "\n")
-    print(text)
+    save(f"faithfulness-{model.manifest.name}-{options.compressor}{tau}", results, machine)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What makes I3D faster on a CPU with the same answer: processor time, one step after the other.
 
-    python benchmarks/i3d_inception.py [--frames 32] [--rounds 2]
+    python -m benchmarks.i3d_inception [--frames 32] [--rounds 2]
 
 Processor time of this process on one thread, so that other programs on the machine count little. Pictures are noise of
 224×224 pixels. Results go to benchmarks/results/i3d_inception.json.
@@ -9,7 +9,6 @@ Processor time of this process on one thread, so that other programs on the mach
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -99,7 +98,6 @@ def main() -> None:
         lambda: by_axis.finish(by_axis.encode(by_last.split(CHUNK, dim=2), remainder=options.frames)).logits,
     )
     save("i3d_inception", {"frames": options.frames, "size": 224, "steps": rows}, machine)
-    print(json.dumps(rows, indent=2))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Size of a large HTML report, and how long Chromium takes to open it.
 
-    python benchmarks/report_size.py FOLDER [--rows 1000]
+    python -m benchmarks.report_size FOLDER [--rows 1000]
 
 FOLDER's videos are taken in turns until there are enough rows; their attention is made up, as dense as any can be.
 Needs Playwright (pip install 'vidcomp[browser]') and a Chromium. Results go to benchmarks/results/report_size.json.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import shutil
 import statistics
 import tempfile
@@ -21,6 +20,7 @@ import numpy as np
 import torch
 from playwright.sync_api import sync_playwright
 
+from benchmarks.harness import save
 from vidcomp.attention import AttentionMap, summarise
 from vidcomp.evaluation.benchmark import describe_machine
 from vidcomp.output.html import HtmlReport
@@ -90,7 +90,6 @@ def main() -> None:
         size = target.stat().st_size
         seconds, computing = openings(target, chromium)
     results = {
-        "machine": machine,
         "rows": options.rows,
         "megabytes": round(size / 1e6, 2),
         "open_s": {"median": round(statistics.median(seconds), 3), "all": [round(value, 3) for value in seconds]},
@@ -99,9 +98,7 @@ def main() -> None:
             "all": [round(value, 3) for value in computing],
         },
     }
-    text = json.dumps(results, indent=2)
-    (Path(__file__).parent / "results" / "report_size.json").write_text(text + "\n")
-    print(text)
+    save("report_size", results, machine)
 
 
 if __name__ == "__main__":

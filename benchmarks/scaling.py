@@ -23,7 +23,7 @@ import numpy as np
 
 import vidcomp
 from benchmarks.harness import DOCS, in_turns, save
-from benchmarks.memory import Peak
+from benchmarks.memory import sample_peak
 from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.memory import tune_malloc
 from vidcomp.video.synthetic import make_video
@@ -55,9 +55,9 @@ def points(
     """Seconds and peak memory for each amount."""
     peaks = {}
     for amount, videos in paths.items():
-        with Peak() as peak:
-            classified(classifier, videos)()
-        peaks[amount] = round(peak.mib)
+        peak = sample_peak()
+        classified(classifier, videos)()
+        peaks[amount] = peak.stop()
     seconds = in_turns({str(amount): classified(classifier, videos) for amount, videos in paths.items()}, rounds)
     return [
         {unit: amount, "seconds": round(statistics.median(seconds[str(amount)]), 4), "peak_mib": peaks[amount]}
@@ -100,9 +100,9 @@ def of_one_long(classifier: Classifier, folder: Path, rounds: int, most: int) ->
     """One video of 1080p, once: what matters is its memory."""
     video = make_video(folder / "long.mp4", most, (1920, 1080))
     began = time.perf_counter()
-    with Peak() as peak:
-        classified(classifier, [video])()
-    point = {"frames": most, "seconds": round(time.perf_counter() - began, 1), "peak_mib": round(peak.mib)}
+    peak = sample_peak()
+    classified(classifier, [video])()
+    point = {"frames": most, "seconds": round(time.perf_counter() - began, 1), "peak_mib": peak.stop()}
     return {"size": "1920x1080", "points": [point]}
 
 
