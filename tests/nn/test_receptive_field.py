@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from tests.nn.probe import probed_fields
 from vidcomp.nn.backbones import BACKBONES
 from vidcomp.nn.backbones.i3d_inception import SameMaxPool3d
 from vidcomp.nn.compressors import Identity
@@ -64,26 +65,38 @@ def test_a_network_that_looks_at_the_whole_video_has_no_field(network: nn.Module
     assert receptive_field(network) is None
 
 
-def test_a_network_that_makes_nan_by_itself_is_not_searched() -> None:
+def test_a_network_of_nan_has_the_field_of_its_layers() -> None:
     network = nn.Conv3d(3, 1, (3, 1, 1), padding=(1, 0, 0))
     nn.init.constant_(network.weight, torch.nan)
-    runs: list[object] = []
-    network.register_forward_hook(lambda *arguments: runs.append(arguments[0]))
-    assert receptive_field(network) is None
-    assert len(runs) == 1
+    assert receptive_field(network) == ReceptiveField(1, 1, 1)
 
 
-def test_a_long_field_is_found_with_a_longer_probe() -> None:
+def test_a_long_field_is_that_of_its_layers() -> None:
     network = nn.Sequential(*(temporal_conv(3, dilation=20) for _ in range(5)))
     assert receptive_field(network) == ReceptiveField(1, 100, 100)
+    assert probed_fields([network]) == [ReceptiveField(1, 100, 100)]
 
 
-def test_finding_the_field_leaves_the_network_as_it_was() -> None:
-    network = nn.Sequential(temporal_conv(3), nn.BatchNorm3d(3), nn.Dropout())
-    network[1].eval()
-    receptive_field(network)
-    assert [module.training for module in network] == [True, False, True]
-    assert not network[1].running_mean.isnan().any()
+@pytest.mark.parametrize(
+    "family",
+    ["i3d_inception", "i3d_r50", "lite0_two_stream", "r2plus1d_18", "r2plus1d_r50", "r3d_18", "s3d", "slow_r50"],
+)
+def test_what_backbones_say_is_what_an_experiment_finds(family: str) -> None:
+    torch.manual_seed(0)
+    backbone = BACKBONES[family](classes=2)
+    stages = [backbone.stages[cut] for cut in backbone.cuts]
+    layers = [layer for stage in stages for layer in (stage if type(stage) is nn.Sequential else [stage])]
+    # Of layers that are alike the first stands for all.
+    layers = [layer for before, layer in zip([None, *layers], layers, strict=False) if repr(layer) != repr(before)]
+    assert [receptive_field(layer) for layer in layers] == probed_fields(layers)
+
+
+@pytest.mark.parametrize("family", ["x3d_xs", "slowfast_4x16_r50"])
+def test_what_cannot_be_run_in_chunks_says_so_too(family: str) -> None:
+    backbone = BACKBONES[family](classes=2)
+    stages = [backbone.stages["stem"], backbone.stages["res2"]]
+    assert None in [receptive_field(stage) for stage in stages]
+    assert probed_fields(stages) is None
 
 
 def chunked(clip: Tensor, lengths: list[int]) -> Iterator[Tensor]:

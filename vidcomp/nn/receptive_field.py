@@ -4,9 +4,7 @@ Each feature frame of a convolutional head depends on a bounded stretch of frame
 can be run in overlapping windows of which only those features are kept that saw all they would see in one pass; zero
 padding is then met at the video's own ends and nowhere else.
 
-The stretch is found by experiment rather than by reading layers: NaN in one input frame comes out in exactly those
-feature frames that depend on it, whatever the network is made of, shortcuts and strides included. A network that pools
-over all time shows itself too: there every feature frame depends on every frame, and it cannot be run in windows.
+Layers have the stretch in their kernels; blocks of a backbone say how theirs are put together.
 """
 
 from __future__ import annotations
@@ -17,11 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-# Height and width of the probe, tried in turn: the first is enough for most networks, some pools need more.
-_PROBE_SIDES = (16, 32, 64)
-# Lengths tried in turn: a field must fit in the probe with feature frames to spare. Multiples of many strides, so that
-# rounding does not blur how many frames a feature frame stands for.
-_PROBE_FRAMES = (96, 288, 1152)
+# What looks at each element, or at each channel of a frame, by itself.
+_OF_ELEMENTS = (nn.Identity, nn.BatchNorm3d, nn.Dropout, nn.ReLU, nn.ReLU6, nn.SiLU)
 
 
 @dataclass(frozen=True)
@@ -71,109 +66,52 @@ class ReceptiveField:
         return max(0, (frames - 1 - self.after) // self.stride + 1)
 
 
-def receptive_field(network: nn.Module) -> ReceptiveField | None:
-    """Find the field of a network that maps clips (N, 3, T, H, W) to features (N, C, T', H', W').
+def receptive_field(module: nn.Module) -> ReceptiveField | None:
+    """The field of a module that maps features (N, C, T, H, W) to features.
 
-    The network is run, in evaluation mode and on its own device, on one short clip of noughts for each phase of its
-    stride. One layer alone must not leap over 48 frames of the video or more, as only a strongly dilated one would.
-
-    Returns:
-        The field, or ``None`` if feature frames depend on the whole video (or on some hundreds of frames of it), or
-        the features are several tensors, as those of two pathways are, or NaN.
-
-    Raises:
-        RuntimeError: the network cannot be run on a clip of 64×64 pixels.
+    A module that is no single layer and no sequence says it in an attribute of this name. ``None`` where it depends on
+    the whole video, returns several tensors, or does not say: it can be run on all frames at once only.
     """
-    fields = receptive_fields([network])
-    return None if fields is None else fields[0]
+    declared = getattr(module, "receptive_field", None)
+    if isinstance(declared, ReceptiveField):
+        return declared
+    if isinstance(module, nn.Sequential):
+        return one_after_the_other(*module)
+    if isinstance(module, (nn.Conv3d, nn.MaxPool3d, nn.AvgPool3d)):
+        kernel, stride, padding, dilation = (
+            _in_time(getattr(module, name, 1)) for name in ("kernel_size", "stride", "padding", "dilation")
+        )
+        return ReceptiveField(stride, padding, dilation * (kernel - 1) - padding)
+    return ReceptiveField(1, 0, 0) if isinstance(module, _OF_ELEMENTS) else None
 
 
-def receptive_fields(stages: Sequence[nn.Module]) -> list[ReceptiveField] | None:
-    """The field of each of the stages that a network is made of, each in frames of its own input.
-
-    ``None``, and RuntimeError, as :func:`receptive_field` has them for any one stage.
-    """
-    training = [module for stage in stages for module in stage.modules() if module.training]
-    for stage in stages:
-        stage.eval()
-    try:
-        # cuDNN may compute a convolution by transforms over many frames at once, which would spread the NaN.
-        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=False):
-            return _search(stages)
-    finally:
-        for module in training:
-            module.training = True
+def one_after_the_other(*modules: nn.Module) -> ReceptiveField | None:
+    """The field of modules that run in this order."""
+    field = ReceptiveField(1, 0, 0)
+    for module in modules:
+        following = receptive_field(module)
+        if following is None:
+            return None
+        field = field.then(following)
+    return field
 
 
-def _search(stages: Sequence[nn.Module]) -> list[ReceptiveField] | None:
-    like = next((parameter for stage in stages for parameter in stage.parameters()), torch.empty(0))
-    for side in _PROBE_SIDES:
-        try:
-            fields = []
-            inputs = torch.zeros(1, 3, _PROBE_FRAMES[0], side, side, dtype=like.dtype, device=like.device)
-            for stage in stages:
-                features = stage(inputs)
-                if isinstance(features, Tensor) and bool(features.isnan().any()):
-                    return None  # NaN by itself: no clip of any length would show how far one NaN reaches
-                tried = (_probe(stage, frames, inputs) for frames in _PROBE_FRAMES)
-                field = next((field for field in tried if field is not None), None)
-                if field is None:
-                    return None
-                fields.append(field)
-                inputs = features
-            return fields
-        except RuntimeError:
-            if side == _PROBE_SIDES[-1]:
-                raise
-    return None
-
-
-def _probe(network: nn.Module, frames: int, inputs: Tensor) -> ReceptiveField | None:
-    """Look for the field with clips of ``frames`` frames, else shaped as ``inputs``; ``None`` if too short to tell.
-
-    Also ``None`` for features of several pathways, each of which has a stride of its own.
-    """
-    clip = inputs.new_zeros(1, inputs.shape[1], frames, *inputs.shape[3:])
-    features = network(clip)
-    if not isinstance(features, Tensor):
+def side_by_side(*modules: nn.Module) -> ReceptiveField | None:
+    """The field of modules of one stride that take the same features, and whose results are added or joined."""
+    fields = [receptive_field(module) for module in modules]
+    found = [field for field in fields if field is not None]
+    if len(found) < len(fields) or len({field.stride for field in found}) > 1:
         return None
-    length = features.shape[2]
-    stride, rest = divmod(frames, length)
-    if rest or length < 2 * stride:  # padding or a strided layer's last frames could pass for another stride
-        return None
-    middle = frames // 2 // stride * stride
-    # One clip for each phase of the stride, as a strided layer may skip some frames altogether; and a last one to see
-    # that frames some strides later reach the features as many later, without which the field would mean nothing.
-    steps = length // 4
-    clips = clip.repeat(stride + 1, 1, 1, 1, 1)
-    for phase in range(stride):
-        clips[phase, :, middle + phase] = torch.nan
-        clips[stride, :, middle + steps * stride + phase] = torch.nan
-    reached = _reached(network, clips)
-    of_all_phases = reached[:stride].any(dim=0)
-    # A dilated layer leaves gaps: only a field that stays in the middle half cannot go on unseen beyond the ends.
-    if of_all_phases[:steps].any() or of_all_phases[-steps:].any():
-        return None
-    if not torch.equal(reached[stride, steps:], of_all_phases[:-steps]):
-        return None
-    before = after = 0
-    for phase in range(stride):
-        for feature in reached[phase].nonzero().flatten().tolist():
-            offset = middle + phase - feature * stride
-            before, after = max(before, -offset), max(after, offset)
-    if stride == 1:
-        return ReceptiveField(stride, before, after)
-    # One frame more, behind all others, moves the field where padding goes by the length.
-    longer = _reached(network, torch.cat([clips[:stride], clip[:, :, :1].expand(stride, -1, -1, -1, -1)], dim=2))
-    if torch.equal(longer[:, :length], reached[:stride]):
-        return ReceptiveField(stride, before, after)
-    return ReceptiveField(stride, before + stride - 1, after + stride - 1, by_length=True)
+    return ReceptiveField(
+        found[0].stride,
+        max(field.before for field in found),
+        max(field.after for field in found),
+        any(field.by_length for field in found),
+    )
 
 
-def _reached(network: nn.Module, clips: Tensor) -> Tensor:
-    """Which feature frames (N, T') see the NaN in each clip."""
-    reached: Tensor = network(clips).isnan().any(dim=4).any(dim=3).any(dim=1)
-    return reached
+def _in_time(size: int | Sequence[int]) -> int:
+    return size if isinstance(size, int) else size[0]
 
 
 def run_in_chunks(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from vidcomp.nn.backbones.base import Backbone
 from vidcomp.nn.compressors.base import Attention, Compressor, Features, Ragged
 from vidcomp.nn.ragged import Bucket, CompressedBucket, buckets_of, join_attention, join_logits, regroup
-from vidcomp.nn.receptive_field import ReceptiveField, receptive_fields, run_in_chunks
+from vidcomp.nn.receptive_field import ReceptiveField, receptive_field, run_in_chunks
 
 # Frames that a layer's window brings anew for each that it shares with the one before, and computes twice; more than
 # so many would take memory for little.
@@ -79,19 +78,16 @@ class CompressedModel(nn.Module):
 
     @cached_property
     def head_field(self) -> ReceptiveField | None:
-        """How far in time the head looks, found at first use; ``None`` where it cannot be run in chunks."""
-        return None if self._stage_fields is None else functools.reduce(ReceptiveField.then, self._stage_fields)
-
-    @cached_property
-    def _stage_fields(self) -> list[ReceptiveField] | None:
-        return receptive_fields(_layers_of(self.head))
+        """How far in time the head looks; ``None`` where it cannot be run in chunks."""
+        return receptive_field(self.head)
 
     def _parts(self, whole: ReceptiveField) -> list[tuple[nn.Module, ReceptiveField]]:
         """What of the head runs in windows of its own, as few frames as possible being computed twice."""
         # A head that was compiled is one module; one that looks at single frames has nothing to compute twice.
         if whole.framewise or not isinstance(self.head, nn.Sequential):
             return [(self.head, whole)]
-        return list(zip(_layers_of(self.head), self._stage_fields or (), strict=True))
+        fields = ((layer, receptive_field(layer)) for layer in _layers_of(self.head))
+        return [(layer, field) for layer, field in fields if field is not None]
 
     def forward(self, clip: Tensor, *, need_attention: bool = False) -> ModelOutput:
         """Run normalised clips (N, 3, T, H, W) from the first frame to the logits."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec
 from vidcomp.nn.backbones.residual import Triple
 from vidcomp.nn.framewise import FramewiseConv3d
+from vidcomp.nn.receptive_field import ReceptiveField, side_by_side
 
 _EPS = 1e-3  # of every BatchNorm
 _POOL = (2, 7, 7)  # frames, height and width of the classifier's averaging window
@@ -48,6 +49,14 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
+def _same_field(kernel: int, stride: int) -> ReceptiveField:
+    before, _ = same_padding(stride, kernel, stride)
+    after = kernel - 1 - before
+    if stride == 1 or kernel <= stride:
+        return ReceptiveField(stride, before, after)
+    return ReceptiveField(stride, before + stride - 1, after + stride - 1, by_length=True)
+
+
 class SameConvBN(nn.Module):
     """A convolution padded as TensorFlow's SAME, BatchNorm without scale, and ReLU."""
 
@@ -59,6 +68,11 @@ class SameConvBN(nn.Module):
         self.conv = conv(inputs, outputs, (kernel,) * 3, stride=(stride,) * 3, padding=(padding,) * 3, bias=False)
         self.bn = nn.BatchNorm3d(outputs, eps=_EPS)
         self.bn.register_parameter("weight", None)
+
+    @property
+    def receptive_field(self) -> ReceptiveField:
+        """Where there is a stride, by the number of frames."""
+        return _same_field(self.conv.kernel_size[0], self.conv.stride[0])
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, C, T, H, W) to (N, C', T/stride, H/stride, W/stride), rounded up."""
@@ -77,6 +91,11 @@ class SameMaxPool3d(nn.Module):
         super().__init__()
         self.kernel = kernel
         self.stride = stride
+
+    @property
+    def receptive_field(self) -> ReceptiveField:
+        """Where there is a stride, by the number of frames."""
+        return _same_field(self.kernel[0], self.stride[0])
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, C, T, H, W) to (N, C, T/stride, H/stride, W/stride), rounded up."""
@@ -109,6 +128,11 @@ class Mixed(nn.Module):
         self.wide = nn.Sequential(SameConvBN(inputs, wide[0]), SameConvBN(*wide, kernel=3))
         self.narrow = nn.Sequential(SameConvBN(inputs, narrow[0]), SameConvBN(*narrow, kernel=3))
         self.pooled = nn.Sequential(SameMaxPool3d((3, 3, 3), (1, 1, 1)), SameConvBN(inputs, pooled))
+
+    @property
+    def receptive_field(self) -> ReceptiveField | None:
+        """That of all branches."""
+        return side_by_side(self.plain, self.wide, self.narrow, self.pooled)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, C, T, H, W) to (N, C', T, H, W)."""

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec
 from vidcomp.nn.framewise import few_at_a_time
+from vidcomp.nn.receptive_field import ReceptiveField, one_after_the_other, receptive_field
 
 # (expansion, kernel, stride, channels out, repeats) of each of Lite0's seven groups, and the stage that holds it.
 _GROUPS = {
@@ -115,6 +116,11 @@ class InvertedResidual(nn.Module):
         )
         self.project = nn.Sequential(SamePadConv(width, outputs, 1), _normalise(outputs))
 
+    @property
+    def receptive_field(self) -> ReceptiveField | None:
+        """That of the temporal convolution."""
+        return receptive_field(self.mix)
+
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, C, T, H, W) to (N, C', T, H/stride, W/stride)."""
         out = few_at_a_time(self._of_frames, self.mix(features))
@@ -154,6 +160,12 @@ def difference(clip: Tensor) -> Tensor:
 
 class MotionStem(nn.Sequential):
     """A stem that is shown the differences between frames."""
+
+    @property
+    def receptive_field(self) -> ReceptiveField | None:
+        """One frame ahead, for the difference."""
+        inner = one_after_the_other(*self)
+        return None if inner is None else ReceptiveField(1, 0, 1).then(inner)
 
     def forward(self, clip: Tensor) -> Tensor:
         """Map normalised clips (N, 3, T, H, W) to features of as many frames."""

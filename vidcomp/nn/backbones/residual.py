@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidcomp.nn.framewise import FramewiseConv3d
+from vidcomp.nn.receptive_field import ReceptiveField, receptive_field, side_by_side
 
 Triple = tuple[int, int, int]
 
@@ -40,6 +41,11 @@ class ConvBN(nn.Module):
         self.bn = nn.BatchNorm3d(outputs, eps=eps)
         self.relu = relu
 
+    @property
+    def receptive_field(self) -> ReceptiveField | None:
+        """That of the convolution."""
+        return receptive_field(self.conv)
+
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, C, T, H, W) to (N, C', T/stride, H/stride, W/stride), rounded up."""
         out: Tensor = self.bn(self.conv(features))
@@ -59,6 +65,11 @@ class Residual(nn.Module):
         self.shortcut: nn.Module = nn.Identity()
         if inputs != outputs or stride != (1, 1, 1):
             self.shortcut = ConvBN(inputs, outputs, stride=stride, relu=False, eps=eps)
+
+    @property
+    def receptive_field(self) -> ReceptiveField | None:
+        """That of branch and shortcut."""
+        return side_by_side(self.branch, self.shortcut)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, C, T, H, W) to (N, C', T/stride, H/stride, W/stride), rounded up."""

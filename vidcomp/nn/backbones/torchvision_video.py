@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec
+from vidcomp.nn.receptive_field import side_by_side
 
 if TYPE_CHECKING:
     from torchvision.models import video as tv
@@ -41,6 +42,7 @@ def _resnet_spec(temporal_strides: dict[str, int]) -> BackboneSpec:
 
 
 def _stages_of_resnet(network: tv.VideoResNet) -> dict[str, nn.Module]:
+    _declare_fields(network)
     return {
         "stem": network.stem,
         "res2": network.layer1,
@@ -74,6 +76,19 @@ def r2plus1d_18(classes: int = 400) -> Backbone:
     return Backbone(_stages_of_resnet(tv.r2plus1d_18(num_classes=classes)), _resnet_spec(strides))
 
 
+def _declare_fields(network: nn.Module) -> None:
+    """Let torchvision's blocks say how far in time they look."""
+    from torchvision.models.video.resnet import BasicBlock
+    from torchvision.models.video.s3d import SepInceptionBlock3D
+
+    for block in network.modules():
+        if isinstance(block, BasicBlock):
+            shortcut = nn.Identity() if block.downsample is None else block.downsample
+            block.receptive_field = side_by_side(nn.Sequential(block.conv1, block.conv2), shortcut)
+        elif isinstance(block, SepInceptionBlock3D):
+            block.receptive_field = side_by_side(block.branch0, block.branch1, block.branch2, block.branch3)
+
+
 class _S3DClassifier(nn.Module):
     """S3D's own classifier, with its 2×7×7 averaging window clipped to features smaller than that."""
 
@@ -98,6 +113,7 @@ def s3d(classes: int = 400) -> Backbone:
     from torchvision.models import video as tv
 
     network = tv.s3d(num_classes=classes)
+    _declare_fields(network)
     layers = list(network.features)
     spec = BackboneSpec(
         clip_frames=128,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vidcomp.nn.backbones.base import CLASSIFIER, Backbone
 from vidcomp.nn.backbones.lite0_slow import lite0_slow
+from vidcomp.nn.receptive_field import ReceptiveField, side_by_side
 
 APPEARANCE, MOTION = "appearance", "motion"
 
@@ -23,6 +24,11 @@ class Streams(nn.Module):
         super().__init__()
         self.appearance = appearance
         self.motion = motion
+
+    @property
+    def receptive_field(self) -> ReceptiveField | None:
+        """That of both."""
+        return side_by_side(self.appearance, self.motion)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (N, 2C, T, H, W), appearance first, to (N, 2C', T, H', W')."""

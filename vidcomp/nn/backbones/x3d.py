@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec
 from vidcomp.nn.backbones.residual import ConvBN
+from vidcomp.nn.receptive_field import ReceptiveField, one_after_the_other
 
 # Channels and blocks of the network that X3D expands, by stage; every stage halves height and width.
 _STAGES = {"res2": (12, 1), "res3": (24, 2), "res4": (48, 5), "res5": (96, 3)}
@@ -100,6 +101,11 @@ class X3DStem(nn.Module):
         super().__init__()
         self.spatial = nn.Conv3d(3, channels, (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1), bias=False)
         self.temporal = ConvBN(channels, channels, (_STEM_KERNEL, 1, 1), groups=channels)
+
+    @property
+    def receptive_field(self) -> ReceptiveField | None:
+        """That of both convolutions."""
+        return one_after_the_other(self.spatial, self.temporal)
 
     def forward(self, clip: Tensor) -> Tensor:
         """Map (N, 3, T, H, W) to (N, C, T, H/2, W/2)."""
