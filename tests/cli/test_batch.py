@@ -24,7 +24,7 @@ from tests import clips
 from tests.killed import killed_after
 from tests.output.test_writers import GOOD
 from vidcomp.cli import app
-from vidcomp.cli.progress import _Lines
+from vidcomp.cli.terminal import _Lines
 from vidcomp.inference.batch import Job, RunStats, stamp_of
 from vidcomp.inference.classifier import Classifier
 from vidcomp.output.labels_file import LabelsFile

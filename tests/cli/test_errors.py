@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import vidcomp
-from vidcomp.cli.errors import in_options
+from vidcomp.cli.terminal import in_options
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import typer
 from vidcomp import __version__
 from vidcomp.cli import classify, compare, evaluate, models, train
 from vidcomp.cli.errors import OUTPUT_ERRORS, tell_lost_output
-from vidcomp.cli.streams import prepare_streams
+from vidcomp.cli.terminal import prepare_streams
 from vidcomp.inference.memory import tune_malloc
 
 app = typer.Typer(

@@ -11,12 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
-from vidcomp.cli.compiling import compile_model
-from vidcomp.cli.errors import OK, SOME_FAILED, UsageError, warn
-from vidcomp.cli.progress import batch_progress, download_progress
-from vidcomp.cli.request import Finding, OutputFormat, PathsChoice, Request, Writing
-from vidcomp.cli.showing import Show, pictures, report
+from vidcomp.cli.errors import OK, SOME_FAILED, UsageError
+from vidcomp.cli.explain import Show, pictures, report
+from vidcomp.cli.options import ClassifyOptions, InputOptions, OutputFormat, OutputOptions, PathsChoice
 from vidcomp.cli.signals import Stop, Stopped, stop_signals
+from vidcomp.cli.terminal import batch_progress, compile_model, download_progress, run_summary, warn
 from vidcomp.files import absolute
 from vidcomp.inference.batch import Job, RunStats, Sink, Stamp, label_all, pending
 from vidcomp.inference.classifier import Classifier
@@ -27,7 +26,6 @@ from vidcomp.output.labels_file import FORMATS, LabelsFile, Run
 from vidcomp.output.places import OutputError, identity
 from vidcomp.output.sorting import Sorter
 from vidcomp.output.subtitles import SubtitleFiles
-from vidcomp.output.summary import summary
 from vidcomp.output.table import TableWriter
 from vidcomp.video import VideoFile, find_videos
 from vidcomp.video.remote import is_address
@@ -35,82 +33,82 @@ from vidcomp.zoo.build import load_model
 from vidcomp.zoo.fingerprint import fingerprint
 
 
-def run(request: Request) -> int:
+def run(options: ClassifyOptions) -> int:
     """Label the videos; returns the exit code.
 
     Raises:
         UsageError, SourceError, ZooError, OutputError: it cannot be done as asked.
         Stopped: a signal ended it; results so far are kept.
     """
-    writing = request.writing
-    jobs = _jobs(request)
+    output = options.output
+    jobs = _jobs(options)
     if not jobs:
         return OK
     with stop_signals() as stop, ExitStack() as stack:
-        classifier = stack.enter_context(_load(request))
-        sink = stack.enter_context(_sink(request, classifier, single=len(jobs) == 1))
+        classifier = stack.enter_context(_load(options))
+        sink = stack.enter_context(_sink(options, classifier, single=len(jobs) == 1))
         todo, known = pending(jobs, sink)
-        for remark in sink.remarks() if isinstance(sink, LabelsFile) and not writing.quiet else ():
+        for remark in sink.remarks() if isinstance(sink, LabelsFile) and not output.quiet else ():
             warn(remark, prefix="note")
-        labelled, unexpected = [job for job, _ in known], _unexpected(writing)
+        labelled, unexpected = [job for job, _ in known], _unexpected(output)
         shows = (
-            stack.enter_context(pictures(request, classifier, todo, labelled, unexpected)),
-            stack.enter_context(report(request, sink, labelled, unexpected)),
+            stack.enter_context(pictures(options, classifier, todo, labelled, unexpected)),
+            stack.enter_context(report(options, sink, labelled, unexpected)),
         )
         tally = RunStats(len(todo))
-        sorter = _Sorting(writing)
+        sorter = _Sorting(output)
         for job, before in known:
             tally.remember(before)
             sorter.place(job, before.label)
         try:
-            _label(classifier, todo, sink, tally, shows, sorter, writing, stop)
+            _label(classifier, todo, sink, tally, shows, sorter, output, stop)
         except Stopped as stopped:
-            warn(_farewell(stopped, writing), prefix="error")
+            warn(_farewell(stopped, output), prefix="error")
             raise
-    if not writing.quiet and len(jobs) > 1:
-        print(f"vidcomp: {summary(tally)}", file=sys.stderr)
+    if not output.quiet and len(jobs) > 1:
+        print(f"vidcomp: {run_summary(tally)}", file=sys.stderr)
     return SOME_FAILED if tally.errors or sorter.failed else OK
 
 
-def _jobs(request: Request) -> list[Job]:
-    finding, writing = request.finding, request.writing
-    choice = finding.choice()
-    if not finding.paths and not finding.lists:
+def _jobs(options: ClassifyOptions) -> list[Job]:
+    given, output = options.input, options.output
+    choice = given.choice()
+    if not given.paths and not given.lists:
         raise UsageError("name a video, a folder, a pattern, - for a list on standard input, or --files-from FILE")
     found = find_videos(
-        finding.paths,
+        given.paths,
         stdin=sys.stdin.buffer,
-        lists=finding.lists,
-        null=finding.null,
-        all_files=finding.all_files,
-        allow_urls=finding.allow_urls,
+        lists=given.lists,
+        null=given.null,
+        all_files=given.all_files,
+        allow_urls=given.allow_urls,
     )
-    for note in found.notes if not writing.quiet else ():
+    for note in found.notes if not output.quiet else ():
         warn(note)
-    sorted_before = _inside(writing.move_to or writing.link_to)
-    explained_before = _inside(request.showing.explain)
+    sorted_before = _inside(output.move_to or output.link_to)
+    explained_before = _inside(options.explain.folder)
     videos = [
         video
-        for video in _apart(found.videos, request)
+        for video in _apart(found.videos, options)
         if not (sorted_before and absolute(video.path).startswith(sorted_before))
         and not (explained_before and absolute(video.path).startswith(explained_before) and is_explanation(video.path))
     ]
     if not videos:
         raise UsageError(
-            f"no videos in {', '.join((*finding.paths, *finding.lists))}: name a file, or a folder that holds videos"
+            f"no videos in {', '.join((*given.paths, *given.lists))}: name a file, or a folder that holds videos"
         )
     chosen = choice.of(videos)
     if not chosen and choice.shard is None:
         raise UsageError(f"--include/--exclude leave none of the {len(videos)} videos found")
-    if not chosen and not writing.quiet:
-        warn(f"none of the {len(videos)} videos found is in --shard {finding.shard}: nothing to do")
-    if writing.output is not None and _is_one_folder(finding):
-        root = _root(finding.paths[0])
+    if not chosen and not output.quiet:
+        warn(f"none of the {len(videos)} videos found is in --shard {given.shard}: nothing to do")
+    if output.path is not None and given.one_folder is not None:
+        root = _root(given.one_folder)
         jobs = [Job(video.path, video.relative, video.certain, root) for video in chosen]
     else:
         root = os.getcwd()  # noqa: PTH109
-        jobs = [Job(video.path, video.path, video.certain, _root_of(video.path, root, finding)) for video in chosen]
-    if writing.paths is PathsChoice.ABSOLUTE:
+        jobs = [Job(video.path, video.path, video.certain, _root_of(video.path, root, given)) for video in chosen]
+    if output.paths is PathsChoice.ABSOLUTE:
         jobs = [replace(job, name=identity(job.root, job.name), root=None) for job in jobs]
     return jobs
 
@@ -120,94 +118,89 @@ def _root(folder: str) -> str:
     return os.path.realpath(folder) if ".." in Path(folder).parts else absolute(folder)
 
 
-def _root_of(path: str, working_directory: str, finding: Finding) -> str | None:
+def _root_of(path: str, working_directory: str, given: InputOptions) -> str | None:
     """What the name of a video is relative to."""
-    is_file = not (finding.allow_urls and is_address(path)) or os.path.lexists(path)
+    is_file = not (given.allow_urls and is_address(path)) or os.path.lexists(path)
     return working_directory if is_file and not os.path.isabs(path) else None  # noqa: PTH117
 
 
-def _apart(videos: Sequence[VideoFile], request: Request) -> list[VideoFile]:
+def _apart(videos: Sequence[VideoFile], options: ClassifyOptions) -> list[VideoFile]:
     """The videos without what is written now; UsageError if that is one of them, or a list of them."""
-    written = {"--output": request.writing.output, "--report": request.showing.report}
+    written = {"--output": options.output.path, "--report": options.explain.report}
     names = {
         place: (option, path)
         for option, path in written.items()
         if path is not None
         for place in (absolute(str(path)), os.path.realpath(path))
     }
-    for name in (*(video.path for video in videos if video.certain), *request.finding.lists):
+    for name in (*(video.path for video in videos if video.certain), *options.input.lists):
         if hit := names.get(absolute(name)):
             option, path = hit
             raise UsageError(f"{option} {path}: this is one of the videos or lists to read; name another file")
     return [video for video in videos if absolute(video.path) not in names]
 
 
-def _is_one_folder(finding: Finding) -> bool:
-    """Whether names relative to the folder are distinct: with several folders, `x.mp4` may be in each."""
-    return len(finding.paths) == 1 and not finding.lists and os.path.isdir(finding.paths[0])  # noqa: PTH112
-
-
-def _load(request: Request) -> Classifier:
-    passing = request.passing
-    named = passing.named(subtitles=request.writing.form.is_subtitles)
-    with download_progress(quiet=request.writing.quiet) as progress:
-        loaded = load_model(passing.model, replace(named.variant, only=passing.labels()), progress)
+def _load(options: ClassifyOptions) -> Classifier:
+    chosen = options.model
+    named = chosen.named(subtitles=options.output.form.is_subtitles)
+    with download_progress(quiet=options.output.quiet) as progress:
+        loaded = load_model(chosen.name, replace(named.variant, only=chosen.labels()), progress)
     try:
         classifier = Classifier(
             loaded,
-            device=passing.device,
+            device=chosen.device,
             strategy=named.strategy,
-            decode_timeout_s=passing.decode_timeout_s,
-            decode_workers=passing.decode_workers,
-            precision=passing.precision,
-            batch=passing.batch,
-            allow_urls=request.finding.allow_urls,
-            max_damage=passing.max_damage,
+            decode_timeout_s=chosen.decode_timeout_s,
+            decode_workers=chosen.decode_workers,
+            precision=chosen.precision,
+            batch=chosen.batch,
+            allow_urls=options.input.allow_urls,
+            max_damage=chosen.max_damage,
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
-    if passing.compile:
-        compile_model(classifier, quiet=request.writing.quiet)
+    if chosen.compile:
+        compile_model(classifier, quiet=options.output.quiet)
     return classifier
 
 
 @contextmanager
-def _sink(request: Request, classifier: Classifier, *, single: bool) -> Iterator[Sink]:
-    writing, output, form = request.writing, request.writing.output, request.writing.form
-    if form is OutputFormat.CSV and request.passing.every is not None:
+def _sink(options: ClassifyOptions, classifier: Classifier, *, single: bool) -> Iterator[Sink]:
+    output, path, form = options.output, options.output.path, options.output.form
+    if form is OutputFormat.CSV and options.model.every is not None:
         raise UsageError("--every: CSV has no place for windows; use .json, .jsonl or .parquet")
     if form.is_subtitles:
-        is_file = output is not None and single and not output.is_dir()
-        place = {"file" if is_file else "folder": output}
-        with SubtitleFiles(form.value, **place, resume=writing.resume) as subtitles:
+        is_file = path is not None and single and not path.is_dir()
+        place = {"file" if is_file else "folder": path}
+        with SubtitleFiles(form.value, **place, resume=output.resume) as subtitles:
             yield subtitles
-    elif output is not None and form.value in FORMATS and (output.is_file() or not output.exists() or output.is_dir()):
+    elif path is not None and form.value in FORMATS and (path.is_file() or not path.exists() or path.is_dir()):
         with LabelsFile(
-            output,
+            path,
             form.value,
-            run=_run_of(classifier, writing),
-            any_precision=request.passing.precision == "auto",
-            resume=writing.resume,
-            retry_errors=writing.retry_errors,
+            run=_run_of(classifier, output),
+            any_precision=options.model.precision == "auto",
+            resume=output.resume,
+            retry_errors=output.retry_errors,
         ) as file:
             yield file
     else:
         with ExitStack() as stack:
-            stream = stack.enter_context(_open_output(output)) if output else sys.stdout
-            writer = _writer(form, stream, writing.top_k, single=single)
+            stream = stack.enter_context(_open_output(path)) if path else sys.stdout
+            writer = _writer(form, stream, output.top_k, single=single)
             stack.callback(writer.close)
             yield _Stream(writer)
 
 
-def _run_of(classifier: Classifier, writing: Writing) -> Run:
+def _run_of(classifier: Classifier, output: OutputOptions) -> Run:
     manifest = classifier.model.manifest
     return Run(
         manifest.name,
         fingerprint(manifest),
         classifier.strategy.name if classifier.strategy else "auto",
         str(classifier.runner.precision).removeprefix("torch."),
-        writing.top_k,
-        writing.min_probability,
+        output.top_k,
+        output.min_probability,
     )
 
 
@@ -218,20 +211,20 @@ def _label(
     tally: RunStats,
     shows: Iterable[Show],
     sorter: _Sorting,
-    writing: Writing,
+    output: OutputOptions,
     stop: Stop,
 ) -> None:
-    with batch_progress(tally, quiet=writing.quiet) as advance:
+    with batch_progress(tally, quiet=output.quiet) as advance:
         results = label_all(
             classifier,
             jobs,
             sink,
             tally,
-            min_probability=writing.min_probability,
-            unexpected=_unexpected(writing),
+            min_probability=output.min_probability,
+            unexpected=_unexpected(output),
         )
         for job, prediction in results:
-            _tell(prediction, quiet=writing.quiet)
+            _tell(prediction, quiet=output.quiet)
             for show in shows:
                 show(job, prediction)
             sorter.place(job, prediction.top.label if prediction.top else None)
@@ -257,24 +250,24 @@ def _tell(prediction: Prediction, *, quiet: bool) -> None:
             warn(f"{prediction.path}: {note}")
 
 
-def _farewell(stopped: Stopped, writing: Writing) -> str:
+def _farewell(stopped: Stopped, output: OutputOptions) -> str:
     where = "the videos labelled so far were written"
-    if writing.output is not None and not writing.form.is_subtitles:
+    if output.path is not None and not output.form.is_subtitles:
         where += "; run the same command again to go on"
     return f"{'interrupted' if str(stopped) == 'SIGINT' else 'terminated'}: {where}"
 
 
-def _unexpected(writing: Writing) -> Callable[[Exception], None]:
+def _unexpected(output: OutputOptions) -> Callable[[Exception], None]:
     """What to do with an exception that ends nothing: with --debug, it is shown."""
-    return (lambda error: traceback.print_exception(error, file=sys.stderr)) if writing.debug else lambda error: None
+    return (lambda error: traceback.print_exception(error, file=sys.stderr)) if output.debug else lambda error: None
 
 
 class _Sorting:
     """Sorts by label if that was asked for; a video that cannot be put there stays where it is, and is told."""
 
-    def __init__(self, writing: Writing) -> None:
-        folder = writing.move_to or writing.link_to
-        self._sorter = None if folder is None else Sorter(folder, move=writing.move_to is not None)
+    def __init__(self, output: OutputOptions) -> None:
+        folder = output.move_to or output.link_to
+        self._sorter = None if folder is None else Sorter(folder, move=output.move_to is not None)
         self.failed = 0
 
     def place(self, job: Job, label: str | None) -> None:

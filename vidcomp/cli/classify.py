@@ -2,181 +2,173 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from vidcomp import DEFAULT_MODEL
-from vidcomp.cli.computing import (
-    BATCH,
-    COMPILE,
-    DECODE_WORKERS,
-    DEVICE,
-    HOW,
-    MAX_DAMAGE,
-    PRECISION,
-    STRATEGY,
-    DeviceChoice,
-    PrecisionChoice,
-)
 from vidcomp.cli.errors import reported
-from vidcomp.cli.request import Finding, OutputFormat, Passing, PathsChoice, Request, Showing, Writing
+from vidcomp.cli.options import (
+    HOW,
+    Batch,
+    ClassifyOptions,
+    Compile,
+    DecodeWorkers,
+    Device,
+    DeviceChoice,
+    ExplainOptions,
+    InputOptions,
+    MaxDamage,
+    ModelOptions,
+    OutputFormat,
+    OutputOptions,
+    PathsChoice,
+    Precision,
+    PrecisionChoice,
+    Strategy,
+)
 
-_WHICH, _WHERE, _LOOK = "Which videos", "Where labels go", "What was looked at"
+_which = partial(typer.Option, rich_help_panel="Which videos")
+_how = partial(typer.Option, rich_help_panel=HOW)
+_where = partial(typer.Option, rich_help_panel="Where labels go")
+_look = partial(typer.Option, rich_help_panel="What was looked at")
 
 
 def classify(
-    paths: list[str] = typer.Argument(
-        None,
-        metavar="PATH...",
-        help="Video files, folders (searched recursively), globs, or - for a list of paths on standard input.",
-    ),
-    files_from: list[str] = typer.Option(
-        [], "--files-from", help="A file that lists paths, one per line; none is a pattern.", rich_help_panel=_WHICH
-    ),
-    null: bool = typer.Option(
-        False, "--null", "-0", help="NUL separates the paths of lists, as after find -print0.", rich_help_panel=_WHICH
-    ),
-    all_files: bool = typer.Option(
-        False, "--all-files", help="Try every file of a folder, whatever its extension.", rich_help_panel=_WHICH
-    ),
-    include: list[str] = typer.Option(
-        [], "--include", help="Only videos whose name, folder or relative path matches.", rich_help_panel=_WHICH
-    ),
-    exclude: list[str] = typer.Option([], "--exclude", help="No videos that match.", rich_help_panel=_WHICH),
-    shard: str | None = typer.Option(
-        None, "--shard", metavar="I/N", help="Only share I of N, the same on every machine.", rich_help_panel=_WHICH
-    ),
-    limit: int | None = typer.Option(
-        None, "--limit", min=1, help="Only the first so many videos.", rich_help_panel=_WHICH
-    ),
-    allow_urls: bool = typer.Option(
-        False,
-        "--allow-urls",
-        help="Take http and https addresses for videos: each is fetched into a temporary file first.",
-        rich_help_panel=_WHICH,
-    ),
-    model: str = typer.Option(
-        DEFAULT_MODEL, "--model", help="A model's name, or the path of a YAML manifest.", rich_help_panel=HOW
-    ),
-    compressor: str | None = typer.Option(
-        None,
-        "--compressor",
-        metavar="sfc|sgs|sgs+sfc|none",
-        help="The model's compressor or that of a sibling it names; none passes the whole video through the tail.",
-        rich_help_panel=HOW,
-    ),
-    tau: float | None = typer.Option(None, "--tau", help="Compression ratio of SFC (at least 1).", rich_help_panel=HOW),
-    strategy: str | None = STRATEGY,
-    only: list[str] = typer.Option(
-        [], "--only", metavar="LABEL", help="Choose among these labels alone; give it for each.", rich_help_panel=HOW
-    ),
-    only_file: Path | None = typer.Option(
-        None,
-        "--only-file",
-        metavar="FILE",
-        help="Choose among the labels in this file, one a line.",
-        rich_help_panel=HOW,
-    ),
-    clips: int | None = typer.Option(
-        None,
-        "--clips",
-        min=1,
-        help="Pass this many clips spread over the video instead of all of it.",
-        rich_help_panel=HOW,
-    ),
-    clip_frames: int | None = typer.Option(
-        None, "--clip-frames", min=1, help="Source frames of each clip with --clips (128).", rich_help_panel=HOW
-    ),
-    every: str | None = typer.Option(
-        None,
-        "--every",
-        metavar="TIME",
-        help="Label consecutive windows of each video, so far apart: 10s.",
-        rich_help_panel=HOW,
-    ),
-    window: str | None = typer.Option(
-        None,
-        "--window",
-        metavar="TIME",
-        help="Length of a window, if longer than --every: they overlap.",
-        rich_help_panel=HOW,
-    ),
-    device: DeviceChoice = DEVICE,
-    precision: PrecisionChoice = PRECISION,
-    compile_model: bool = COMPILE,
-    decode_workers: int | None = DECODE_WORKERS,
-    batch: int | None = BATCH,
-    decode_timeout: float | None = typer.Option(
-        None,
-        "--decode-timeout",
-        min=0.1,
-        help="Seconds that decoding one video may take; by default scaled to it.",
-        rich_help_panel=HOW,
-    ),
-    max_damage: float = MAX_DAMAGE,
-    output: Path | None = typer.Option(
-        None,
-        "--output",
-        help="Write to this file instead of standard output; run again, what is in it is not done again.",
-        rich_help_panel=_WHERE,
-    ),
-    output_format: OutputFormat | None = typer.Option(
-        None,
-        "--format",
-        help="By default a table, or what --output's extension says. Subtitles (srt, vtt) go beside each video.",
-        rich_help_panel=_WHERE,
-    ),
-    resume: bool = typer.Option(
-        True, "--resume/--no-resume", help="Go on with the labels in --output, or start over.", rich_help_panel=_WHERE
-    ),
-    retry_errors: bool = typer.Option(
-        False, "--retry-errors", help="Do videos again that failed in an earlier run.", rich_help_panel=_WHERE
-    ),
-    top_k: int = typer.Option(5, "--top-k", min=1, help="Labels to give for each video.", rich_help_panel=_WHERE),
-    min_probability: float = typer.Option(
-        0.0, "--min-probability", min=0.0, max=1.0, help="Leave out less probable labels.", rich_help_panel=_WHERE
-    ),
-    paths_as: PathsChoice = typer.Option(
-        PathsChoice.RELATIVE.value,
-        "--paths",
-        help="How results name videos: relative to the folder in --output and as given elsewhere, or absolute.",
-        rich_help_panel=_WHERE,
-    ),
-    move_to: Path | None = typer.Option(
-        None,
-        "--move-to",
-        metavar="DIR",
-        help="Move each labelled video to DIR/LABEL; never overwrites.",
-        rich_help_panel=_WHERE,
-    ),
-    link_to: Path | None = typer.Option(
-        None, "--link-to", metavar="DIR", help="Link each labelled video in DIR/LABEL.", rich_help_panel=_WHERE
-    ),
-    explain: Path | None = typer.Option(
-        None,
-        "--explain",
-        metavar="DIR",
-        help="Draw each video's attention over a film strip to DIR, as PNG, with its numbers (.npz). Needs matplotlib.",
-        rich_help_panel=_LOOK,
-    ),
-    explain_video: bool = typer.Option(
-        False,
-        "--explain-video",
-        help="With --explain: a copy of each video (MP4) with its attention under the picture.",
-        rich_help_panel=_LOOK,
-    ),
-    report: Path | None = typer.Option(
-        None,
-        "--report",
-        metavar="FILE.html",
-        help="One page with every video's frames, attention and labels, to sort and filter in a browser.",
-        rich_help_panel=_LOOK,
-    ),
-    quiet: bool = typer.Option(
-        False, "--quiet", help="No progress, no warnings and no summary.", rich_help_panel=_WHERE
-    ),
-    debug: bool = typer.Option(False, "--debug", help="Show tracebacks."),
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PATH...",
+            help="Video files, folders (searched recursively), globs, or - for a list of paths on standard input.",
+        ),
+    ] = None,
+    files_from: Annotated[
+        list[str] | None, _which("--files-from", help="A file that lists paths, one per line; none is a pattern.")
+    ] = None,
+    null: Annotated[
+        bool, _which("--null", "-0", help="NUL separates the paths of lists, as after find -print0.")
+    ] = False,
+    all_files: Annotated[
+        bool, _which("--all-files", help="Try every file of a folder, whatever its extension.")
+    ] = False,
+    include: Annotated[
+        list[str] | None, _which("--include", help="Only videos whose name, folder or relative path matches.")
+    ] = None,
+    exclude: Annotated[list[str] | None, _which("--exclude", help="No videos that match.")] = None,
+    shard: Annotated[
+        str | None, _which("--shard", metavar="I/N", help="Only share I of N, the same on every machine.")
+    ] = None,
+    limit: Annotated[int | None, _which("--limit", min=1, help="Only the first so many videos.")] = None,
+    allow_urls: Annotated[
+        bool,
+        _which(
+            "--allow-urls",
+            help="Take http and https addresses for videos: each is fetched into a temporary file first.",
+        ),
+    ] = False,
+    model: Annotated[str, _how("--model", help="A model's name, or the path of a YAML manifest.")] = DEFAULT_MODEL,
+    compressor: Annotated[
+        str | None,
+        _how(
+            "--compressor",
+            metavar="sfc|sgs|sgs+sfc|none",
+            help="The model's compressor or that of a sibling it names; none passes the whole video through the tail.",
+        ),
+    ] = None,
+    tau: Annotated[float | None, _how("--tau", help="Compression ratio of SFC (at least 1).")] = None,
+    strategy: Strategy = None,
+    only: Annotated[
+        list[str] | None, _how("--only", metavar="LABEL", help="Choose among these labels alone; give it for each.")
+    ] = None,
+    only_file: Annotated[
+        Path | None, _how("--only-file", metavar="FILE", help="Choose among the labels in this file, one a line.")
+    ] = None,
+    clips: Annotated[
+        int | None, _how("--clips", min=1, help="Pass this many clips spread over the video instead of all of it.")
+    ] = None,
+    clip_frames: Annotated[
+        int | None, _how("--clip-frames", min=1, help="Source frames of each clip with --clips (128).")
+    ] = None,
+    every: Annotated[
+        str | None, _how("--every", metavar="TIME", help="Label consecutive windows of each video, so far apart: 10s.")
+    ] = None,
+    window: Annotated[
+        str | None, _how("--window", metavar="TIME", help="Length of a window, if longer than --every: they overlap.")
+    ] = None,
+    device: Device = DeviceChoice.AUTO,
+    precision: Precision = PrecisionChoice.AUTO,
+    compile_model: Compile = False,
+    decode_workers: DecodeWorkers = None,
+    batch: Batch = None,
+    decode_timeout: Annotated[
+        float | None,
+        _how("--decode-timeout", min=0.1, help="Seconds that decoding one video may take; by default scaled to it."),
+    ] = None,
+    max_damage: MaxDamage = 50.0,
+    output: Annotated[
+        Path | None,
+        _where(
+            "--output",
+            help="Write to this file instead of standard output; run again, what is in it is not done again.",
+        ),
+    ] = None,
+    output_format: Annotated[
+        OutputFormat | None,
+        _where(
+            "--format",
+            help="By default a table, or what --output's extension says. Subtitles (srt, vtt) go beside each video.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, _where("--resume/--no-resume", help="Go on with the labels in --output, or start over.")
+    ] = True,
+    retry_errors: Annotated[
+        bool, _where("--retry-errors", help="Do videos again that failed in an earlier run.")
+    ] = False,
+    top_k: Annotated[int, _where("--top-k", min=1, help="Labels to give for each video.")] = 5,
+    min_probability: Annotated[
+        float, _where("--min-probability", min=0.0, max=1.0, help="Leave out less probable labels.")
+    ] = 0.0,
+    paths_as: Annotated[
+        PathsChoice,
+        _where(
+            "--paths",
+            help="How results name videos: relative to the folder in --output and as given elsewhere, or absolute.",
+        ),
+    ] = PathsChoice.RELATIVE,
+    move_to: Annotated[
+        Path | None, _where("--move-to", metavar="DIR", help="Move each labelled video to DIR/LABEL; never overwrites.")
+    ] = None,
+    link_to: Annotated[
+        Path | None, _where("--link-to", metavar="DIR", help="Link each labelled video in DIR/LABEL.")
+    ] = None,
+    explain: Annotated[
+        Path | None,
+        _look(
+            "--explain",
+            metavar="DIR",
+            help="Draw each video's attention over a film strip to DIR, as PNG, with its numbers (.npz). "
+            "Needs matplotlib.",
+        ),
+    ] = None,
+    explain_video: Annotated[
+        bool,
+        _look(
+            "--explain-video", help="With --explain: a copy of each video (MP4) with its attention under the picture."
+        ),
+    ] = False,
+    report: Annotated[
+        Path | None,
+        _look(
+            "--report",
+            metavar="FILE.html",
+            help="One page with every video's frames, attention and labels, to sort and filter in a browser.",
+        ),
+    ] = None,
+    quiet: Annotated[bool, _where("--quiet", help="No progress, no warnings and no summary.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     """Label videos: their most probable actions, in one pass over each.
 
@@ -187,51 +179,51 @@ def classify(
     with reported(debug=debug):
         from vidcomp.cli.batch import run
 
-        request = Request(
-            Finding(
-                tuple(paths or ()),
-                tuple(files_from),
-                all_files,
-                tuple(include),
-                tuple(exclude),
-                shard,
-                limit,
-                allow_urls,
-                null,
+        options = ClassifyOptions(
+            input=InputOptions(
+                paths=tuple(paths or ()),
+                lists=tuple(files_from or ()),
+                null=null,
+                all_files=all_files,
+                include=tuple(include or ()),
+                exclude=tuple(exclude or ()),
+                shard=shard,
+                limit=limit,
+                allow_urls=allow_urls,
             ),
-            Passing(
-                model,
-                compressor,
-                tau,
-                device.value,
-                clips,
-                clip_frames,
-                every,
-                window,
-                decode_timeout,
-                decode_workers,
-                precision.value,
-                compile_model,
-                batch,
-                strategy,
-                max_damage / 100,
-                tuple(only),
-                only_file,
+            model=ModelOptions(
+                name=model,
+                compressor=compressor,
+                tau=tau,
+                strategy=strategy,
+                only=tuple(only or ()),
+                only_file=only_file,
+                clips=clips,
+                clip_frames=clip_frames,
+                every=every,
+                window=window,
+                device=device.value,
+                precision=precision.value,
+                compile=compile_model,
+                decode_workers=decode_workers,
+                batch=batch,
+                decode_timeout_s=decode_timeout,
+                max_damage=max_damage / 100,
             ),
-            Writing(
-                output,
-                output_format,
-                top_k,
-                min_probability,
-                resume,
-                retry_errors,
-                move_to,
-                link_to,
-                quiet,
-                debug,
-                paths_as,
+            output=OutputOptions(
+                path=output,
+                chosen=output_format,
+                resume=resume,
+                retry_errors=retry_errors,
+                top_k=top_k,
+                min_probability=min_probability,
+                paths=paths_as,
+                move_to=move_to,
+                link_to=link_to,
+                quiet=quiet,
+                debug=debug,
             ),
-            Showing(explain, explain_video, report),
+            explain=ExplainOptions(folder=explain, video=explain_video, report=report),
         )
-        if code := run(request):
+        if code := run(options):
             raise typer.Exit(code)

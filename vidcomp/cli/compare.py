@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from vidcomp import DEFAULT_MODEL
-from vidcomp.cli.computing import DeviceChoice
-from vidcomp.cli.errors import INTERRUPTED, SOME_FAILED, UsageError, reported, warn
+from vidcomp.cli.errors import INTERRUPTED, SOME_FAILED, UsageError, reported
 from vidcomp.cli.files import check_file, write_file
+from vidcomp.cli.options import DeviceChoice
+from vidcomp.cli.terminal import warn
 
 if TYPE_CHECKING:
     from vidcomp.evaluation.comparison import Comparison
@@ -104,7 +105,7 @@ def compare(
             check_file("--save", save, ".html")
         if plot is not None:
             check_file("--plot", plot, ".png")
-        from vidcomp.cli.progress import download_progress
+        from vidcomp.cli.terminal import download_progress
         from vidcomp.evaluation.evaluator import Evaluator
         from vidcomp.inference.classifier import Classifier
 
@@ -174,7 +175,7 @@ def _videos(paths: list[str], *, null: bool, quiet: bool) -> list[LabeledVideo]:
 
 def _measure(evaluator: Evaluator, *, quiet: bool) -> Comparison:
     """Run it; an interruption ends it early, with what there is."""
-    from vidcomp.cli.progress import video_progress
+    from vidcomp.cli.terminal import video_progress
 
     try:
         with video_progress(evaluator.steps, quiet=quiet) as advance:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 import typer
 
 from vidcomp.cli.signals import Stopped
-from vidcomp.cli.streams import OutputLost
+from vidcomp.cli.terminal import OutputLost, warn
 
 OK = 0
 SOME_FAILED = 1
@@ -63,45 +62,7 @@ def tell_lost_output(error: OSError) -> int:
     return USAGE
 
 
-# Arguments that the library's messages speak of, and the options that give them.
-_OPTIONS = {
-    "allow_urls": "--allow-urls",
-    "overwrite": "--overwrite",
-    "compressor": "--compressor",
-    "cut": "--cut",
-    "cuts": "--cut",
-    "device": "--device",
-    "from_scratch": "--from-scratch",
-    "from_trained": "--from-trained",
-    "kinds": "--compressor",
-    "null": "--null",
-    "precision": "--precision",
-    "resume": "--resume",
-    "tau": "--tau",
-    "teacher": "--teacher",
-}
-_LINE_END = re.compile(r"\s*\n\s*")
-_ARGUMENT = re.compile(rf"(?<![^\s(])({'|'.join(_OPTIONS)})=('[^']*'|\w[\w.+-]*\w|\w)(?=$|[\s:;,)])")
-
-
-def in_options(message: str) -> str:
-    """What the library says of its arguments (``device='cuda'``) in terms of options (``--device cuda``)."""
-
-    def option(match: re.Match[str]) -> str:
-        name, value = _OPTIONS[match[1]], match[2].strip("'")
-        return name if value == "True" else f"{name} {value}"
-
-    return _ARGUMENT.sub(option, message)
-
-
 def fail(message: str, code: int) -> None:
     """Print one line on stderr and exit."""
     warn(message, prefix="error")
     raise typer.Exit(code)
-
-
-def warn(message: str, prefix: str = "warning") -> None:
-    """Print one line on stderr, whatever characters the names in it have."""
-    from vidcomp.files import printable
-
-    print(f"vidcomp: {prefix}: {printable(_LINE_END.sub(' ', in_options(message)))}", file=sys.stderr)

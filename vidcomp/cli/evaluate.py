@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING
 import typer
 
 from vidcomp import DEFAULT_MODEL
-from vidcomp.cli.compiling import compile_model
-from vidcomp.cli.computing import (
-    BATCH,
-    COMPILE,
-    DECODE_WORKERS,
-    DEVICE,
-    MAX_DAMAGE,
-    PRECISION,
-    STRATEGY,
-    DeviceChoice,
-    PrecisionChoice,
-)
-from vidcomp.cli.errors import INTERRUPTED, SOME_FAILED, UsageError, reported, warn
+from vidcomp.cli.errors import INTERRUPTED, SOME_FAILED, UsageError, reported
 from vidcomp.cli.files import check_file, write_file
+from vidcomp.cli.options import (
+    Batch,
+    Compile,
+    DecodeWorkers,
+    Device,
+    DeviceChoice,
+    MaxDamage,
+    Precision,
+    PrecisionChoice,
+    Strategy,
+)
+from vidcomp.cli.terminal import compile_model, warn
 
 if TYPE_CHECKING:
     from vidcomp.evaluation.accuracy import Evaluation
@@ -46,7 +46,7 @@ def evaluate(
         help="A folder with a sub-folder of videos for each class, or a CSV file of path,label."
     ),
     model: str = typer.Option(DEFAULT_MODEL, "--model", help="A model's name, or the path of a YAML manifest."),
-    strategy: str | None = STRATEGY,
+    strategy: Strategy = None,
     tau: float | None = typer.Option(None, "--tau", help="Compression ratio of SFC (at least 1)."),
     agreement: bool = typer.Option(
         False, "--agreement", help="Also take every video by dense30, and tell how often both say the same."
@@ -58,12 +58,12 @@ def evaluate(
         help="Write which class is taken for which, to a .csv file or as a picture to a .png file (needs the extra "
         "'plots'); may be repeated.",
     ),
-    device: DeviceChoice = DEVICE,
-    precision: PrecisionChoice = PRECISION,
-    compiled: bool = COMPILE,
-    decode_workers: int | None = DECODE_WORKERS,
-    batch: int | None = BATCH,
-    max_damage: float = MAX_DAMAGE,
+    device: Device = DeviceChoice.AUTO,
+    precision: Precision = PrecisionChoice.AUTO,
+    compiled: Compile = False,
+    decode_workers: DecodeWorkers = None,
+    batch: Batch = None,
+    max_damage: MaxDamage = 50.0,
     output_format: EvaluationFormat = typer.Option(EvaluationFormat.TABLE, "--format", help="How to print."),
     quiet: bool = typer.Option(False, "--quiet", help="No progress and no warnings."),
     debug: bool = typer.Option(False, "--debug", help="Show tracebacks."),
@@ -76,7 +76,7 @@ def evaluate(
     with reported(debug=debug):
         for file in confusion:
             check_file("--confusion", file, ".csv", ".png")
-        from vidcomp.cli.progress import download_progress, video_progress
+        from vidcomp.cli.terminal import download_progress, video_progress
         from vidcomp.evaluation.evaluator import Evaluator
         from vidcomp.inference.classifier import Classifier
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from vidcomp.cli.errors import UsageError, warn
+from vidcomp.cli.errors import UsageError
+from vidcomp.cli.terminal import warn
 from vidcomp.files import replace_file
 
 

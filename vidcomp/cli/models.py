@@ -145,7 +145,7 @@ def labels(
 def verify(name: str = typer.Argument(help="A model's name or manifest."), debug: bool = _DEBUG) -> None:
     """Check that a model's weights are present, undamaged and of its network; downloads them if need be."""
     with reported(debug=debug):
-        from vidcomp.cli.progress import download_progress
+        from vidcomp.cli.terminal import download_progress
         from vidcomp.zoo import weights
         from vidcomp.zoo.build import load_variant
         from vidcomp.zoo.manifest import find_manifest

@@ -13,8 +13,8 @@ import typer
 from typer.core import TyperGroup
 
 from vidcomp import DEFAULT_MODEL
-from vidcomp.cli.computing import DeviceChoice
 from vidcomp.cli.errors import SOME_FAILED, UsageError, fail, reported
+from vidcomp.cli.options import DeviceChoice
 
 if TYPE_CHECKING:
     from vidcomp.training.callbacks import Callbacks
@@ -269,8 +269,8 @@ def _joined(text: str | None) -> tuple[str, ...]:
 
 def _run(train: Callable[[Paths, Callbacks, Progress | None], Manifest], options: Options) -> None:
     """Train, and end as the way it ended demands."""
-    from vidcomp.cli.progress import download_progress
     from vidcomp.cli.signals import Stopped, stop_requests
+    from vidcomp.cli.terminal import download_progress
     from vidcomp.cli.training_progress import TrainingProgress
     from vidcomp.training import Interrupted, RequestError, TrainingError
 

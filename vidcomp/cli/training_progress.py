@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from vidcomp.cli.errors import warn
+from vidcomp.cli.terminal import warn
 from vidcomp.files import printable
 from vidcomp.training.callbacks import Callbacks, StepState
 

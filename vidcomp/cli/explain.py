@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from vidcomp.cli.errors import UsageError, warn
-from vidcomp.cli.request import Request
+from vidcomp.cli.errors import UsageError
+from vidcomp.cli.options import ClassifyOptions
+from vidcomp.cli.terminal import warn
 from vidcomp.inference.batch import Job, Sink
 from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.prediction import Prediction
@@ -22,7 +23,7 @@ Show = Callable[[Job, Prediction], None]
 
 @contextmanager
 def pictures(
-    request: Request,
+    options: ClassifyOptions,
     classifier: Classifier,
     todo: Sequence[Job],
     known: Sequence[Job],
@@ -33,17 +34,15 @@ def pictures(
     Raises:
         UsageError: pictures cannot be made at all.
     """
-    folder = request.showing.explain
+    folder = options.explain.folder
     if folder is None:
         yield lambda job, prediction: None
         return
-    _check(request, classifier)
-    paths = request.finding.paths
-    one_folder = paths[0] if len(paths) == 1 and not request.finding.lists and os.path.isdir(paths[0]) else None  # noqa: PTH112
+    _check(options, classifier)
     every = [job.path for job in (*todo, *known)]
-    with Explanations(folder, every, root=one_folder, video=request.showing.explain_video) as explanations:
+    with Explanations(folder, every, root=options.input.one_folder, video=options.explain.video) as explanations:
         missing = sum(not os.path.exists(explanations.beside(job.path, "png")) for job in known)  # noqa: PTH110 - any length
-        if missing and not request.writing.quiet:
+        if missing and not options.output.quiet:
             warn(
                 f"{missing} of the videos labelled before have no picture in {folder}; "
                 "pictures are made of videos labelled now: --no-resume labels all again"
@@ -56,7 +55,7 @@ def pictures(
                 explanations.write(job.path, prediction)
             except Exception as error:  # a label is never lost for a picture
                 unexpected(error)
-                if not request.writing.quiet:
+                if not options.output.quiet:
                     warn(f"{job.name}: no picture: {error or type(error).__name__}")
 
         yield show
@@ -64,7 +63,7 @@ def pictures(
 
 @contextmanager
 def report(
-    request: Request, sink: Sink, known: Sequence[Job], unexpected: Callable[[Exception], None]
+    options: ClassifyOptions, sink: Sink, known: Sequence[Job], unexpected: Callable[[Exception], None]
 ) -> Iterator[Show]:
     """Give a function that adds a video to the report, if one is asked for; a failure is a warning.
 
@@ -73,34 +72,34 @@ def report(
     Raises:
         UsageError, OutputError: it cannot be written.
     """
-    path, writing = request.showing.report, request.writing
+    path, output = options.explain.report, options.output
     if path is None:
         yield lambda job, prediction: None
         return
-    if writing.output is not None and os.path.realpath(path) == os.path.realpath(writing.output):
+    if output.path is not None and os.path.realpath(path) == os.path.realpath(output.path):
         raise UsageError(f"--report {path}: this is --output; name another file")
-    model = request.passing.model
-    with HtmlReport(path, f"vidcomp: {', '.join(request.finding.paths) or 'videos'} by {model}") as page:
+    model = options.model.name
+    with HtmlReport(path, f"vidcomp: {', '.join(options.input.paths) or 'videos'} by {model}") as page:
 
         def add(record: Record, video: str) -> None:
             try:
                 page.add(record, video)
             except Exception as error:  # a label is never lost for a row
                 unexpected(error)
-                if not writing.quiet:
+                if not output.quiet:
                     warn(f"{record['path']}: not in the report: {error or type(error).__name__}")
 
         if isinstance(sink, LabelsFile) and known:
             for job, record in sink.records(known):
                 add(record, job.path)
-        yield lambda job, prediction: add(prediction.to_dict(writing.top_k), job.path)
+        yield lambda job, prediction: add(prediction.to_dict(output.top_k), job.path)
 
 
-def _check(request: Request, classifier: Classifier) -> None:
-    folder = request.showing.explain
+def _check(options: ClassifyOptions, classifier: Classifier) -> None:
+    folder = options.explain.folder
     if not plotting.available():
         raise UsageError(f"--explain {folder}: {plotting.HINT}")
-    if request.passing.every is not None or request.writing.form.is_subtitles:
+    if options.model.every is not None or options.output.form.is_subtitles:
         raise UsageError("--explain: windows (--every, subtitles) have no attention of the whole video; choose one")
     if all(compressor.kind == "identity" for compressor in classifier.model.network.compressors):
         raise UsageError("--explain: nothing is compressed here, so there is no attention to show; choose a compressor")

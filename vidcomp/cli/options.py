@@ -1,12 +1,15 @@
-"""What `vidcomp classify` was asked to do, checked before anything is loaded."""
+"""What commands are asked to do: the options that several of them share, and those of `classify`, checked at once."""
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from vidcomp.cli.errors import UsageError
 
@@ -14,8 +17,80 @@ if TYPE_CHECKING:
     from vidcomp.inference.grammar import NamedStrategy
     from vidcomp.video import VideoSelection
 
+HOW = "How they are passed"
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _DEFAULT_EVERY_S = 10.0
+
+
+class DeviceChoice(str, Enum):
+    """What may be asked for with --device."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class PrecisionChoice(str, Enum):
+    """What may be asked for with --precision."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
+Strategy = Annotated[
+    str | None,
+    typer.Option(
+        "--strategy",
+        metavar="NAME",
+        help="whole (no compression), the kind of the model's or a sibling's compressor (sfc, sfc-tau4, sgs, sgs+sfc), "
+        "dense30 or dense10x1 (clips x crops of the uncompressed network), or uniform8 or uniform8x32 (clips of an "
+        "untrimmed video). By default the whole video through the model as it is.",
+        rich_help_panel=HOW,
+    ),
+]
+Device = Annotated[DeviceChoice, typer.Option("--device", help="Where the model runs.", rich_help_panel=HOW)]
+Precision = Annotated[
+    PrecisionChoice,
+    typer.Option(
+        "--precision",
+        help="What the model computes in; auto is fp32 on a CPU, bf16 or fp16 on CUDA.",
+        rich_help_panel=HOW,
+    ),
+]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="Compile the model first: pays for hundreds of videos.", rich_help_panel=HOW)
+]
+DecodeWorkers = Annotated[
+    int | None,
+    typer.Option(
+        "--decode-workers",
+        min=1,
+        help="Processes that decode the next videos meanwhile; by default one for every two cores.",
+        rich_help_panel=HOW,
+    ),
+]
+Batch = Annotated[
+    int | None,
+    typer.Option(
+        "--batch",
+        min=1,
+        help="Videos of equal shape that go through compressor and tail together; by default 1 on a CPU, 16 on CUDA.",
+        rich_help_panel=HOW,
+    ),
+]
+MaxDamage = Annotated[
+    float,
+    typer.Option(
+        "--max-damage",
+        metavar="PERCENT",
+        min=0.0,
+        max=100.0,
+        help="How many in a hundred frames of a video may come damaged, or not at all, before it is an error.",
+        rich_help_panel=HOW,
+    ),
+]
 
 
 class OutputFormat(str, Enum):
@@ -42,8 +117,8 @@ class PathsChoice(str, Enum):
     ABSOLUTE = "absolute"
 
 
-@dataclass(frozen=True)
-class Finding:
+@dataclass(frozen=True, kw_only=True)
+class InputOptions:
     """Which videos."""
 
     paths: tuple[str, ...]
@@ -56,6 +131,12 @@ class Finding:
     allow_urls: bool = False
     null: bool = False
 
+    @property
+    def one_folder(self) -> str | None:
+        """The folder, if only one is given: names relative to it are distinct; of several, each may hold `x.mp4`."""
+        only = self.paths[0] if len(self.paths) == 1 and not self.lists else None
+        return only if only is not None and os.path.isdir(only) else None  # noqa: PTH112
+
     def choice(self) -> VideoSelection:
         """The patterns, share and limit."""
         from vidcomp.video import Shard, VideoSelection
@@ -67,11 +148,11 @@ class Finding:
         return VideoSelection(self.include, self.exclude, shard, self.limit)
 
 
-@dataclass(frozen=True)
-class Passing:
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
     """With which model, and how a video is passed through it."""
 
-    model: str
+    name: str
     compressor: str | None = None
     tau: float | None = None
     device: str = "auto"
@@ -144,11 +225,11 @@ class Passing:
         return f"uniform{self.clips}" + ("" if self.clip_frames is None else f"x{self.clip_frames}")
 
 
-@dataclass(frozen=True)
-class Writing:
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
     """Where the answers go, and in what form."""
 
-    output: Path | None = None
+    path: Path | None = None
     chosen: OutputFormat | None = None
     top_k: int = 5
     min_probability: float = 0.0
@@ -163,7 +244,7 @@ class Writing:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "form", self._form())
-        if self.form is OutputFormat.PARQUET and self.output is None:
+        if self.form is OutputFormat.PARQUET and self.path is None:
             raise UsageError("--format parquet: give --output FILE too; this is nothing for a terminal")
         if self.move_to is not None and self.link_to is not None:
             raise UsageError("--move-to and --link-to: choose one")
@@ -173,55 +254,51 @@ class Writing:
         if self.chosen is not None:
             self._check_extension(self.chosen)
             return self.chosen
-        if self.output is None:
+        if self.path is None:
             return OutputFormat.TABLE
         try:
-            return OutputFormat(self.output.suffix.removeprefix(".").lower())
+            return OutputFormat(self.path.suffix.removeprefix(".").lower())
         except ValueError:
             raise UsageError(
-                f"--output {self.output}: the extension names no format; use .jsonl, .json, .csv, .parquet, .srt or "
+                f"--output {self.path}: the extension names no format; use .jsonl, .json, .csv, .parquet, .srt or "
                 ".vtt, or give --format"
             ) from None
 
     def _check_extension(self, chosen: OutputFormat) -> None:
-        suffix = "" if self.output is None or self.output.is_dir() else self.output.suffix.removeprefix(".").lower()
+        suffix = "" if self.path is None or self.path.is_dir() else self.path.suffix.removeprefix(".").lower()
         if suffix != chosen.value and suffix in {form.value for form in OutputFormat}:
             raise UsageError(
-                f"--output {self.output} and --format {chosen.value}: the extension names another format; "
+                f"--output {self.path} and --format {chosen.value}: the extension names another format; "
                 "leave --format out, or choose another extension"
             )
 
 
-@dataclass(frozen=True)
-class Showing:
+@dataclass(frozen=True, kw_only=True)
+class ExplainOptions:
     """What is made for a person to look at, beside the answers."""
 
-    explain: Path | None = None
-    explain_video: bool = False
+    folder: Path | None = None
+    video: bool = False
     report: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.explain_video and self.explain is None:
+        if self.video and self.folder is None:
             raise UsageError("--explain-video: give --explain DIR too, where it goes")
 
 
-@dataclass(frozen=True)
-class Request:
+@dataclass(frozen=True, kw_only=True)
+class ClassifyOptions:
     """All of it."""
 
-    finding: Finding
-    passing: Passing
-    writing: Writing
-    showing: Showing = Showing()
+    input: InputOptions
+    model: ModelOptions
+    output: OutputOptions
+    explain: ExplainOptions
 
     def __post_init__(self) -> None:
-        kept = {
-            "--move-to": self.writing.move_to,
-            "--link-to": self.writing.link_to,
-            "--explain": self.showing.explain,
-        }
+        kept = {"--move-to": self.output.move_to, "--link-to": self.output.link_to, "--explain": self.explain.folder}
         wants_file = next((option for option, value in kept.items() if value is not None), None)
-        if self.finding.allow_urls and wants_file:
+        if self.input.allow_urls and wants_file:
             raise UsageError(f"{wants_file} and --allow-urls: what is fetched is not kept; download the videos first")
 
 

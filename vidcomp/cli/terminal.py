@@ -1,0 +1,229 @@
+"""What a command reads from and tells a terminal, a pipe or a file: its streams, warnings, progress and summary."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from vidcomp.files import printable
+
+if TYPE_CHECKING:
+    from vidcomp.inference.batch import RunStats
+    from vidcomp.inference.classifier import Classifier
+
+_LINE_EVERY_S = 30.0
+_LABELS_SHOWN = 25
+# Arguments that the library's messages speak of, and the options that give them.
+_OPTIONS = {
+    "allow_urls": "--allow-urls",
+    "overwrite": "--overwrite",
+    "compressor": "--compressor",
+    "cut": "--cut",
+    "cuts": "--cut",
+    "device": "--device",
+    "from_scratch": "--from-scratch",
+    "from_trained": "--from-trained",
+    "kinds": "--compressor",
+    "null": "--null",
+    "precision": "--precision",
+    "resume": "--resume",
+    "tau": "--tau",
+    "teacher": "--teacher",
+}
+_LINE_END = re.compile(r"\s*\n\s*")
+_ARGUMENT = re.compile(rf"(?<![^\s(])({'|'.join(_OPTIONS)})=('[^']*'|\w[\w.+-]*\w|\w)(?=$|[\s:;,)])")
+
+
+class OutputLost(OSError):  # noqa: N818 - says what happened
+    """Standard output cannot be written: it was closed, or its disk is full."""
+
+
+class _Output(io.FileIO):
+    """Standard output that tells its own errors from those of other files."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputLost(error.errno, error.strerror) from None
+
+
+def prepare_streams() -> None:
+    """Open those of the streams that the caller closed, as cron may, and make every name printable.
+
+    Files that are opened later would otherwise take the streams' numbers, and receive what is written to these. A
+    missing input is empty, messages to a missing stderr are lost, and results for a missing output are an error.
+    """
+    # In the order of their numbers: each open takes the lowest that is free.
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            number = os.open(os.devnull, os.O_WRONLY if name == "stderr" else os.O_RDONLY)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+    if not sys.stdout.isatty():
+        raw = _Output(sys.stdout.fileno(), "w", closefd=False)
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), encoding=sys.stdout.encoding)
+    # Names that are not valid UTF-8 must be printable.
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def in_options(message: str) -> str:
+    """What the library says of its arguments (``device='cuda'``) in terms of options (``--device cuda``)."""
+
+    def option(match: re.Match[str]) -> str:
+        name, value = _OPTIONS[match[1]], match[2].strip("'")
+        return name if value == "True" else f"{name} {value}"
+
+    return _ARGUMENT.sub(option, message)
+
+
+def warn(message: str, prefix: str = "warning") -> None:
+    """Print one line on stderr, whatever characters the names in it have."""
+    print(f"vidcomp: {prefix}: {printable(_LINE_END.sub(' ', in_options(message)))}", file=sys.stderr)
+
+
+def compile_model(classifier: Classifier, *, quiet: bool) -> None:
+    """Compile the classifier's network and say how long that took; where it is not possible, warn and go on."""
+    compilation = classifier.runner.compile()
+    if compilation.problem is not None:
+        warn(f"--compile: not possible here, going on without it ({compilation.problem})")
+    elif not quiet:
+        print(f"vidcomp: the model was compiled in {compilation.seconds:.1f} s", file=sys.stderr)
+
+
+@contextmanager
+def download_progress(*, quiet: bool = False) -> Iterator[Callable[[int, int | None], None] | None]:
+    """Give a callback for downloads that draws a bar on stderr if that is a terminal, else ``None``."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("downloading weights"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("download", total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+
+
+@contextmanager
+def video_progress(total: int, *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """Give a callback, called with each finished video's path, that moves a bar on stderr if that is a terminal."""
+    if quiet or total < 2 or not sys.stderr.isatty():
+        yield lambda path: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("classifying"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("videos", total=total)
+        yield lambda path: bar.advance(task)
+
+
+@contextmanager
+def batch_progress(tally: RunStats, *, quiet: bool = False) -> Iterator[Callable[[], None]]:
+    """Give a callback for each finished video: a live display on a terminal, elsewhere a line every half minute."""
+    if quiet or tally.total < 2:
+        yield lambda: None
+    elif sys.stderr.isatty():
+        yield from _live(tally)
+    else:
+        yield _Lines(tally).advance
+
+
+def _live(tally: RunStats) -> Iterator[Callable[[], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+    columns = (SpinnerColumn(), BarColumn(bar_width=20), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(progress_line(tally), total=tally.total)
+        yield lambda: bar.update(task, completed=tally.done + tally.passed_over, description=progress_line(tally))
+
+
+class _Lines:
+    def __init__(self, tally: RunStats) -> None:
+        self._tally = tally
+        self._shown = time.monotonic()
+
+    def advance(self) -> None:
+        if time.monotonic() - self._shown >= _LINE_EVERY_S:
+            self._shown = time.monotonic()
+            print(f"vidcomp: {progress_line(self._tally)}", file=sys.stderr, flush=True)
+
+
+def run_summary(tally: RunStats) -> str:
+    """How many videos were labelled, by label, and how many failed, by kind of error."""
+    labelled, failed = sum(tally.labels.values()), sum(tally.errors.values())
+    facts = [f"{labelled} labelled", f"{failed} failed"]
+    facts += [f"{tally.known} of them done before"] if tally.known else []
+    facts += [f"{tally.passed_over} passed over: no videos"] if tally.passed_over else []
+    facts += [f"{_duration(tally.elapsed_s)}, {_pace(tally)}"] if tally.done else []
+    lines = [", ".join(facts)]
+    if tally.labels:
+        lines += _counts("label", ((label or "(none probable enough)", n) for label, n in _common(tally.labels)))
+    if tally.errors:
+        lines += _counts("error", _common(tally.errors))
+    return "\n".join(lines)
+
+
+def progress_line(tally: RunStats) -> str:
+    """Done, failed, pace, time left, and what it is that takes the time."""
+    left = tally.left_s
+    facts = [f"{tally.done + tally.passed_over} of {tally.total} done", f"{tally.failed} failed"]
+    if tally.done:
+        facts.append(_pace(tally))
+    if left is not None:
+        facts.append(f"{_duration(left)} left")
+    return ", ".join(facts)
+
+
+def _pace(tally: RunStats) -> str:
+    elapsed = max(tally.elapsed_s, 1e-9)
+    return f"{tally.done / elapsed:.3g} videos/s, {tally.frames / elapsed:.3g} frames/s, {tally.bound}-bound"
+
+
+def _common(counts: Counter[str | None] | Counter[str]) -> list[tuple[str | None, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0] or ""))
+
+
+def _counts(heading: str, counts: Iterable[tuple[str | None, int]]) -> list[str]:
+    rows = [(printable(name or ""), str(number)) for name, number in counts]
+    more = len(rows) - _LABELS_SHOWN
+    rows = [(heading, "videos"), *rows[:_LABELS_SHOWN]]
+    width = max(len(name) for name, _ in rows)
+    lines = [f"  {name:<{width}}  {number:>6}" for name, number in rows]
+    return [*lines, f"  … and {more} more"] if more > 0 else lines
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
