@@ -15,7 +15,7 @@ import argparse
 from benchmarks.harness import DOCS, save
 from vidcomp.evaluation import compare
 from vidcomp.inference.memory import tune_malloc
-from vidcomp.output.comparison_plot import draw
+from vidcomp.output.plots import comparison_picture
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
         results = measured.as_dict()
         save(f"throughput-{model}", {key: results[key] for key in results if key != "machine"}, measured.machine)
         if options.plot:
-            (DOCS / f"throughput-{model}.png").write_bytes(draw(measured))
+            (DOCS / f"throughput-{model}.png").write_bytes(comparison_picture(measured))
 
 
 if __name__ == "__main__":

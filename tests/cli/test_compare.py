@@ -20,7 +20,7 @@ from vidcomp.cli import app
 from vidcomp.evaluation.strategy_run import StrategyRun
 from vidcomp.nn.backbones import lite0_slow
 from vidcomp.nn.compressors import SFC
-from vidcomp.output import plotting
+from vidcomp.output import plots
 from vidcomp.video import synthetic
 
 ROW_KEYS = {
@@ -234,7 +234,7 @@ def test_wrong_usage_is_exit_code_2(arguments: list[str], message: str, short_sa
 
 
 def test_a_picture_without_matplotlib_is_refused_at_once_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plotting, "available", lambda: False)
+    monkeypatch.setattr(plots, "available", lambda: False)
     run = compare("--plot", "picture.png")
     assert run.exit_code == 2
     assert "pip install 'vidcomp[plots]'" in run.stderr

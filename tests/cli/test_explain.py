@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from tests import clips
 from tests.tiny_model import make_tiny_model
 from vidcomp.cli import app
-from vidcomp.output import attention_plot, plotting
+from vidcomp.output import attention_plot, plots
 
 pytest.importorskip("matplotlib", reason="pictures need matplotlib")
 
@@ -143,7 +143,7 @@ def test_wrong_usage_is_one_line(folder: Path, model: Path, tmp_path: Path, argu
 def test_without_matplotlib_it_says_what_to_install(
     folder: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plotting, "available", lambda: False)
+    monkeypatch.setattr(plots, "available", lambda: False)
     run = classify(folder / "a", "--model", model, "--explain", tmp_path / "out")
     assert run.exit_code == 2
     assert "pip install 'vidcomp[plots]'" in run.stderr

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from vidcomp.attention import AttentionMap
-from vidcomp.output import attention_plot, plotting
+from vidcomp.output import attention_plot, plots
 from vidcomp.output.attention_plot import bin_frames, draw, frames_needed, strip_frames
 
 YELLOW = np.array([0xF5, 0xC4, 0x00]) / 255
@@ -69,6 +69,6 @@ def test_attended_frames_alone_are_framed_in_yellow(size: tuple[int, int], frame
 
 
 def test_without_matplotlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plotting, "available", lambda: False)
-    with pytest.raises(plotting.PictureError, match=r"vidcomp\[plots\]"):
+    monkeypatch.setattr(plots, "available", lambda: False)
+    with pytest.raises(plots.PictureError, match=r"vidcomp\[plots\]"):
         draw(map_of(np.ones((1, 2), np.float32)), {}, "")

@@ -15,7 +15,7 @@ import pytest
 from tests import clips
 from vidcomp.evaluation.comparison import Answer, Comparison, Row, VideoResult
 from vidcomp.evaluation.statistics import Ratio, Spread
-from vidcomp.output import comparison_plot, plotting
+from vidcomp.output import plots
 from vidcomp.output.comparison import ABSENT, NOISY, WRITERS
 from vidcomp.output.html import comparison_page
 
@@ -159,7 +159,7 @@ def test_the_report_stands_alone_and_shows_disagreements(tmp_path: Path) -> None
 
 
 def test_the_report_does_without_matplotlib_and_without_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plotting, "available", lambda: False)
+    monkeypatch.setattr(plots, "available", lambda: False)
     html = comparison_page(comparison())
     assert "No picture: pictures need matplotlib: pip install &#39;vidcomp[plots]&#39;." in html
     assert "(no picture)" in html
@@ -167,11 +167,11 @@ def test_the_report_does_without_matplotlib_and_without_the_file(monkeypatch: py
 
 def test_the_picture_is_a_png_or_says_why_not() -> None:
     unscored = replace(comparison(), rows=tuple(replace(row, top1=None, agreement=None) for row in comparison().rows))
-    if not plotting.available():
-        with pytest.raises(plotting.PictureError, match=r"vidcomp\[plots\]"):
-            comparison_plot.draw(comparison())
+    if not plots.available():
+        with pytest.raises(plots.PictureError, match=r"vidcomp\[plots\]"):
+            plots.comparison_picture(comparison())
         pytest.skip("matplotlib is not here (extra [plots])")
-    assert comparison_plot.draw(comparison())[:8] == b"\x89PNG\r\n\x1a\n"
-    assert b"<svg" in comparison_plot.draw(comparison(), "svg")
-    with pytest.raises(plotting.PictureError, match="name videos"):
-        comparison_plot.draw(unscored)
+    assert plots.comparison_picture(comparison())[:8] == b"\x89PNG\r\n\x1a\n"
+    assert b"<svg" in plots.comparison_picture(comparison(), "svg")
+    with pytest.raises(plots.PictureError, match="name videos"):
+        plots.comparison_picture(unscored)

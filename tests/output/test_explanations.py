@@ -12,9 +12,8 @@ from tests import clips
 from vidcomp.attention import AttentionMap
 from vidcomp.inference.prediction import FrameCounts, Label, Prediction, Timing
 from vidcomp.output import attention_plot
-from vidcomp.output.explanations import Explanations, is_explanation
-from vidcomp.output.plotting import PictureError
-from vidcomp.output.thumbnails import pictures_of
+from vidcomp.output.explanations import Explanations, is_explanation, pictures_of
+from vidcomp.output.plots import PictureError
 from vidcomp.video import DecodeWorker, VideoError
 
 pytest.importorskip("matplotlib", reason="pictures need matplotlib")

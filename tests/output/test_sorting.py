@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from vidcomp.output import sorting
-from vidcomp.output.places import OutputError
-from vidcomp.output.sorting import Sorter, folder_name
+from vidcomp.output import places
+from vidcomp.output.places import OutputError, Sorter, folder_name
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+
+
+def no_links(*_: object) -> None:
+    raise OSError(18, "Invalid cross-device link")
 
 
 @pytest.fixture
@@ -46,7 +49,7 @@ def test_a_name_that_is_taken_gets_a_number(move: bool, video: Path, tmp_path: P
 @pytest.mark.parametrize("links", [True, False])
 def test_moving(links: bool, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not links:
-        monkeypatch.setattr(sorting, "_rename", lambda source, target: False)
+        monkeypatch.setattr(places.os, "link", no_links)
     sorter = Sorter(tmp_path / "out", move=True)
     assert sorter.place(str(video), "run") == tmp_path / "out" / "run" / "x.mp4"
     assert not video.exists()
@@ -75,8 +78,8 @@ def test_a_copy_that_fails_leaves_the_original(video: Path, tmp_path: Path, monk
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(sorting, "_rename", lambda source, target: False)
-    monkeypatch.setattr(sorting.shutil, "copyfileobj", fail)
+    monkeypatch.setattr(places.os, "link", no_links)
+    monkeypatch.setattr(places.shutil, "copyfileobj", fail)
     with pytest.raises(OutputError, match="No space left"):
         Sorter(tmp_path / "out", move=True).place(str(video), "run")
     assert video.read_text() == "one"

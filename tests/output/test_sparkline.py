@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from vidcomp.attention import AttentionMap, AttentionSummary, summarise
-from vidcomp.output.sparkline import attention_line, clock
+from vidcomp.output.terminal import attention_line, clock
 
 
 def summary(columns: list[float], step_s: float = 1.0) -> AttentionSummary:

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from vidcomp.output.tables import console_of, print_facts, print_table
+from vidcomp.output.terminal import console_of, print_facts, print_table
 
 PATH = "holidays/a folder/clip of the sea 1.mp4"
 NAMES = ("[red]", "[/b]", ":fire:", "[link=x]y[/link]", "back\\")

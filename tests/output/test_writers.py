@@ -13,7 +13,7 @@ import pytest
 from vidcomp.attention import AttentionMap
 from vidcomp.inference.prediction import Failure, FrameCounts, Label, Prediction, Timing
 from vidcomp.output.formats import RecordWriter
-from vidcomp.output.table import TableWriter
+from vidcomp.output.terminal import TableWriter
 
 GOOD = Prediction(
     path="a/x.mp4",

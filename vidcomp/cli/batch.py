@@ -23,10 +23,9 @@ from vidcomp.inference.prediction import Prediction
 from vidcomp.output.explanations import is_explanation
 from vidcomp.output.formats import STREAMED, RecordWriter, Writer
 from vidcomp.output.labels_file import FORMATS, LabelsFile, Run
-from vidcomp.output.places import OutputError, identity
-from vidcomp.output.sorting import Sorter
+from vidcomp.output.places import OutputError, Sorter, identity
 from vidcomp.output.subtitles import SubtitleFiles
-from vidcomp.output.table import TableWriter
+from vidcomp.output.terminal import TableWriter
 from vidcomp.video import VideoFile, find_videos
 from vidcomp.video.remote import is_address
 from vidcomp.zoo.build import load_model

@@ -195,6 +195,6 @@ def _render(comparison: Comparison, chosen: ComparisonFormat, *, save: Path | No
 
         write_file("--save", save, lambda: comparison_page(comparison).encode("utf-8"))
     if plot is not None:
-        from vidcomp.output.comparison_plot import draw
+        from vidcomp.output.plots import comparison_picture
 
-        write_file("--plot", plot, lambda: draw(comparison))
+        write_file("--plot", plot, lambda: comparison_picture(comparison))

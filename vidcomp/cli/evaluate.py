@@ -151,7 +151,7 @@ def _videos(folder: Path, model: str, *, quiet: bool) -> list[LabeledVideo]:
 
 
 def _confusion(evaluation: Evaluation, extension: str) -> bytes:
-    from vidcomp.output.confusion import confusion_csv, confusion_png
+    from vidcomp.output.plots import confusion_csv, confusion_png
 
     if extension == ".csv":
         return confusion_csv(evaluation.confusion, evaluation.labels)
@@ -160,7 +160,7 @@ def _confusion(evaluation: Evaluation, extension: str) -> bytes:
 
 
 def _print(evaluation: Evaluation) -> None:
-    from vidcomp.output.tables import console_of, print_table
+    from vidcomp.output.terminal import console_of, print_table
 
     console = console_of(sys.stdout)
     console.print(

@@ -12,7 +12,7 @@ from vidcomp.cli.terminal import warn
 from vidcomp.inference.batch import Job, Sink
 from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.prediction import Prediction
-from vidcomp.output import plotting
+from vidcomp.output import plots
 from vidcomp.output.explanations import Explanations
 from vidcomp.output.formats import Record
 from vidcomp.output.html import HtmlReport
@@ -97,8 +97,8 @@ def report(
 
 def _check(options: ClassifyOptions, classifier: Classifier) -> None:
     folder = options.explain.folder
-    if not plotting.available():
-        raise UsageError(f"--explain {folder}: {plotting.HINT}")
+    if not plots.available():
+        raise UsageError(f"--explain {folder}: {plots.HINT}")
     if options.model.every is not None or options.output.form.is_subtitles:
         raise UsageError("--explain: windows (--every, subtitles) have no attention of the whole video; choose one")
     if all(compressor.kind == "identity" for compressor in classifier.model.network.compressors):

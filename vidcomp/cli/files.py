@@ -22,7 +22,7 @@ def check_file(option: str, path: Path, *extensions: str) -> None:
     if not path.parent.is_dir():
         raise UsageError(f"{option} {path}: there is no folder {path.parent}; choose another file")
     if extension == ".png":
-        from vidcomp.output.plotting import HINT, available
+        from vidcomp.output.plots import HINT, available
 
         if not available():
             raise UsageError(f"{option} {path}: {HINT}")
@@ -34,7 +34,7 @@ def write_file(option: str, path: Path, make: Callable[[], bytes]) -> None:
     Raises:
         UsageError: it cannot be written.
     """
-    from vidcomp.output.plotting import PictureError
+    from vidcomp.output.plots import PictureError
 
     try:
         replace_file(path, [make()])

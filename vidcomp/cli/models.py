@@ -50,7 +50,7 @@ def list_models(output_format: ShowFormat = _FORMAT, debug: bool = _DEBUG) -> No
         if output_format is ShowFormat.JSON:
             print(json.dumps(rows, indent=2))
             return
-        from vidcomp.output.tables import console_of, print_table
+        from vidcomp.output.terminal import console_of, print_table
 
         cells = [(str(row["name"]), str(row["weights"]), str(row["summary"])) for row in rows]
         print_table(console_of(sys.stdout), ("model", "weights", "what it is"), cells, prose=True)
@@ -176,7 +176,7 @@ def _weights_state(manifest: Manifest) -> str:
 
 
 def _print_description(description: dict[str, Any]) -> None:
-    from vidcomp.output.tables import console_of, print_facts, print_table
+    from vidcomp.output.terminal import console_of, print_facts, print_table
 
     console = console_of(sys.stdout)
     console.print(description["name"], style="bold")

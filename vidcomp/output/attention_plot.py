@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidcomp.attention import ATTENDED, AttentionMap, importance_of
-from vidcomp.output import plotting
-from vidcomp.output.sparkline import clock, is_short
+from vidcomp.output import plots
+from vidcomp.output.terminal import clock, is_short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,7 +69,7 @@ def draw(attention: AttentionMap, pictures: Pictures, title: str) -> bytes:
     Raises:
         PictureError: matplotlib is missing.
     """
-    plotting.require()
+    plots.require()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -84,7 +84,7 @@ def draw(attention: AttentionMap, pictures: Pictures, title: str) -> bytes:
     figure = Figure(figsize=(_LEFT + _WIDTH + _RIGHT, total))
     FigureCanvasAgg(figure)
     page = _Page(figure, total)
-    figure.text(_LEFT / page.width, 1 - 0.32 / total, plotting.plain(title), fontsize=11)
+    figure.text(_LEFT / page.width, 1 - 0.32 / total, plots.plain(title), fontsize=11)
     _draw_strip(page.panel(_TITLE, strip_height), attention, importance, pictures, strip)
     top = _TITLE + strip_height + _GAP
     _draw_map(page.panel(top, _MAP), page.panel(top, _MAP, left=_LEFT + _WIDTH + 0.1, width=0.12), attention)

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from vidcomp.evaluation.comparison import RATIO_COLUMNS, Comparison, Row
 from vidcomp.files import printable
-from vidcomp.output.tables import console_of
+from vidcomp.output.terminal import console_of
 
 ABSENT = "–"
 # Stands behind a ratio that the measurements cannot tell from 1.

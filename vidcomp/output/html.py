@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import os
 from contextlib import ExitStack
 from functools import cache
@@ -12,17 +13,17 @@ from typing import Any, cast
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from numpy.typing import NDArray
 
 from vidcomp.attention import AttendedSegment, bar_heights, timeline
 from vidcomp.evaluation.comparison import Comparison, Row
 from vidcomp.files import printable, replacing
-from vidcomp.output import comparison_plot
 from vidcomp.output.comparison import Column, machine_line, ratio_text, remarks, shown_columns
+from vidcomp.output.explanations import pictures_of
 from vidcomp.output.formats import Record
 from vidcomp.output.places import OutputError
-from vidcomp.output.plotting import PictureError
-from vidcomp.output.sparkline import clock, is_short, moments
-from vidcomp.output.thumbnails import jpeg, pictures_of, thumbnail
+from vidcomp.output.plots import PictureError, comparison_picture
+from vidcomp.output.terminal import clock, is_short, moments
 from vidcomp.video import DecodeWorker, VideoError
 
 # A row must stay below 30 kB, so that a thousand of them can be sent and opened: the strip is two thirds of it.
@@ -30,7 +31,8 @@ _STRIP_FRAMES, _STRIP_SIDE, _STRIP_BYTES = 8, 64, 12_000
 # Steps of the timeline, its height, and that of the marks under attended moments, in units of the drawing.
 _CELLS, _HEIGHT, _MARK = 96, 24, 5
 # Thumbnails are a few kB each; a comparison must stay small enough to be sent.
-_MOST_DISAGREEMENTS = 60
+_MOST_DISAGREEMENTS, _THUMBNAIL_BYTES = 60, 6_000
+_QUALITIES = (85, 70, 50, 30, 15)
 
 
 @cache
@@ -115,7 +117,7 @@ class HtmlReport:
             pictures = pictures_of(video, self._worker, wanted, short_side=_STRIP_SIDE)
         except VideoError:
             return None
-        return jpeg(np.concatenate([pictures[index] for index in wanted], axis=1), _STRIP_BYTES)
+        return _jpeg(np.concatenate([pictures[index] for index in wanted], axis=1), _STRIP_BYTES)
 
 
 def _end_s(record: Record) -> float:
@@ -169,13 +171,13 @@ def comparison_page(comparison: Comparison) -> str:
     """
     plot, no_plot = None, ""
     try:
-        plot = comparison_plot.draw(comparison, "svg")
+        plot = comparison_picture(comparison, "svg")
     except PictureError as error:
         no_plot = str(error)
     disagreed = [video for video in comparison.videos if video.disagreement]
     with DecodeWorker() as worker:
         cards = [
-            (video, Path(os.fspath(video.path)).name, _base64(thumbnail(video.path, worker)))
+            (video, Path(os.fspath(video.path)).name, _base64(_thumbnail(video.path, worker)))
             for video in disagreed[:_MOST_DISAGREEMENTS]
         ]
     return (
@@ -207,3 +209,25 @@ def _tone(row: Row, column: Column) -> str:
 
 def _base64(data: bytes | None) -> str | None:
     return None if data is None else base64.b64encode(data).decode()
+
+
+def _thumbnail(path: str, worker: DecodeWorker) -> bytes | None:
+    """A JPEG of the video's middle frame, 96 pixels on its shorter side; ``None`` if it cannot be decoded."""
+    try:
+        middle = (worker.probe(path, count=False).expected_frames or 1) // 2
+        return _jpeg(pictures_of(path, worker, [middle])[middle], _THUMBNAIL_BYTES)
+    except VideoError:
+        return None
+
+
+def _jpeg(pixels: NDArray[np.uint8], most_bytes: int) -> bytes:
+    """Encode a picture (H, W, 3), in a quality that lets it fit into ``most_bytes`` if any does."""
+    from PIL import Image
+
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    for quality in _QUALITIES:
+        file = io.BytesIO()
+        picture.save(file, "JPEG", quality=quality)
+        if file.tell() <= most_bytes:
+            break
+    return file.getvalue()
