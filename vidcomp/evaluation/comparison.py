@@ -6,8 +6,9 @@ Rows are made of what each :class:`StrategyRun` measured: medians, accuracy, agr
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vidcomp.evaluation.statistics import Ratio, Spread, counted_ratio, differs, ratio_of_medians, spread
@@ -201,9 +202,11 @@ def rows_of(runs: Sequence[StrategyRun], videos: Sequence[LabeledVideo], timed: 
     """
     runs = [run for run in runs if run.observations]
     common = [video for video in videos if all(video.path in run.observations for run in runs)]
-    measured = {run.name: _Measured(run, common, timed) for run in runs}
-    dense = next((measured[run.name] for run in runs if run.is_dense), None)
-    return tuple(one.row(dense) for one in measured.values())
+    dense = next((run for run in runs if run.is_dense), None)
+    rows = {run.name: _row(run, dense, common, timed) for run in runs}
+    if dense is None:
+        return tuple(rows.values())
+    return tuple(_beside(rows[run.name], run, rows[dense.name], dense, common, timed) for run in runs)
 
 
 def results_of(
@@ -226,90 +229,80 @@ def round_means(samples: Mapping[int, Sequence[float]], timed: int) -> dict[int,
     return {number: statistics.fmean(values) for number, values in samples.items() if len(values) == timed and timed}
 
 
-class _Measured:
-    """The numbers of one run: those that are counted, and those that are measured again in every round."""
-
-    def __init__(self, run: StrategyRun, common: Sequence[LabeledVideo], timed: int) -> None:
-        self.run = run
-        self.rounds = {name: round_means(getattr(run, name), timed) for name in ("model_s", "end_to_end_s", "energy_j")}
-        self.answers = [run.observations[video.path].labels for video in common]
-        # For each video of a known class, whether it is named rightly: first, or among five.
-        known = [(video.label, labels) for video, labels in zip(common, self.answers, strict=True) if video.label]
-        self.right = {
-            "top1": [labels[0].label == wanted for wanted, labels in known],
-            "top5": [any(label.label == wanted for label in labels) for wanted, labels in known],
-        }
-        peaks = [seen.peak_bytes for seen in run.observations.values() if seen.peak_bytes is not None]
-        self.counted: dict[str, float | None] = {
-            "gmacs": statistics.fmean(seen.gmacs for seen in run.observations.values()),
-            "params": run.params,
-            "peak_memory_mb": max(peaks) / _MB if peaks else None,
-            "fits_at_once": run.fits_at_once,
-            **{name: statistics.fmean(right) if right and run.trained else None for name, right in self.right.items()},
-        }
-
-    def row(self, dense: _Measured | None) -> Row:
-        """This run's row, beside the dense one."""
-        run, counted = self.run, self.counted
-        passes = [seen.passes for seen in run.observations.values()]
-        frames = [one.frames for one in passes]
-        sizes = {(one.height, one.width) for one in passes}
-        ratios = {} if dense is None else self._ratios(dense)
-        return Row(
-            strategy=run.name,
-            compressor="+".join(kind for kind in run.kinds if kind != "identity") or "none",
-            tau=run.tau,
-            trained=run.trained,
-            params=run.params,
-            views=passes[0].count,
-            frames_per_view=round(statistics.median(frames)),
-            frames_range=(min(frames), max(frames)),
-            size=sizes.pop() if len(sizes) == 1 else None,
-            gmacs=counted["gmacs"],
-            model_ms=spread([1e3 * seconds for seconds in self.rounds["model_s"].values()]),
-            end_to_end_ms=spread([1e3 * seconds for seconds in self.rounds["end_to_end_s"].values()]),
-            peak_memory_mb=counted["peak_memory_mb"],
-            fits_at_once=run.fits_at_once,
-            energy_j=spread(list(self.rounds["energy_j"].values())),
-            top1=counted["top1"],
-            top5=counted["top5"],
-            agreement=None if dense is None else self._agreement(dense),
-            ratios=ratios,
-            noisy=() if dense is None or dense is self else self._noisy(dense, ratios),
+def _row(run: StrategyRun, dense: StrategyRun | None, common: Sequence[LabeledVideo], timed: int) -> Row:
+    """A run's numbers, before they are set against the dense run's."""
+    seen = list(run.observations.values())
+    frames = [one.passes.frames for one in seen]
+    sizes = {(one.passes.height, one.passes.width) for one in seen}
+    peaks = [one.peak_bytes for one in seen if one.peak_bytes is not None]
+    rounds = {name: list(means.values()) for name, means in _rounds(run, timed).items()}
+    shares = {name: statistics.fmean(right) for name, right in _right(run, common).items() if right and run.trained}
+    agreement = None
+    if dense is not None and run.trained and dense.trained and common:
+        agreement = statistics.fmean(
+            run.observations[video.path].labels[0].index == dense.observations[video.path].labels[0].index
+            for video in common
         )
+    return Row(
+        strategy=run.name,
+        compressor="+".join(kind for kind in run.kinds if kind != "identity") or "none",
+        tau=run.tau,
+        trained=run.trained,
+        params=run.params,
+        views=seen[0].passes.count,
+        frames_per_view=round(statistics.median(frames)),
+        frames_range=(min(frames), max(frames)),
+        size=sizes.pop() if len(sizes) == 1 else None,
+        gmacs=statistics.fmean(one.gmacs for one in seen),
+        model_ms=spread([1e3 * seconds for seconds in rounds["model_s"]]),
+        end_to_end_ms=spread([1e3 * seconds for seconds in rounds["end_to_end_s"]]),
+        peak_memory_mb=max(peaks) / _MB if peaks else None,
+        fits_at_once=run.fits_at_once,
+        energy_j=spread(rounds["energy_j"]),
+        top1=shares.get("top1"),
+        top5=shares.get("top5"),
+        agreement=agreement,
+    )
 
-    def _agreement(self, dense: _Measured) -> float | None:
-        """The share of videos whose best label is the dense row's."""
-        if not (self.run.trained and dense.run.trained and self.answers):
-            return None
-        pairs = zip(self.answers, dense.answers, strict=True)
-        return statistics.fmean(ours[0].index == theirs[0].index for ours, theirs in pairs)
 
-    def _ratios(self, dense: _Measured) -> dict[str, Ratio]:
-        """By column, how many times better this row is than the dense one."""
-        ours = {**self.counted, "agreement": self._agreement(dense)}
-        theirs = {**dense.counted, "agreement": dense._agreement(dense)}
-        ratios: dict[str, Ratio | None] = {}
-        for column, more_is_better in RATIO_COLUMNS.items():
-            if column in _TIMED_COLUMNS:
-                above, below = (one.rounds[_TIMED_COLUMNS[column]] for one in (dense, self))
-                pairs = [(above[number], below[number]) for number in above if number in below]
-                ratios[column] = ratio_of_medians(list(above.values()), list(below.values()), pairs)
-            elif more_is_better:
-                ratios[column] = counted_ratio(ours[column], theirs[column])
-            else:
-                ratios[column] = counted_ratio(theirs[column], ours[column])
-        return {column: ratio for column, ratio in ratios.items() if ratio is not None}
+def _beside(
+    row: Row, run: StrategyRun, dense_row: Row, dense: StrategyRun, common: Sequence[LabeledVideo], timed: int
+) -> Row:
+    """The row with its ratios to the dense one, and the columns in which the two cannot be told apart."""
+    rounds, dense_rounds = _rounds(run, timed), _rounds(dense, timed)
+    found: dict[str, Ratio | None] = {}
+    for column, more_is_better in RATIO_COLUMNS.items():
+        if column in _TIMED_COLUMNS:
+            above, below = (one[_TIMED_COLUMNS[column]] for one in (dense_rounds, rounds))
+            pairs = [(above[number], below[number]) for number in above if number in below]
+            found[column] = ratio_of_medians(list(above.values()), list(below.values()), pairs)
+        else:
+            better_first = (row, dense_row) if more_is_better else (dense_row, row)
+            found[column] = counted_ratio(*(getattr(one, column) for one in better_first))
+    ratios = {column: ratio for column, ratio in found.items() if ratio is not None}
+    if run is dense:
+        return replace(row, ratios=ratios)
+    noisy = [column for column in _TIMED_COLUMNS if column in ratios and not ratios[column].tells]
+    right, dense_right = _right(run, common), _right(dense, common)
+    for column in (name for name in right if name in ratios):
+        answers = Counter(zip(right[column], dense_right[column], strict=True))
+        if not differs(answers[True, False], answers[False, True]):
+            noisy.append(column)
+    return replace(row, ratios=ratios, noisy=tuple(noisy))
 
-    def _noisy(self, dense: _Measured, ratios: Mapping[str, Ratio]) -> tuple[str, ...]:
-        """The columns in which the two rows cannot be told apart."""
-        noisy = [column for column in _TIMED_COLUMNS if column in ratios and not ratios[column].tells]
-        for column, ours in self.right.items():
-            only_ours = sum(one and not other for one, other in zip(ours, dense.right[column], strict=True))
-            only_theirs = sum(other and not one for one, other in zip(ours, dense.right[column], strict=True))
-            if column in ratios and not differs(only_ours, only_theirs):
-                noisy.append(column)
-        return tuple(noisy)
+
+def _rounds(run: StrategyRun, timed: int) -> dict[str, dict[int, float]]:
+    """What is measured anew in every round, by its name and the round's number."""
+    return {name: round_means(getattr(run, name), timed) for name in dict.fromkeys(_TIMED_COLUMNS.values())}
+
+
+def _right(run: StrategyRun, common: Sequence[LabeledVideo]) -> dict[str, list[bool]]:
+    """For each video of a known class, whether the run names it rightly: first, or among five."""
+    said = [(video.label, run.observations[video.path].labels) for video in common if video.label is not None]
+    return {
+        "top1": [labels[0].label == wanted for wanted, labels in said],
+        "top5": [any(label.label == wanted for label in labels) for wanted, labels in said],
+    }
 
 
 def _answer(run: StrategyRun, path: str) -> Answer | None:

@@ -1,0 +1,78 @@
+"""The harness from the library: a labeled folder's accuracy, and what a strict evaluation does not take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import vidcomp
+from tests import clips
+from tests.tiny_model import make_tiny_model
+from vidcomp.evaluation import compare, evaluate
+from vidcomp.evaluation.evaluator import Evaluator
+from vidcomp.video.labeled import LabeledVideo, LabelError
+from vidcomp.zoo.errors import ManifestError, WeightsError
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_model(tmp_path_factory.mktemp("model"), kind="sfc", stride=2)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("labeled")
+    for number, name in enumerate(("jump/a.mp4", "jump/b.mp4", "swim/c.mp4", "swim/broken.mp4")):
+        (root / name).parent.mkdir(exist_ok=True)
+        clips.make_clip(root / name, 6, first=10 * number, size=(64, 48))
+    (root / "swim" / "broken.mp4").write_text("no video")
+    return root
+
+
+def test_an_evaluation_counts_what_the_classifier_says(model: Path, folder: Path) -> None:
+    evaluation = evaluate(model, folder, "whole", device="cpu")
+    assert (evaluation.model, evaluation.strategy) == ("tiny", "whole")
+    assert (evaluation.videos, evaluation.failed, evaluation.agreement) == (3, 1, None)
+    with vidcomp.load(model, strategy="whole", device="cpu") as classifier:
+        said = {name: classifier.classify(folder / name).labels for name in ("jump/a.mp4", "jump/b.mp4", "swim/c.mp4")}
+    right = [labels[0].label == name.split("/")[0] for name, labels in said.items()]
+    assert evaluation.top1 == pytest.approx(sum(right) / 3)
+    assert evaluation.confusion.sum(axis=1).tolist() == [2, 0, 1]
+    predicted = [sum(labels[0].index == index for labels in said.values()) for index in range(3)]
+    assert evaluation.confusion.sum(axis=0).tolist() == predicted
+
+
+def test_an_evaluation_is_a_comparison_of_one(model: Path, folder: Path) -> None:
+    videos = [LabeledVideo(str(folder / "jump/a.mp4"), "jump"), LabeledVideo(str(folder / "swim/c.mp4"), "swim")]
+    (row,) = compare(model, videos, ["sfc"], rounds=0, device="cpu").rows
+    with Evaluator(model, videos, ["sfc"], rounds=0, device="cpu") as evaluator:
+        evaluator.run()
+        evaluation = evaluator.evaluation()
+    assert (row.top1, row.top5, row.gmacs) == (evaluation.top1, evaluation.top5, evaluation.gmacs_mean)
+    assert (row.model_ms, row.peak_memory_mb, row.fits_at_once) == (None, None, None)
+
+
+def test_notes_are_told_once_as_they_come(model: Path, folder: Path) -> None:
+    told: list[str] = []
+    steps: list[int] = []
+    broken = str(folder / "swim/broken.mp4")
+    with Evaluator(model, [broken], ["whole", "sfc", "sgs"], rounds=0, device="cpu", tell=told.append) as evaluator:
+        assert len(told) == 1
+        assert "'sgs' is not in this model" in told[0]
+        evaluator.run(lambda name: steps.append(len(told)))
+        assert evaluator.steps == len(steps)
+    assert steps == [2, 2], "both rows fail on the file, which is said once"
+    assert "broken.mp4" in told[1]
+    assert evaluator.notes == told
+
+
+def test_a_strict_evaluation_takes_nothing_else_instead(model: Path, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(LabelError, match="2 of 2 videos have no class"):
+        evaluate(model, folder / "jump")
+    with pytest.raises(ManifestError, match="'sgs' is not in this model"):
+        evaluate(model, folder, "sgs", device="cpu")
+    bare = make_tiny_model(tmp_path)
+    bare.write_text(bare.read_text().replace(", weights: {file: tiny.safetensors}", ""))
+    with pytest.raises(WeightsError, match="no weights"):
+        evaluate(bare, folder, "whole", device="cpu")
