@@ -65,8 +65,7 @@ def test_a_forked_child_is_told_at_once_and_leaves_its_parents_processes_alone(
 ) -> None:
     classifier = Classifier(model, device="cpu", decode_workers=1)
     before = said(classifier.classify(paths[0]))
-    decoder = classifier._worker.pid
-    assert decoder is not None
+    (decoder,) = classifier.pool.pids
     receiver, sender = os.pipe()
     # As if another thread of the parent had a video in work.
     with classifier._lock:
@@ -94,7 +93,7 @@ def test_a_forked_child_is_told_at_once_and_leaves_its_parents_processes_alone(
     assert os.read(receiver, 4) == b"told"
     os.close(receiver)
     assert said(classifier.classify(paths[0])) == before
-    assert classifier._worker.pid == decoder
+    assert classifier.pool.pids == [decoder]
     classifier.close()
 
 
@@ -135,7 +134,7 @@ def test_who_stops_halfway_leaves_no_frames_and_no_decoder_at_work(
     assert not classifier._prefetcher._waiting
     assert sum(video._bytes for video in held) == 0
     until = time.monotonic() + 30
-    while classifier._prefetcher._busy:
+    while classifier._prefetcher._threads:
         assert time.monotonic() < until
         time.sleep(0.005)
     assert said(classifier.classify(paths[1]))

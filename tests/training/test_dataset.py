@@ -15,9 +15,8 @@ from vidcomp.training.cache import TensorCache
 from vidcomp.training.compressor import ask, new_compressors
 from vidcomp.training.config import BackboneRecipe, CompressorRecipe, Recipe
 from vidcomp.training.dataset import Dataset
-from vidcomp.training.decoding import Decoders
 from vidcomp.training.videos import TrainingVideo, find_labelled
-from vidcomp.video import VideoError
+from vidcomp.video import DecodePool, VideoError
 from vidcomp.zoo.build import Variant, load_backbone, load_variant, vary
 from vidcomp.zoo.manifest import find_manifest
 
@@ -32,7 +31,7 @@ def network(tiny: Path) -> CompressedModel:
 
 def examples(
     network: CompressedModel,
-    decoders: Decoders,
+    pool: DecodePool,
     root: Path,
     limit: float,
     recipe: Recipe = RECIPE,
@@ -42,7 +41,7 @@ def examples(
     return Dataset(
         network,
         recipe,
-        decoders,
+        pool,
         lambda digest: TensorCache(digest, limit, root),
         torch.device("cpu"),
         clips=clips,
@@ -58,32 +57,32 @@ def views(made: Dataset, videos: tuple[TrainingVideo, ...]) -> list[torch.Tensor
 
 def test_kept_views_are_those_made_anew(network: CompressedModel, folder: Path, tmp_path: Path) -> None:
     videos = find_labelled(folder).videos[2:5]
-    with Decoders(0) as decoders:
-        first = examples(network, decoders, tmp_path, 1e9)
+    with DecodePool(0) as pool:
+        first = examples(network, pool, tmp_path, 1e9)
         assert [error for _, error in first.prepare(videos)] == [None] * 3
         files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
         assert len(files) == 3 * 2
         kept = views(first, videos)
         assert {path: path.stat().st_mtime_ns for path in files} == files
-        anew = views(examples(network, decoders, tmp_path / "none", 0), videos)
+        anew = views(examples(network, pool, tmp_path / "none", 0), videos)
     assert len(kept) == 12
     assert all(torch.equal(one, other) for one, other in zip(kept, anew, strict=True))
     assert not all(torch.equal(kept[0], other) for other in kept[1:4])
-    with Decoders(2) as decoders:
-        ahead = examples(network, decoders, tmp_path / "other", 1e9)
+    with DecodePool(2) as pool:
+        ahead = examples(network, pool, tmp_path / "other", 1e9)
         assert [video for video, _ in ahead.prepare(videos)] == list(videos)
         assert all(torch.equal(one, other) for one, other in zip(kept, views(ahead, videos), strict=True))
 
 
 def test_other_views_and_other_heads_are_not_mixed_up(network: CompressedModel, folder: Path, tmp_path: Path) -> None:
     videos = find_labelled(folder).videos[:1]
-    with Decoders(0) as decoders:
-        first = views(examples(network, decoders, tmp_path, 1e9), videos)
-        smaller = views(examples(network, decoders, tmp_path, 1e9, CompressorRecipe(views_cached=2, crop=0.5)), videos)
+    with DecodePool(0) as pool:
+        first = views(examples(network, pool, tmp_path, 1e9), videos)
+        smaller = views(examples(network, pool, tmp_path, 1e9, CompressorRecipe(views_cached=2, crop=0.5)), videos)
         assert smaller[0].shape != first[0].shape
         with torch.no_grad():
             next(network.head.parameters()).mul_(2)
-        changed = views(examples(network, decoders, tmp_path, 1e9), videos)
+        changed = views(examples(network, pool, tmp_path, 1e9), videos)
     assert not torch.equal(first[0], changed[0])
     assert len(list(tmp_path.glob("vidcomp-*"))) == 3
 
@@ -92,8 +91,8 @@ def test_a_whole_video_is_what_the_network_sees_when_it_classifies(
     network: CompressedModel, folder: Path, tmp_path: Path
 ) -> None:
     video = find_labelled(folder).videos[0]
-    with Decoders(0) as decoders:
-        made = examples(network, decoders, tmp_path, 1e9)
+    with DecodePool(0) as pool:
+        made = examples(network, pool, tmp_path, 1e9)
         features = made.whole(video, network)
         chunks = list(made._all_frames(video.path))
     assert isinstance(features, torch.Tensor)
@@ -110,8 +109,8 @@ def test_unreadable_videos_are_told_and_long_ones_are_cut(
     broken.write_text("not a video")
     good = find_labelled(folder).videos[0]
     short = CompressorRecipe(views_cached=1, longest=3)
-    with Decoders(1) as decoders:
-        made = examples(network, decoders, tmp_path, 1e9, short)
+    with DecodePool(1) as pool:
+        made = examples(network, pool, tmp_path, 1e9, short)
         found = list(made.prepare([good, TrainingVideo(str(broken), 0)]))
         view = made.view(good, np.random.default_rng(0)).features
     assert isinstance(found[1][1], VideoError)
@@ -128,8 +127,8 @@ def test_subsampled_views_are_every_nth_frame_of_the_heads(
         views_cached=0, crop=1.0, scale=(1.0, 1.0), flip=False, color_jitter=False, background_mix=0.5
     )
     video = find_labelled(folder).videos[0]
-    with Decoders(0) as decoders:
-        made = examples(network, decoders, tmp_path, 1e9, recipe, clips=True)
+    with DecodePool(0) as pool:
+        made = examples(network, pool, tmp_path, 1e9, recipe, clips=True)
         list(made.prepare([video]))
         views = {n: made.view(video, np.random.default_rng(1), n).features for n in (1, 2, 4)}
     lengths = {n: view.shape[2] for n, view in views.items() if isinstance(view, torch.Tensor)}
@@ -143,12 +142,12 @@ def test_subsampled_views_are_every_nth_frame_of_the_heads(
 def test_distractors_are_marked_and_kept_with_its_view(network: CompressedModel, folder: Path, tmp_path: Path) -> None:
     video = find_labelled(folder).videos[0]
     recipe = CompressorRecipe(views_cached=1, distractors=1.0)
-    with Decoders(0) as decoders:
-        plain = examples(network, decoders, tmp_path, 1e9, CompressorRecipe(views_cached=1))
+    with DecodePool(0) as pool:
+        plain = examples(network, pool, tmp_path, 1e9, CompressorRecipe(views_cached=1))
         untouched = plain.view(video, np.random.default_rng(0))
-        made = examples(network, decoders, tmp_path, 1e9, recipe)
+        made = examples(network, pool, tmp_path, 1e9, recipe)
         kept = [made.view(video, np.random.default_rng(seed)) for seed in range(5)]
-        made = examples(network, decoders, tmp_path / "none", 0, recipe)
+        made = examples(network, pool, tmp_path / "none", 0, recipe)
         anew = [made.view(video, np.random.default_rng(seed)) for seed in range(5)]
     assert untouched.own is None
     assert isinstance(untouched.features, torch.Tensor)
@@ -170,8 +169,8 @@ def test_trainings_of_several_seeds_share_views_where_asked(
 ) -> None:
     videos = find_labelled(folder).videos[:1]
     recipes = [CompressorRecipe(seed=1), CompressorRecipe(seed=2, view_seed=1), CompressorRecipe(seed=2)]
-    with Decoders(0) as decoders:
-        found = [views(examples(network, decoders, tmp_path, 1e9, recipe), videos) for recipe in recipes]
+    with DecodePool(0) as pool:
+        found = [views(examples(network, pool, tmp_path, 1e9, recipe), videos) for recipe in recipes]
     assert torch.equal(found[0][0], found[1][0])
     assert not torch.equal(found[0][0], found[2][0])
     assert len({file.parent for file in tmp_path.rglob("*.safetensors")}) == 2
@@ -184,8 +183,8 @@ def test_a_head_that_makes_nan_of_a_video_is_told_with_its_name(
     video = find_labelled(folder).videos[0]
     with torch.no_grad():
         next(network.head.parameters()).fill_(torch.nan)
-    with Decoders(0) as decoders:
-        made = examples(network, decoders, tmp_path, 1e9, CompressorRecipe(views_cached=views_cached))
+    with DecodePool(0) as pool:
+        made = examples(network, pool, tmp_path, 1e9, CompressorRecipe(views_cached=views_cached))
         if views_cached:
             ((_, error),) = made.prepare([video])
             assert str(error).startswith(f"{video.path}: features of frame 0 are NaN or infinite")

@@ -23,6 +23,7 @@ from vidcomp.inference.strategies import Encoded, OnePass, Outcome, Strategy, Un
 from vidcomp.nn.compressors import FeaturesError
 from vidcomp.video import (
     DecodeOptions,
+    DecodePool,
     DecodeReport,
     DecodeWorker,
     Frames,
@@ -36,7 +37,8 @@ from vidcomp.video.limits import memory_at_hand
 from vidcomp.video.reader import MAX_DAMAGE
 from vidcomp.video.remote import Downloads, is_address
 from vidcomp.video.sampling import count_samples
-from vidcomp.video.worker.prefetch import PrefetchedReader, Prefetcher, default_workers, lookahead
+from vidcomp.video.worker.pool import default_workers
+from vidcomp.video.worker.prefetch import PrefetchedReader, Prefetcher, lookahead
 from vidcomp.zoo.build import LoadedModel
 
 SEGMENT_LABELS = 20
@@ -81,7 +83,7 @@ class Classifier:
     Use it as a context manager, or call :meth:`close`, to end the decoding processes; they end with the program anyway.
 
     Threads may share one: they take turns. Processes may not: in a forked child its methods raise RuntimeError, as they
-    do once it is closed.
+    do once it is closed. Others may borrow its decoding processes, which are in :attr:`pool`.
     """
 
     def __init__(
@@ -133,8 +135,8 @@ class Classifier:
         self.strategy = strategy
         self.decode_timeout_s = decode_timeout_s
         self.decode_workers = decode_workers or default_workers()
-        self._worker = DecodeWorker()
-        self._prefetcher = Prefetcher(self._open, self.decode_workers)
+        self.pool = DecodePool()
+        self._prefetcher = Prefetcher(self._open, self.pool, self.decode_workers)
         self._downloads = Downloads() if allow_urls else None
         self._since_trim = 0
         self._process = os.getpid()
@@ -156,7 +158,6 @@ class Classifier:
         with self._lock:
             self._closed = True
             self._prefetcher.close()
-            self._worker.close()
             if self._downloads is not None:
                 self._downloads.close()
 
@@ -270,14 +271,17 @@ class Classifier:
         began = time.perf_counter()
         held = self._prefetcher.take(path)
         try:
-            opened = self._open(self._worker, path) if held is None else replace(held.wait_until_open(), reader=held)
-            return self._pass(path, opened, began)
+            if held is not None:
+                return self._pass(path, replace(held.wait_until_open(), reader=held), began)
+            with self.pool.worker() as worker:
+                return self._pass(path, self._open(worker, path), began)
         except _MoreThanClaimed:
             began = time.perf_counter()
-            return self._pass(path, self._open_counted(self._worker, self._local(path), too_long=True), began)
         finally:
             if held is not None:
                 held.close()
+        with self.pool.worker() as worker:
+            return self._pass(path, self._open_counted(worker, self._local(path), too_long=True), began)
 
     def _open(self, worker: DecodeWorker, path: str) -> Opened:
         """Open a video for the strategy asked for, or else whole, unless it claims too many frames for that."""

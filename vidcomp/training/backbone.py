@@ -11,10 +11,10 @@ from vidcomp.nn.backbones import Backbone
 from vidcomp.training import DataError
 from vidcomp.training.callbacks import Callbacks
 from vidcomp.training.config import BackboneRecipe, Paths
-from vidcomp.training.decoding import Decoders
 from vidcomp.training.export import export, save_weights
 from vidcomp.training.trainer import Trainer
 from vidcomp.training.videos import TrainingVideos, find_labelled
+from vidcomp.video import DecodePool
 from vidcomp.zoo import weights
 from vidcomp.zoo.build import build_backbone, insert_compressors
 from vidcomp.zoo.download import Progress
@@ -54,8 +54,8 @@ def train_backbone(
         "model": manifest.name if job.from_scratch else fingerprint(manifest),
         "what is unfrozen": str(unfreeze),
     }
-    with Decoders(paths.workers) as decoders:
-        trainer = Trainer(job.recipe, paths, decoders, callbacks)
+    with DecodePool(paths.workers) as pool:
+        trainer = Trainer(job.recipe, paths, pool, callbacks)
         rows = fit_backbone(
             trainer, backbone, planned, wanted, identity, unfreeze=unfreeze, trained_before=not job.from_scratch
         )

@@ -20,11 +20,10 @@ from vidcomp.training import DataError, RequestError
 from vidcomp.training.cache import TensorCache, digest_of, file_key
 from vidcomp.training.callbacks import Callbacks
 from vidcomp.training.config import CompressorRecipe, Paths
-from vidcomp.training.decoding import Decoders
 from vidcomp.training.export import elsewhere, export, save_weights
 from vidcomp.training.trainer import Trainer
 from vidcomp.training.videos import TrainingVideo, TrainingVideos, find_for_teacher, find_labelled
-from vidcomp.video import VideoError
+from vidcomp.video import DecodePool, VideoError
 from vidcomp.zoo.build import insert_compressors, load_backbone, load_compressor, load_variant
 from vidcomp.zoo.download import Progress
 from vidcomp.zoo.fingerprint import fingerprint
@@ -79,8 +78,8 @@ def train_compressor(
         "what is unfrozen": job.unfreeze,
         "start": str(job.from_trained),
     }
-    with Decoders(paths.workers) as decoders:
-        trainer = Trainer(job.recipe, paths, decoders, callbacks)
+    with DecodePool(paths.workers) as pool:
+        trainer = Trainer(job.recipe, paths, pool, callbacks)
         rows = fit_compressors(trainer, network, manifest, wanted, identity, unfreeze=job.unfreeze)
     weights = elsewhere(manifest)
     if job.unfreeze != "nothing":

@@ -28,12 +28,11 @@ from vidcomp.nn.whole_video import CompressedModel
 from vidcomp.training import RequestError
 from vidcomp.training.cache import TensorCache, digest_of, file_key
 from vidcomp.training.config import CompressorRecipe, Recipe
-from vidcomp.training.decoding import Decoders
 from vidcomp.training.distractors import insert_distractor, make_distractor
 from vidcomp.training.objective import compute
 from vidcomp.training.videos import TrainingVideo
 from vidcomp.training.views import augment, take_clip
-from vidcomp.video import Selection, VideoError, whole
+from vidcomp.video import DecodeOptions, DecodePool, Selection, VideoError, whole
 from vidcomp.video.transforms import to_input
 
 # Frames of a video (at the model's stride) up to which all are decoded for each of its views, or kept; of a longer one
@@ -70,7 +69,7 @@ class Dataset:
         self,
         network: CompressedModel,
         recipe: Recipe,
-        decoders: Decoders,
+        pool: DecodePool,
         cache: Callable[[str], TensorCache],
         device: torch.device,
         *,
@@ -83,7 +82,7 @@ class Dataset:
         Args:
             network: whose head, as it is now, makes the features.
             recipe: how views are made.
-            decoders: where frames come from.
+            pool: where frames come from.
             cache: opens the cache of tensors of one kind.
             device: where the head runs, and where examples are to be.
             clips: whether a view is one clip of the network's clip length, or the whole video.
@@ -92,7 +91,7 @@ class Dataset:
         """
         self._spec = network.spec
         self._recipe = recipe
-        self._decoders = decoders
+        self._pool = pool
         self._device = device
         self._clips = clips
         self._max_frames = max_frames
@@ -120,7 +119,7 @@ class Dataset:
 
     def prepare(self, videos: Sequence[TrainingVideo]) -> Iterator[tuple[TrainingVideo, VideoError | None]]:
         """Read every video once, keep what there is room for, and tell which cannot be read."""
-        for video, error in self._decoders.ahead(self._prepare, videos):
+        for video, error in self._pool.map(self._prepare, videos):
             if error is None:
                 self._readable.append(video)
             yield video, error
@@ -241,23 +240,24 @@ class Dataset:
         stride, fps, side = self._spec.stride, self._spec.fps, self._spec.short_side
         if decoded:
             return take_clip(decoded[0], self._length(len(decoded[0]), clips), random)
-        count = -(-self._decoders.count(video.path, fps) // stride)
+        count = -(-self._pool.count(video.path, fps) // stride)
         if count <= _DECODED_WHOLE:
             if self._encoder is None or not self._recipe.views_cached:
                 frames = self._frames.get(_key(video.path), lambda: self._decode_tensor(video.path))["frames"].numpy()
             else:
-                frames = self._decoders.frames(video.path, side, whole(stride, fps))
+                frames = self._pool.frames(video.path, DecodeOptions(side, whole(stride, fps)))
             if decoded is not None:
                 decoded.append(frames)
             return take_clip(frames, self._length(len(frames), clips), random)
         length = self._length(count, clips)
         start = int(random.integers(0, count - length + 1)) * stride
         indices = tuple(range(start, start + length * stride, stride))
-        return take_clip(self._decoders.frames(video.path, side, Selection(indices=indices, fps=fps)), length, random)
+        frames = self._pool.frames(video.path, DecodeOptions(side, Selection(indices=indices, fps=fps)))
+        return take_clip(frames, length, random)
 
     def _decode_tensor(self, path: str) -> dict[str, Tensor]:
         selection = whole(self._spec.stride, self._spec.fps)
-        return {"frames": torch.from_numpy(self._decoders.frames(path, self._spec.short_side, selection))}
+        return {"frames": torch.from_numpy(self._pool.frames(path, DecodeOptions(self._spec.short_side, selection)))}
 
     def _length(self, frames: int, clips: int) -> int:
         """Frames of a view of so many: ``clips``, or the video within what is allowed; never less than a clip."""
@@ -267,15 +267,16 @@ class Dataset:
     def _all_frames(self, path: str) -> Iterator[Tensor]:
         """Chunks (1, 3, t, H, W) of a video as `vidcomp classify` passes it: whole, or as clips where it is long."""
         selection = whole(self._spec.stride, self._spec.fps)
-        count = self._decoders.count(path, self._spec.fps)
+        count = self._pool.count(path, self._spec.fps)
         if count > self._max_frames:
             selection = UniformClips().select(self._spec, count)
         seen = 0
-        for chunk in self._decoders.chunks(path, self._spec.short_side, selection):
-            seen += len(chunk)
-            seen_pixels = seen_whole(self._spec, chunk)
-            last = seen_pixels[-1:]
-            yield self._input(seen_pixels)
+        with self._pool.open(path, DecodeOptions(self._spec.short_side, selection)) as reader:
+            for chunk in reader.chunks():
+                seen += len(chunk)
+                seen_pixels = seen_whole(self._spec, chunk.pixels)
+                last = seen_pixels[-1:]
+                yield self._input(seen_pixels)
         if 0 < seen < self._spec.least_frames:
             yield self._input(last.repeat(self._spec.least_frames - seen, axis=0))
 

@@ -22,12 +22,11 @@ from vidcomp.training.cache import TensorCache, digest_of
 from vidcomp.training.callbacks import Callbacks, EpochLog, StepState
 from vidcomp.training.config import BackboneRecipe, CompressorRecipe, Paths, Recipe
 from vidcomp.training.dataset import Dataset
-from vidcomp.training.decoding import Decoders
 from vidcomp.training.export import Checkpoint, Position
 from vidcomp.training.objective import Example, Objective, check_precision, compute, set_tau
 from vidcomp.training.optimizer import Optimizer, rate_factor
 from vidcomp.training.videos import TrainingVideo, TrainingVideos, check_classes, find_labelled
-from vidcomp.video import VideoError
+from vidcomp.video import DecodePool, VideoError
 
 _ORDER, _VIEW, _MIX, _SUBSAMPLING = range(4)  # what chance is for
 _GB = 1e9
@@ -36,13 +35,13 @@ _GB = 1e9
 class Trainer:
     """Fits parts of one network to videos, be they its compressors or the stages of its backbone."""
 
-    def __init__(self, recipe: Recipe, paths: Paths, decoders: Decoders, callbacks: Callbacks | None = None) -> None:
+    def __init__(self, recipe: Recipe, paths: Paths, pool: DecodePool, callbacks: Callbacks | None = None) -> None:
         """Find the device.
 
         Args:
             recipe: all numbers.
             paths: where it reads and writes, and on which device it runs.
-            decoders: where frames come from.
+            pool: where frames come from.
             callbacks: who is told.
 
         Raises:
@@ -56,7 +55,7 @@ class Trainer:
         except ValueError as error:
             raise RequestError(str(error)) from None
         check_precision(recipe.precision, self.device)
-        self._decoders = decoders
+        self._pool = pool
         self._taus: Sequence[float | None] = (None,)
         self._validation: list[TrainingVideo] = []
 
@@ -91,7 +90,7 @@ class Trainer:
         self._dataset = Dataset(
             network,
             self.recipe,
-            self._decoders,
+            self._pool,
             self.cache,
             self.device,
             clips=clips,
@@ -201,7 +200,7 @@ class Trainer:
         chosen = [(epoch, place // batch_size, int(index)) for place, index in enumerate(order)][at.step * batch_size :]
         self._objective.train()
         batch: list[Example] = []
-        with contextlib.closing(self._decoders.ahead(self._load, chosen)) as loaded:
+        with contextlib.closing(self._pool.map(self._load, chosen)) as loaded:
             for number, example in enumerate(loaded, 1):
                 batch.append(example)
                 if len(batch) < batch_size and number < len(chosen):

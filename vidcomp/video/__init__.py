@@ -10,12 +10,14 @@ from vidcomp.video.limits import default_timeout
 from vidcomp.video.reader import DecodeOptions, Reader, open_reader
 from vidcomp.video.sampling import Selection, View, dense_views, needed, rows_of, uniform_clips, whole
 from vidcomp.video.selection import Shard, VideoSelection
+from vidcomp.video.worker.pool import DecodePool
 from vidcomp.video.worker.process import DecoderUnavailable
 from vidcomp.video.worker.worker import DecodeWorker, IsolatedReader, decode, probe
 
 __all__ = [
     "ERRORS",
     "DecodeOptions",
+    "DecodePool",
     "DecodeReport",
     "DecodeWorker",
     "DecoderUnavailable",

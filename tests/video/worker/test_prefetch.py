@@ -17,7 +17,7 @@ from tests import clips
 from tests.tiny_model import make_tiny_model
 from vidcomp.inference.classifier import Classifier, Opened
 from vidcomp.inference.strategies import DenseViews, Strategy, UniformClips, WholeVideo
-from vidcomp.video import DecodeOptions, DecodeWorker, VideoError
+from vidcomp.video import DecodeOptions, DecodePool, DecodeWorker, VideoError
 from vidcomp.video.worker import prefetch
 from vidcomp.video.worker.prefetch import Prefetcher, lookahead
 from vidcomp.zoo.build import LoadedModel, load_model
@@ -36,7 +36,7 @@ def open_small(worker: DecodeWorker, path: str) -> Opened:
 
 @pytest.fixture
 def decoding() -> Iterator[Prefetcher[Opened]]:
-    videos = Prefetcher(open_small, workers=1)
+    videos = Prefetcher(open_small, DecodePool(), threads=1)
     yield videos
     videos.close()
 
@@ -116,7 +116,7 @@ def test_closing_in_the_middle_ends_threads_and_processes(clip: Path, monkeypatc
         return open_small(worker, path)
 
     before = threading.active_count()
-    videos = Prefetcher(open_noted, workers=2)
+    videos = Prefetcher(open_noted, DecodePool(), threads=2)
     for _ in range(5):
         videos.expect(str(clip))
     video = videos.take(str(clip))
@@ -148,7 +148,7 @@ def test_a_hanging_decoder_does_not_hold_up_the_end(clip: Path) -> None:
         pids.append(worker.pid)
         return opened
 
-    videos = Prefetcher(open_and_freeze, workers=1)
+    videos = Prefetcher(open_and_freeze, DecodePool(), threads=1)
     videos.expect(str(clip))
     wait_for(lambda: bool(pids))
     began = time.monotonic()

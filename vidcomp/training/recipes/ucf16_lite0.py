@@ -33,9 +33,9 @@ from vidcomp.training.backbone import fit_backbone, plan_backbone
 from vidcomp.training.callbacks import Callbacks
 from vidcomp.training.compressor import Unfrozen, fit_compressors, new_compressors, plan_compressors
 from vidcomp.training.config import BackboneRecipe, CompressorRecipe, Paths
-from vidcomp.training.decoding import Decoders
 from vidcomp.training.trainer import Trainer
 from vidcomp.training.videos import TrainingVideos, find_labelled
+from vidcomp.video import DecodePool
 from vidcomp.zoo.build import build_backbone
 from vidcomp.zoo.labels import labels_of
 from vidcomp.zoo.manifest import CompressorSection, Manifest, find_manifest
@@ -150,13 +150,13 @@ def main() -> None:
         handlers=[logging.StreamHandler(), logging.FileHandler(options.work / "ucf16-lite0.log")],
     )
     wanted = find_labelled(options.data / "train")
-    with Decoders(workers=1) as decoders:
-        streams = {name: _fit_stream(name, options.data, options.work, wanted, decoders) for name in RECIPES}
+    with DecodePool(workers=1) as pool:
+        streams = {name: _fit_stream(name, options.data, options.work, wanted, pool) for name in RECIPES}
         weigh(streams[MOTION], MOTION_WEIGHT)
         backbone = join(streams[APPEARANCE], streams[MOTION])
         trained: dict[str, dict[str, Tensor]] = {}
         for number, stage in enumerate(STAGES):
-            _fit_compressors(stage, f"stage{number}", backbone, trained, options, decoders)
+            _fit_compressors(stage, f"stage{number}", backbone, trained, options, pool)
     for name, stream in streams.items():
         weigh(stream, CONFIDENCE)
         _ship(unfold_stream(backbone, name), options.out / f"ucf16-lite0-{name}.safetensors")
@@ -164,14 +164,14 @@ def main() -> None:
         _ship(tensors, options.out / file)
 
 
-def _fit_stream(name: str, data: Path, work: Path, wanted: TrainingVideos, decoders: Decoders) -> Backbone:
+def _fit_stream(name: str, data: Path, work: Path, wanted: TrainingVideos, pool: DecodePool) -> Backbone:
     backbone = _new_stream(name, len(wanted.classes))
     finished = work / f"{name}.safetensors"
     if not finished.exists():
         recipe = RECIPES[name]
         _log.info("%s: %s", name, recipe)
         planned = plan_stream(name, wanted.classes)
-        trainer = Trainer(recipe, _paths(data, work, name), decoders, _LogCallbacks())
+        trainer = Trainer(recipe, _paths(data, work, name), pool, _LogCallbacks())
         fit_backbone(trainer, backbone, planned, wanted, {})
         save_file(_tensors(backbone), finished)
     backbone.load_state_dict(load_file(finished))
@@ -184,7 +184,7 @@ def _fit_compressors(
     backbone: Backbone,
     trained: dict[str, dict[str, Tensor]],
     options: argparse.Namespace,
-    decoders: Decoders,
+    pool: DecodePool,
 ) -> None:
     """Fit one stage; ``trained`` has the compressors' weights by the files that they ship in, and gets the new ones."""
     manifest = find_manifest(stage.model)
@@ -197,7 +197,7 @@ def _fit_compressors(
             compressor.load_state_dict(trained[known])
     _log.info("%s: %s", stage.model, stage.recipe)
     wanted = find_labelled(options.data / "train", labels_of(manifest))
-    trainer = Trainer(stage.recipe, _paths(options.data, options.work, name), decoders, _LogCallbacks())
+    trainer = Trainer(stage.recipe, _paths(options.data, options.work, name), pool, _LogCallbacks())
     fit_compressors(trainer, network, manifest, wanted, {"stage": name}, unfreeze=stage.unfreeze)
     trained |= {file: _tensors(module) for file, module in zip(files, network.compressors, strict=True)}
 

@@ -1,7 +1,6 @@
 """The decoding process: reads commands on its standard input, decodes into shared memory, answers on its output.
 
-Messages are lines of JSON, never pickles: this process handles files that may be hostile, and its parent must not have
-to trust it. See `worker` for the parent's side.
+See `protocol` for what it is told and answers, and `worker` for the parent's side.
 """
 
 from __future__ import annotations
@@ -17,52 +16,17 @@ import queue
 import sys
 import threading
 import time
-from typing import IO, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import IO
 
 from vidcomp.video.container import describe
 from vidcomp.video.errors import DecodeFailed, VideoError, VideoOutOfMemory
 from vidcomp.video.limits import cap_memory
-from vidcomp.video.reader import DecodeOptions, Reader
-from vidcomp.video.sampling import Selection
-
-Message = dict[str, Any]
+from vidcomp.video.reader import Reader
+from vidcomp.video.worker.protocol import Message, options_from_json, slot_arrays
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: the parent has seen enough
     """The parent wants no more of this video."""
-
-
-def slot_bytes(frames: int, size: tuple[int, int]) -> int:
-    """Bytes of shared memory for a chunk of `frames` frames of `size` (width, height)."""
-    return frames * (16 + 3 * size[0] * size[1])
-
-
-def slot_arrays(
-    buffer: memoryview, offset: int, frames: int, size: tuple[int, int]
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.uint8]]:
-    """The seconds (T,), indices (T,) and pixels (T, H, W, 3) of the slot that begins at `offset`."""
-    width, height = size
-    # An array made by frombuffer keeps the memory from being unmapped under it, which np.ndarray(buffer=…) does not.
-    seconds: NDArray[np.float64] = np.frombuffer(buffer, np.float64, frames, offset)
-    indices: NDArray[np.int64] = np.frombuffer(buffer, np.int64, frames, offset + 8 * frames)
-    pixels: NDArray[np.uint8] = np.frombuffer(buffer, np.uint8, frames * height * width * 3, offset + 16 * frames)
-    return seconds, indices, pixels.reshape(frames, height, width, 3)
-
-
-def options_to_json(options: DecodeOptions) -> Message:
-    """Options as JSON can carry them."""
-    return dataclasses.asdict(options)
-
-
-def options_from_json(message: Message) -> DecodeOptions:
-    """The options that `options_to_json` was given."""
-    indices = message["selection"]["indices"]
-    stride, fps = message["selection"]["stride"], message["selection"]["fps"]
-    selection = Selection(stride, None if indices is None else tuple(indices), fps)
-    return DecodeOptions(**{**message, "selection": selection})
 
 
 def main(memory_bytes: int) -> None:

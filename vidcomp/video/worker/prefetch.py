@@ -1,33 +1,25 @@
 """Decode the next videos while the device computes this one, in bounded memory.
 
-A thread for each decoding process opens the videos that are expected, in their order, and holds their frames until it
+Threads, each with a decoding process, open the videos that are expected, in their order, and hold their frames until it
 is their turn. Nothing else about a video changes: its errors are raised when it is asked for, and the time for which
 its frames wait is none of its decoding time.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
 from vidcomp.video.frames import DecodeReport, Frames, VideoInfo
+from vidcomp.video.worker.pool import DecodePool
 from vidcomp.video.worker.worker import DecodeWorker, IsolatedReader
 
 MAX_BYTES_PER_VIDEO = 32 * 2**20
 """Pixels held of a video whose turn has not come, in bytes; decoding it then waits. Some 200 frames of 192×256."""
 
-_MOST_WORKERS = 8
-
 Item = TypeVar("Item")
-
-
-def default_workers() -> int:
-    """Decoding processes to run side by side: one for every two cores, at most eight."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(_MOST_WORKERS, max(1, cores // 2))
 
 
 def lookahead(
@@ -63,34 +55,34 @@ Opened = TypeVar("Opened", bound=HasReader)
 
 
 class Prefetcher(Generic[Opened]):
-    """Decoding processes that work through the videos they are told to expect.
+    """Works through the videos that it is told to expect, each thread with a process of the pool.
 
     ``open_video`` opens a video with a worker; it is called in other threads than the caller's. Threads end when there
-    is nothing to decode; processes end with :meth:`close`.
+    is nothing to decode; :meth:`close` closes the pool too.
     """
 
-    def __init__(self, open_video: Callable[[DecodeWorker, str], Opened], workers: int) -> None:
+    def __init__(self, open_video: Callable[[DecodeWorker, str], Opened], pool: DecodePool, threads: int) -> None:
         self._open = open_video
-        self._idle = [DecodeWorker() for _ in range(workers)]
-        self._busy: dict[DecodeWorker, threading.Thread] = {}
-        self._filling: dict[DecodeWorker, PrefetchedReader[Opened]] = {}
+        self._pool = pool
+        self._most_threads = threads
+        self._threads: set[threading.Thread] = set()
+        self._filling: set[PrefetchedReader[Opened]] = set()
         self._lock = threading.Lock()
         self._expected: deque[PrefetchedReader[Opened]] = deque()
         self._waiting: deque[PrefetchedReader[Opened]] = deque()
         self._closed = False
 
     def expect(self, path: str) -> None:
-        """Decode this video when the ones before it are, or at once if a process has nothing to do."""
+        """Decode this video when the ones before it are, or at once if a thread has nothing to do."""
         with self._lock:
             if self._closed:
                 return
             video = PrefetchedReader[Opened](path)
             self._expected.append(video)
             self._waiting.append(video)
-            if self._idle:
-                worker = self._idle.pop(0)
-                thread = threading.Thread(target=self._work, args=(worker,), daemon=True)
-                self._busy[worker] = thread
+            if len(self._threads) < self._most_threads:
+                thread = threading.Thread(target=self._work, daemon=True)
+                self._threads.add(thread)
                 thread.start()
 
     def take(self, path: str) -> PrefetchedReader[Opened] | None:
@@ -115,32 +107,31 @@ class Prefetcher(Generic[Opened]):
         with self._lock:
             self._closed = True
             # Those that were taken and are not yet closed wait for room, too.
-            for video in (*self._expected, *self._filling.values()):
+            for video in (*self._expected, *self._filling):
                 video.close()
             self._expected.clear()
             self._waiting.clear()
-            busy = dict(self._busy)
-        for worker, thread in busy.items():
-            worker.interrupt()
+            threads = list(self._threads)
+        self._pool.close()
+        for thread in threads:
             thread.join()
-        for worker in (*self._idle, *busy):
-            worker.close()
 
     def _give_up(self, video: PrefetchedReader[Opened]) -> None:
         if video in self._waiting:
             self._waiting.remove(video)
         video.close()
 
-    def _work(self, worker: DecodeWorker) -> None:
+    def _work(self) -> None:
         while True:
             with self._lock:
-                self._filling.pop(worker, None)
                 if not self._waiting or self._closed:
-                    del self._busy[worker]
-                    self._idle.append(worker)
+                    self._threads.discard(threading.current_thread())
                     return
-                video = self._filling[worker] = self._waiting.popleft()
-            video.fill(lambda path: self._open(worker, path))
+                video = self._waiting.popleft()
+                self._filling.add(video)
+            video.fill(self._pool, self._open)
+            with self._lock:
+                self._filling.discard(video)
 
 
 class PrefetchedReader(Generic[Opened]):
@@ -210,11 +201,10 @@ class PrefetchedReader(Generic[Opened]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def fill(self, open_video: Callable[[str], Opened]) -> None:
+    def fill(self, pool: DecodePool, open_video: Callable[[DecodeWorker, str], Opened]) -> None:
         """Decode the video, waiting whenever as much is held as may be; never raises."""
         try:
-            opened = open_video(self.path)
-            with opened.reader as reader:
+            with pool.worker() as worker, (opened := open_video(worker, self.path)).reader as reader:
                 with self._changed:
                     self._opened = opened
                     self._changed.notify_all()

@@ -1,28 +1,21 @@
-"""The parent's hold on a decoding process: the process itself, its messages, and the memory shared with it."""
+"""The parent's hold on a decoding process: its life, and its messages."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
-import mmap
 import os
 import queue
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import weakref
-from collections.abc import Callable
-from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from vidcomp.video.worker.child import Message
+from vidcomp.video.worker.protocol import Message
 
 _START_LIMIT_S = 60.0
 _DYING_LIMIT_S = 2.0
-_SHARED_MEMORY = Path("/dev/shm")  # where Linux keeps it; often small within containers
 _BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from vidcomp.video.worker.child import main; main({memory})"
 
 
@@ -107,81 +100,6 @@ class ChildProcess:
             )
 
 
-class Ring:
-    """A block of memory shared with the child: a file that both map, freed when closed, with its owner, or at exit.
-
-    It lies in shared memory or, where that is short, in the folder for temporary files. `file` is where the child finds
-    it; the child removes the name once it has mapped it, so that nothing is left whatever ends the two processes.
-
-    Raises:
-        OSError: there is no room for it in `folder`.
-    """
-
-    def __init__(self, size: int, folder: Path) -> None:
-        handle, self.file = tempfile.mkstemp(prefix="vidcomp-", dir=folder)
-        try:
-            try:
-                _reserve(handle, size)
-                self._block = mmap.mmap(handle, size)
-            finally:
-                os.close(handle)
-        except BaseException:
-            _remove(self.file)
-            raise
-        self.size = size
-        self.buffer = memoryview(self._block)
-        self.close: Any = weakref.finalize(self, _free, self.file, self._block, self.buffer, os.getpid())
-
-
-def ring_for(slots: int, slot_bytes: Callable[[int], int], frames: int) -> tuple[Ring, int, str | None]:
-    """A ring of so many slots, frames for each of them (`frames` or, where memory is short, fewer), and what to say.
-
-    `slot_bytes` tells the bytes of a slot for so many frames.
-
-    Raises:
-        OSError: there is not even room for single frames.
-    """
-    places = [folder for folder in (_SHARED_MEMORY, _temporary()) if folder is not None and folder.is_dir()]
-    wanted = frames
-    while frames:
-        size = slots * slot_bytes(frames)
-        for folder in places:
-            # Half of it at most: there are other workers, and other programs.
-            if free_bytes(folder) < 2 * size:
-                continue
-            with contextlib.suppress(OSError):
-                ring = Ring(size, folder)
-                note = f"{_SHARED_MEMORY} is too small: frames pass through {folder}, {frames} at a time"
-                return ring, frames, note if frames < wanted or folder is not places[0] else None
-        frames //= 2
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def free_bytes(folder: Path) -> int:
-    """Bytes that can still be written within a folder."""
-    try:
-        return shutil.disk_usage(folder).free
-    except OSError:
-        return 0
-
-
-def _temporary() -> Path | None:
-    try:
-        return Path(tempfile.gettempdir())
-    except OSError:
-        return None  # a file system that nobody may write to
-
-
-def _reserve(handle: int, size: int) -> None:
-    """Give a file its bytes now: a process that touches a mapped page for which there is no room is killed."""
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(handle, 0, size)
-    zeros = memoryview(bytes(1 << 20))
-    left = size
-    while left:
-        left -= os.write(handle, zeros[:left])
-
-
 def _listen(stream: IO[bytes], answers: queue.Queue[Message | None]) -> None:
     for line in stream:
         try:
@@ -202,18 +120,3 @@ def _end(child: subprocess.Popen[bytes], listener: threading.Thread, owner: int)
         with contextlib.suppress(OSError, AttributeError):
             pipe.close()  # type: ignore[union-attr]  # both are pipes
     return code
-
-
-def _free(file: str, block: mmap.mmap, buffer: memoryview, owner: int) -> None:
-    if os.getpid() != owner:
-        return  # a forked process: it is still the parent's
-    _remove(file)
-    with contextlib.suppress(BufferError):
-        # Somebody may still look at uncopied pixels; the memory goes when they do.
-        buffer.release()
-        block.close()
-
-
-def _remove(file: str) -> None:
-    with contextlib.suppress(OSError):  # gone already or, on Windows, still in use
-        os.unlink(file)  # noqa: PTH108

@@ -19,8 +19,8 @@ from vidcomp.video.frames import DecodeReport, Frames, VideoInfo
 from vidcomp.video.limits import MEMORY_LIMIT_BYTES, OPEN_TIMEOUT_S, default_timeout, probe_timeout, watchdog
 from vidcomp.video.reader import DEFAULTS, DecodeOptions
 from vidcomp.video.sampling import count_samples
-from vidcomp.video.worker.child import Message, options_to_json, slot_arrays, slot_bytes
-from vidcomp.video.worker.process import ChildProcess, Ring, ring_for
+from vidcomp.video.worker.process import ChildProcess
+from vidcomp.video.worker.protocol import Message, Ring, options_to_json, ring_for, slot_arrays, slot_bytes
 
 _SLOTS = 2  # one being filled while the other is being read
 _STOP_LIMIT_S = 10.0
@@ -180,13 +180,13 @@ class DecodeWorker:
 
     def _memory(self, frames: int, size: tuple[int, int], path: str) -> tuple[Ring, int, str | None]:
         """The ring for chunks of `frames` pictures of `size`, how many it has room for, and what to say of that."""
-        if self._ring is not None and self._ring.size >= _SLOTS * _slot_bytes(frames, size):
+        if self._ring is not None and self._ring.size >= _SLOTS * slot_bytes(frames, size):
             return self._ring, frames, None
         self._free_ring()
         try:
-            self._ring, room, note = ring_for(_SLOTS, lambda count: _slot_bytes(count, size), frames)
+            self._ring, room, note = ring_for(_SLOTS, lambda count: slot_bytes(count, size), frames)
         except OSError as error:
-            least = _SLOTS * _slot_bytes(1, size) / 2**20
+            least = _SLOTS * slot_bytes(1, size) / 2**20
             reason = (
                 f"decoding it takes {least:.1f} MiB of shared memory or of room for temporary files, and neither is "
                 "left; make /dev/shm larger, or let TMPDIR name a folder with room"
@@ -250,7 +250,7 @@ class IsolatedReader:
             self.close()
             raise
         try:
-            one = _slot_bytes(capacity, self.size)
+            one = slot_bytes(capacity, self.size)
             given = {"memory": ring.file, "slots": _SLOTS, "slot_bytes": one, "frames": capacity}
             self._tell({**given, "limit_s": watchdog(self._limit_s)})
             for slot in range(_SLOTS):
@@ -329,10 +329,6 @@ class IsolatedReader:
         self._ended = True
         if self._worker._reader is self:
             self._worker._reader = None
-
-
-def _slot_bytes(frames: int, size: tuple[int, int]) -> int:
-    return -(-slot_bytes(frames, size) // 8) * 8
 
 
 @contextlib.contextmanager

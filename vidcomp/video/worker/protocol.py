@@ -1,0 +1,150 @@
+"""What a decoding process and its parent agree on: messages, and frames in shared memory.
+
+Messages are lines of JSON, never pickles: the process handles files that may be hostile, and its parent must not have
+to trust it. Frames lie in a small ring of slots, in shared memory or in a mapped file where that is short, as it is by
+default within Docker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import mmap
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidcomp.video.reader import DecodeOptions
+from vidcomp.video.sampling import Selection
+
+Message = dict[str, Any]
+
+_SHARED_MEMORY = Path("/dev/shm")  # where Linux keeps it; often small within containers
+
+
+def slot_bytes(frames: int, size: tuple[int, int]) -> int:
+    """Bytes of shared memory for a chunk of `frames` frames of `size` (width, height)."""
+    return -(-frames * (16 + 3 * size[0] * size[1]) // 8) * 8
+
+
+def slot_arrays(
+    buffer: memoryview, offset: int, frames: int, size: tuple[int, int]
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.uint8]]:
+    """The seconds (T,), indices (T,) and pixels (T, H, W, 3) of the slot that begins at `offset`."""
+    width, height = size
+    # An array made by frombuffer keeps the memory from being unmapped under it, which np.ndarray(buffer=…) does not.
+    seconds: NDArray[np.float64] = np.frombuffer(buffer, np.float64, frames, offset)
+    indices: NDArray[np.int64] = np.frombuffer(buffer, np.int64, frames, offset + 8 * frames)
+    pixels: NDArray[np.uint8] = np.frombuffer(buffer, np.uint8, frames * height * width * 3, offset + 16 * frames)
+    return seconds, indices, pixels.reshape(frames, height, width, 3)
+
+
+def options_to_json(options: DecodeOptions) -> Message:
+    """Options as JSON can carry them."""
+    return dataclasses.asdict(options)
+
+
+def options_from_json(message: Message) -> DecodeOptions:
+    """The options that `options_to_json` was given."""
+    indices = message["selection"]["indices"]
+    stride, fps = message["selection"]["stride"], message["selection"]["fps"]
+    selection = Selection(stride, None if indices is None else tuple(indices), fps)
+    return DecodeOptions(**{**message, "selection": selection})
+
+
+class Ring:
+    """A block of memory shared with the child: a file that both map, freed when closed, with its owner, or at exit.
+
+    It lies in shared memory or, where that is short, in the folder for temporary files. `file` is where the child finds
+    it; the child removes the name once it has mapped it, so that nothing is left whatever ends the two processes.
+
+    Raises:
+        OSError: there is no room for it in `folder`.
+    """
+
+    def __init__(self, size: int, folder: Path) -> None:
+        handle, self.file = tempfile.mkstemp(prefix="vidcomp-", dir=folder)
+        try:
+            try:
+                _reserve(handle, size)
+                self._block = mmap.mmap(handle, size)
+            finally:
+                os.close(handle)
+        except BaseException:
+            _remove(self.file)
+            raise
+        self.size = size
+        self.buffer = memoryview(self._block)
+        self.close: Any = weakref.finalize(self, _free, self.file, self._block, self.buffer, os.getpid())
+
+
+def ring_for(slots: int, slot_bytes: Callable[[int], int], frames: int) -> tuple[Ring, int, str | None]:
+    """A ring of so many slots, frames for each of them (`frames` or, where memory is short, fewer), and what to say.
+
+    `slot_bytes` tells the bytes of a slot for so many frames.
+
+    Raises:
+        OSError: there is not even room for single frames.
+    """
+    places = [folder for folder in (_SHARED_MEMORY, _temporary()) if folder is not None and folder.is_dir()]
+    wanted = frames
+    while frames:
+        size = slots * slot_bytes(frames)
+        for folder in places:
+            # Half of it at most: there are other workers, and other programs.
+            if free_bytes(folder) < 2 * size:
+                continue
+            with contextlib.suppress(OSError):
+                ring = Ring(size, folder)
+                note = f"{_SHARED_MEMORY} is too small: frames pass through {folder}, {frames} at a time"
+                return ring, frames, note if frames < wanted or folder is not places[0] else None
+        frames //= 2
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that can still be written within a folder."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return 0
+
+
+def _temporary() -> Path | None:
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError:
+        return None  # a file system that nobody may write to
+
+
+def _reserve(handle: int, size: int) -> None:
+    """Give a file its bytes now: a process that touches a mapped page for which there is no room is killed."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(handle, 0, size)
+    zeros = memoryview(bytes(1 << 20))
+    left = size
+    while left:
+        left -= os.write(handle, zeros[:left])
+
+
+def _free(file: str, block: mmap.mmap, buffer: memoryview, owner: int) -> None:
+    if os.getpid() != owner:
+        return  # a forked process: it is still the parent's
+    _remove(file)
+    with contextlib.suppress(BufferError):
+        # Somebody may still look at uncopied pixels; the memory goes when they do.
+        buffer.release()
+        block.close()
+
+
+def _remove(file: str) -> None:
+    with contextlib.suppress(OSError):  # gone already or, on Windows, still in use
+        os.unlink(file)  # noqa: PTH108
