@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from tests import clips
 from vidcomp.cli import app
-from vidcomp.inference.classifier import Classifier
+from vidcomp.inference.pending import VideoOpener
+from vidcomp.video import DecodeWorker
 
 KEYS = {"strategy", "videos", "failed", "top1", "top5", "per_class", "confusion", "calibration_error", "gmacs_mean"}
 
@@ -77,14 +78,14 @@ def test_a_picture_of_the_confusion(folder: Path, model: Path, tmp_path: Path) -
 
 
 def test_an_interrupt_leaves_what_was_measured(folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Classifier.begin
+    real = VideoOpener.open
 
-    def interrupted(self: Classifier, path: str) -> object:
+    def interrupted(self: VideoOpener, worker: DecodeWorker, path: str) -> object:
         if path.endswith("c.mp4"):
             raise KeyboardInterrupt
-        return real(self, path)
+        return real(self, worker, path)
 
-    monkeypatch.setattr(Classifier, "begin", interrupted)
+    monkeypatch.setattr(VideoOpener, "open", interrupted)
     told = evaluate(folder, model, "--strategy", "whole", "--format", "json")
     assert told.exit_code == 130
     assert "interrupted: what follows is of 2 of 3 videos" in told.stderr

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from tests import clips
-from vidcomp.inference import batch
 from vidcomp.inference.batch import Job, Known, RunStats, Sink, Stamp, Unwritable, label_all, pending, stamp_of
-from vidcomp.inference.prediction import Failure, FrameCounts, Label, Prediction, Timing
+from vidcomp.inference.classifier import Classifier
+from vidcomp.inference.pending import PendingVideo
+from vidcomp.inference.prediction import Failure, ForwardStats, FrameCounts, Label, Prediction, Timing
+from vidcomp.inference.strategies import Outcome, WholeVideo
 from vidcomp.video import DecoderUnavailable
+from vidcomp.video.errors import NotVideo, VideoCrashed
 
 
 def good(path: str) -> Prediction:
@@ -21,38 +28,45 @@ def good(path: str) -> Prediction:
     return Prediction(path, "m", "whole", labels, FrameCounts(30, 8, 0, 1.0), Timing(0.1, 0.4))
 
 
-def crashed(path: str) -> Prediction:
-    return Fake({}).failure(path, Failure("crashed", "it died"), 0.1)
+class Fake(Classifier):
+    """Answers what a script says of each path, an exception or None for success, one after the other."""
 
+    _depth = 1
 
-class Fake:
-    """Answers with what a script says for each path, an exception or a prediction, one after the other."""
-
-    def __init__(self, script: dict[str, list[Exception | Callable[[str], Prediction]]], together: int = 1) -> None:
+    def __init__(self, script: dict[str, list[Exception | None]], together: int = 1) -> None:
         self.script = script
-        self.depth = 1
         self.together = together
+        self.strategy = None
+        self.model = SimpleNamespace(manifest=SimpleNamespace(name="m"))  # type: ignore[assignment]
 
-    def expect(self, path: str) -> None:
+    def _turn(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        return nullcontext()
+
+    def _tidy(self, path: str) -> None:
         pass
 
-    def begin(self, path: str) -> Prediction:
-        steps = self.script.get(path)
-        step = steps.pop(0) if steps else good
-        if isinstance(step, Exception):
-            raise step
-        return step(path)
+    def _expect(self, path: str) -> None:
+        pass
 
-    def wants_more(self, videos: Sequence[Prediction]) -> bool:
+    def _forget(self, path: str) -> None:
+        pass
+
+    def _encode(self, path: str) -> PendingVideo:
+        steps = self.script.get(path)
+        if steps and (error := steps.pop(0)) is not None:
+            raise error
+        return PendingVideo(path=path, strategy=WholeVideo(), reader=None)  # type: ignore[arg-type]
+
+    def _wants_more(self, videos: Sequence[PendingVideo | Prediction]) -> bool:
         return len(videos) < self.together
 
-    def finish(self, videos: Sequence[Prediction]) -> list[Prediction]:
+    def _outcomes(self, videos: Sequence[PendingVideo]) -> list[Outcome]:
         if any("finish" in video.path for video in videos):
             raise ZeroDivisionError
-        return list(videos)
+        return [Outcome(np.array([0.3, 0.7]), ForwardStats(1, 8, 1, 1))] * len(videos)
 
-    def failure(self, path: str, failure: Failure, spent_s: float) -> Prediction:
-        return Prediction(path, "m", "whole", (), FrameCounts(0, 0, 0, None), Timing(spent_s, 0), error=failure)
+    def _prediction(self, video: PendingVideo, outcome: Outcome, share_s: float = 0.0) -> Prediction:
+        return replace(good(video.path), notes=video.notes)
 
 
 class Memory(Sink):
@@ -69,9 +83,9 @@ class Memory(Sink):
         self.written.append(prediction)
 
 
-def labelled(script: dict[str, list[Exception | Callable[[str], Prediction]]], *jobs: Job, **options: object):
+def labelled(script: dict[str, list[Exception | None]], *jobs: Job, **options: object):
     sink, tally = Memory(), RunStats(len(jobs))
-    list(label_all(Fake(script), jobs, sink, tally, **options))  # type: ignore[arg-type]
+    list(label_all(Fake(script), jobs, sink, tally, **options))
     return sink.written, tally
 
 
@@ -105,7 +119,9 @@ def test_what_nobody_foresaw_is_that_videos_error(error: Exception, kind: str) -
 
 
 def test_a_decoder_that_died_gets_a_second_try() -> None:
-    written, _ = labelled({"a": [crashed], "b": [crashed, crashed]}, Job("a", "a"), Job("b", "b"))
+    written, _ = labelled(
+        {"a": [VideoCrashed("a", "it died")], "b": [VideoCrashed("b", "it died")] * 2}, Job("a", "a"), Job("b", "b")
+    )
     assert written[0].ok
     assert "second" in written[0].notes[0]
     assert written[1].error is not None
@@ -114,7 +130,7 @@ def test_a_decoder_that_died_gets_a_second_try() -> None:
 
 def test_a_decoder_that_cannot_start_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(batch.time, "sleep", pauses.append)
+    monkeypatch.setattr(time, "sleep", pauses.append)
     written, _ = labelled({"a": [DecoderUnavailable("no"), DecoderUnavailable("no")]}, Job("a", "a"))
     assert written[0].ok
     assert len(pauses) == 2
@@ -123,10 +139,8 @@ def test_a_decoder_that_cannot_start_is_waited_for(monkeypatch: pytest.MonkeyPat
 
 
 def test_files_that_only_might_be_videos_are_passed_over() -> None:
-    def no_video(path: str) -> Prediction:
-        return Fake({}).failure(path, Failure("not_video", "a text"), 0.1)
-
-    written, tally = labelled({"a": [no_video], "b": [no_video]}, Job("a", "a", certain=False), Job("b", "b"))
+    script = {path: [NotVideo(path, "a text")] for path in "ab"}
+    written, tally = labelled(script, Job("a", "a", certain=False), Job("b", "b"))
     assert [prediction.path for prediction in written] == ["b"]
     assert (tally.done, tally.passed_over) == (1, 1)
 
@@ -165,28 +179,28 @@ def test_videos_are_announced_before_their_turn() -> None:
             super().__init__({})
             self.events: list[str] = []
 
-        def expect(self, path: str) -> None:
+        def _expect(self, path: str) -> None:
             self.events.append(f"expect {path}")
 
-        def begin(self, path: str) -> Prediction:
+        def _encode(self, path: str) -> PendingVideo:
             self.events.append(f"begin {path}")
-            return super().begin(path)
+            return super()._encode(path)
 
     noting, jobs = Noting(), [Job(name, name) for name in "abc"]
-    list(label_all(noting, jobs, Memory(), RunStats(3)))  # type: ignore[arg-type]
+    list(label_all(noting, jobs, Memory(), RunStats(3)))
     assert noting.events == ["expect a", "expect b", "begin a", "expect c", "begin b", "begin c"]
 
 
 def test_those_held_together_are_all_kept_before_the_first_is_told() -> None:
     jobs, sink = [Job(name, name) for name in "abcde"], Memory()
-    results = label_all(Fake({}, together=2), jobs, sink, RunStats(5))  # type: ignore[arg-type]
+    results = label_all(Fake({}, together=2), jobs, sink, RunStats(5))
     seen = [(job.name, len(sink.written)) for job, _ in results]
     assert seen == [("a", 2), ("b", 2), ("c", 4), ("d", 4), ("e", 5)]
 
 
 def test_of_those_held_together_only_the_one_at_fault_fails() -> None:
     jobs, sink, seen = [Job(name, name) for name in ("a", "finish", "c")], Memory(), []
-    list(label_all(Fake({}, together=3), jobs, sink, RunStats(3), unexpected=seen.append))  # type: ignore[arg-type]
+    list(label_all(Fake({}, together=3), jobs, sink, RunStats(3), unexpected=seen.append))
     assert [prediction.error and prediction.error.kind for prediction in sink.written] == [None, "internal", None]
     assert [type(error) for error in seen] == [ZeroDivisionError]
 
@@ -220,9 +234,9 @@ class Mourning(Memory):
 def test_what_was_in_the_works_when_the_program_died_comes_last_and_alone() -> None:
     jobs, sink, expected = [Job(name, name) for name in "abcd"], Mourning({"a": 1, "b": 2, "c": 1}), []
     fake, tally = Fake({}, together=3), RunStats(4)
-    fake.expect = expected.append  # type: ignore[method-assign]
-    list(label_all(fake, jobs, sink, tally))  # type: ignore[arg-type]
-    assert expected == ["d"]
+    fake._expect = expected.append  # type: ignore[method-assign]
+    list(label_all(fake, jobs, sink, tally))
+    assert expected == ["d", "a", "c"]
     assert sink.events == ["begin d", "keep d", "begin a alone", "keep a", "keep b", "begin c alone", "keep c"]
     kinds = {prediction.path: prediction.error and prediction.error.kind for prediction in sink.written}
     assert kinds == {"d": None, "a": None, "b": "crashed", "c": None}
@@ -237,7 +251,7 @@ def test_a_result_that_cannot_be_kept_is_that_videos_error() -> None:
             super().write(job, prediction, stamp)
 
     jobs, sink, tally = [Job(name, name) for name in "ab"], Full(), RunStats(2)
-    first, second = (prediction for _, prediction in label_all(Fake({}), jobs, sink, tally))  # type: ignore[arg-type]
+    first, second = (prediction for _, prediction in label_all(Fake({}), jobs, sink, tally))
     assert first.error == Failure("unwritable", "a: no such name")
     assert (first.top, first.ok, second.ok) == (None, False, True)
     assert tally.errors == {"unwritable": 1}
@@ -245,5 +259,5 @@ def test_a_result_that_cannot_be_kept_is_that_videos_error() -> None:
 
 def test_the_top_label() -> None:
     assert good("a").top == Label("run", 1, 0.7)
-    assert crashed("a").top is None
+    assert Fake({}).failure("a", Failure("crashed", "it died")).top is None
     assert good("a").at_least(0.9).top is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +116,8 @@ def test_a_killed_decoder_costs_one_video(classifier: Classifier, clip: Path, mo
     run = classifier.runner.encode
 
     def kill_first(chunks: Iterator[np.ndarray]) -> object:
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # gone by the second try
+            os.kill(pid, signal.SIGKILL)
         return run(chunks)
 
     monkeypatch.setattr(classifier.runner, "encode", kill_first)
@@ -182,10 +184,10 @@ def test_what_memory_does_not_hold_is_refused_before_it_is_taken(
     classifier: Classifier, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wide = str(clips.make_clip(tmp_path / "wide.mp4", 9, size=(160, 32)))
-    monkeypatch.setattr("vidcomp.inference.classifier._MODEST_BYTES", 300 * 2**20)
-    monkeypatch.setattr("vidcomp.inference.classifier.memory_at_hand", lambda: 600 * 2**20)
+    monkeypatch.setattr("vidcomp.inference.pending._MODEST_BYTES", 300 * 2**20)
+    monkeypatch.setattr("vidcomp.inference.pending.memory_at_hand", lambda: 600 * 2**20)
     assert classifier.classify(wide).ok
-    monkeypatch.setattr("vidcomp.inference.classifier.memory_at_hand", lambda: 10 * 2**20)
+    monkeypatch.setattr("vidcomp.inference.pending.memory_at_hand", lambda: 10 * 2**20)
     refused, ordinary = classifier.classify_all([wide, str(clip)])
     assert refused.error is not None
     assert refused.error.kind == "too_large"

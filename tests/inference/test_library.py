@@ -128,6 +128,6 @@ def test_numbers_of_nothing_are_refused_by_the_arguments_name(model: Path, argum
 @pytest.mark.parametrize("path", [b"a.mp4", 5, None])
 def test_what_is_no_path_is_told(model: Path, path: str) -> None:
     with vidcomp.load(model, device="cpu") as classifier:
-        for call in (classifier.classify, classifier.expect, lambda path: list(classifier.classify_all([path]))):
+        for call in (classifier.classify, lambda path: list(classifier.classify_all([path]))):
             with pytest.raises(TypeError, match=r"^path=.*: a video is named by a str or a pathlib.Path, not by"):
                 call(path)

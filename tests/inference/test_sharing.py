@@ -75,7 +75,7 @@ def test_a_forked_child_is_told_at_once_and_leaves_its_parents_processes_alone(
                 for use in (
                     lambda: classifier.classify(paths[0]),
                     lambda: classifier.classify_all(paths),
-                    lambda: classifier.expect(paths[0]),
+                    lambda: next(classifier.batches(paths)),
                 ):
                     with pytest.raises(RuntimeError, match=f"loaded in process {os.getppid()}.*'spawn'"):
                         use()

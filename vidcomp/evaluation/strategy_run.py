@@ -17,7 +17,7 @@ from vidcomp.inference.prediction import ForwardStats, Label, Prediction
 from vidcomp.inference.runner import dummy_clip
 from vidcomp.inference.strategies import DenseViews, WholeVideo
 from vidcomp.nn.compressors import SFC, FeaturesError
-from vidcomp.video import DecodeOptions, DecodeWorker, Frames
+from vidcomp.video import Frames
 
 _KEPT_LABELS = 5
 
@@ -62,7 +62,6 @@ class StrategyRun:
         self.end_to_end_s: defaultdict[int, list[float]] = defaultdict(list)
         self.energy_j: defaultdict[int, list[float]] = defaultdict(list)
         self._meter = EnergyMeter(classifier.runner.device)
-        self._worker = DecodeWorker()
 
     @property
     def is_dense(self) -> bool:
@@ -72,7 +71,6 @@ class StrategyRun:
     def close(self) -> None:
         """End the decoding processes."""
         self.classifier.close()
-        self._worker.close()
 
     def warm_up(self) -> None:
         """Run the network once on a dummy clip: kernels are chosen and threads started before anything is measured."""
@@ -182,12 +180,7 @@ class StrategyRun:
 
     def _decoded(self, path: str) -> tuple[list[Frames], int]:
         """All frames that the strategy wants of a video, and how many the video has where the strategy must know."""
-        runner, strategy, limit = self.classifier.runner, self.strategy, self.classifier.decode_timeout_s
-        count = 0
-        if strategy.needs_count:
-            count = self._worker.count(path, runner.spec.fps, timeout_s=limit)
-        options = DecodeOptions(
-            runner.spec.short_side, strategy.select(runner.spec, count), chunk_frames=runner.chunk_frames
-        )
-        with self._worker.open(path, options, timeout_s=limit) as reader:
-            return list(reader.chunks()), count
+        with self.classifier.pool.worker() as worker:
+            video = self.classifier.opener.open(worker, path)
+            with video.reader as reader:
+                return list(reader.chunks()), video.frame_count

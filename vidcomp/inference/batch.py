@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from vidcomp.files import printable
-from vidcomp.inference.classifier import Begun, Classifier, failure_of
+from vidcomp.inference.classifier import CRASHED, Classifier, Unexpected
 from vidcomp.inference.prediction import Failure, Prediction, Timing
-from vidcomp.video import DecoderUnavailable
-from vidcomp.video.worker.prefetch import lookahead
 
 # What a file that is no video gives. Of files that only might have been videos, these are no errors.
 _NO_VIDEO = frozenset({"not_video", "no_video_stream", "empty"})
-# Pauses before another try where the system starts no decoding process: it may be short of memory for a while.
-_PAUSES_S = (1.0, 10.0, 60.0)
 
 
 @dataclass(frozen=True)
@@ -167,26 +163,37 @@ def label_all(
     tally: RunStats,
     *,
     min_probability: float = 0.0,
-    unexpected: Callable[[Exception], None] = lambda error: None,
+    unexpected: Unexpected = lambda error: None,
 ) -> Iterator[tuple[Job, Prediction]]:
     """Label one video after the other, yielding each result once `sink` has it and `tally` counts it.
 
     Whatever goes wrong with a video is that video's error: ``internal`` and ``out_of_memory`` stand for what nobody
-    foresaw, and `unexpected` is told of the exception itself. A video on which the decoder died gets a second try in
-    a new process: it may have been killed for somebody else's sake. Videos that were in the works when the program
-    itself died come last, each with no other; one that it died on then, too, is ``crashed`` without another try.
+    foresaw, and `unexpected` is told of the exception itself. Videos that were in the works when the program itself
+    died come last, each with no other; one that it died on then, too, is ``crashed`` without another try.
 
     Raises:
         DecoderUnavailable: the system starts no decoding process, even after a while.
         Exception: whatever `sink` raises where a result cannot be kept.
     """
-    held: list[tuple[Job, Stamp | None, Begun | Prediction]] = []
+    begun: deque[tuple[Job, Stamp | None]] = deque()
+    suspects: list[Job] = []
 
-    def finished() -> list[tuple[Job, Prediction]]:
-        """Keep what is held, all of it before any is yielded: whoever stops at a result has lost none."""
-        kept = []
-        predictions = _finish(classifier, [begun for _, _, begun in held], unexpected)
-        for (job, stamp, _), prediction in zip(held, predictions, strict=True):
+    def paths() -> Iterator[str]:
+        """Each video but suspects, its file's stamp being noted before any of it is read."""
+        for job in jobs:
+            stamp = stamp_of(job.path)
+            if sink.deaths(job, stamp):
+                suspects.append(job)
+                continue
+            sink.begin(job, stamp, alone=False)
+            begun.append((job, stamp))
+            yield job.path
+
+    def kept(predictions: Sequence[Prediction]) -> list[tuple[Job, Prediction]]:
+        """Keep them all before any is yielded: whoever stops at a result has lost none."""
+        results = []
+        for prediction in predictions:
+            job, stamp = begun.popleft()
             if not job.certain and prediction.error is not None and prediction.error.kind in _NO_VIDEO:
                 sink.pass_over(job)
                 tally.passed_over += 1
@@ -197,99 +204,26 @@ def label_all(
             except Unwritable as error:
                 prediction = replace(prediction, labels=(), windows=(), error=Failure("unwritable", str(error)))
             tally.add(prediction)
-            kept.append((job, prediction))
-        held.clear()
-        return kept
+            results.append((job, prediction))
+        return results
 
-    suspects: list[Job] = []
-    expected = lookahead(
-        _expected(classifier, jobs, sink, suspects), classifier.depth, lambda item: classifier.forget(item[0].path)
-    )
-    with closing(expected):
-        for job, stamp in expected:
-            held.append((job, stamp, _begin(classifier, job.path, unexpected)))
-            if not classifier.wants_more([begun for _, _, begun in held]):
-                yield from finished()
-    yield from finished()
+    with closing(classifier.batches(paths(), unexpected=unexpected)) as batches:
+        for batch in batches:
+            yield from kept(batch)
     for job in suspects:
         stamp = stamp_of(job.path)
+        begun.append((job, stamp))
         if sink.deaths(job, stamp) > 1:
-            held.append((job, stamp, classifier.failure(job.path, _killed_twice(job.path), 0.0)))
-        else:
-            sink.begin(job, stamp, alone=True)
-            held.append((job, stamp, _begin(classifier, job.path, unexpected)))
-        yield from finished()
-
-
-def _expected(
-    classifier: Classifier, jobs: Iterable[Job], sink: Sink, suspects: list[Job]
-) -> Iterator[tuple[Job, Stamp | None]]:
-    """Have each video but suspects decoded ahead, with the stamp that its file had before any of it was read."""
-    for job in jobs:
-        stamp = stamp_of(job.path)
-        if sink.deaths(job, stamp):
-            suspects.append(job)
+            yield from kept([classifier.failure(job.path, _killed_twice(job.path))])
             continue
-        sink.begin(job, stamp, alone=False)
-        classifier.expect(job.path)
-        yield job, stamp
-
-
-def _begin(classifier: Classifier, path: str, unexpected: Callable[[Exception], None]) -> Begun | Prediction:
-    begun = _try(classifier, path, unexpected)
-    if isinstance(begun, Begun) or begun.error is None or begun.error.kind != "crashed":
-        return begun
-    again = _try(classifier, path, unexpected)
-    return replace(again, notes=("the decoder died on the first try; this is the second", *again.notes))
-
-
-def _try(classifier: Classifier, path: str, unexpected: Callable[[Exception], None]) -> Begun | Prediction:
-    started = time.perf_counter()
-    try:
-        return _patiently(classifier, path)
-    except DecoderUnavailable:
-        raise
-    except Exception as error:
-        unexpected(error)
-        return classifier.failure(path, _explain(path, error), time.perf_counter() - started)
-
-
-def _patiently(classifier: Classifier, path: str) -> Begun | Prediction:
-    for pause_s in _PAUSES_S:
-        try:
-            return classifier.begin(path)
-        except DecoderUnavailable:
-            time.sleep(pause_s)
-    return classifier.begin(path)
-
-
-def _finish(
-    classifier: Classifier, videos: Sequence[Begun | Prediction], unexpected: Callable[[Exception], None]
-) -> list[Prediction]:
-    started = time.perf_counter()
-    try:
-        return classifier.finish(videos)
-    except Exception as error:
-        if len(videos) > 1:
-            # It is one video's fault: which one's shows when each is alone.
-            return [prediction for video in videos for prediction in _finish(classifier, [video], unexpected)]
-        unexpected(error)
-        path = videos[0].path
-        return [classifier.failure(path, _explain(path, error), time.perf_counter() - started)]
+        sink.begin(job, stamp, alone=True)
+        for batch in classifier.batches([job.path], unexpected=unexpected):
+            yield from kept(batch)
 
 
 def _killed_twice(path: str) -> Failure:
     return Failure(
-        "crashed",
+        CRASHED,
         f"{printable(path)}: vidcomp was killed twice while it worked on this video, the second time on no other; it "
         "may need more memory than there is, of which the strategy uniform8 takes less",
     )
-
-
-def _explain(path: str, error: Exception) -> Failure:
-    """Put any exception into a kind and one line."""
-    if (failure := failure_of(path, error)) is not None:
-        return failure
-    text = " ".join(str(error).split())[:300]
-    what = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return Failure("internal", f"{printable(path)}: vidcomp failed on it ({what}); please report it")

@@ -15,7 +15,8 @@ import pytest
 
 from tests import clips
 from tests.tiny_model import make_tiny_model
-from vidcomp.inference.classifier import Classifier, Opened
+from vidcomp.inference.classifier import Classifier
+from vidcomp.inference.pending import PendingVideo
 from vidcomp.inference.strategies import DenseViews, Strategy, UniformClips, WholeVideo
 from vidcomp.video import DecodeOptions, DecodePool, DecodeWorker, VideoError
 from vidcomp.video.worker import prefetch
@@ -30,12 +31,12 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def open_small(worker: DecodeWorker, path: str) -> Opened:
-    return Opened(WholeVideo(), 0, worker.open(path, DecodeOptions(chunk_frames=4)))
+def open_small(worker: DecodeWorker, path: str) -> PendingVideo:
+    return PendingVideo(path=path, strategy=WholeVideo(), reader=worker.open(path, DecodeOptions(chunk_frames=4)))
 
 
 @pytest.fixture
-def decoding() -> Iterator[Prefetcher[Opened]]:
+def decoding() -> Iterator[Prefetcher[PendingVideo]]:
     videos = Prefetcher(open_small, DecodePool(), threads=1)
     yield videos
     videos.close()
@@ -55,14 +56,14 @@ def test_items_are_drawn_so_many_turns_early_and_keep_their_order() -> None:
 
 
 def test_frames_wait_for_their_turn_and_no_more_are_held_than_may_be(
-    clip: Path, decoding: Prefetcher[Opened], monkeypatch: pytest.MonkeyPatch
+    clip: Path, decoding: Prefetcher[PendingVideo], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one_chunk = 4 * 96 * 128 * 3
     monkeypatch.setattr(prefetch, "MAX_BYTES_PER_VIDEO", 2 * one_chunk)
     decoding.expect(str(clip))
     video = decoding.take(str(clip))
     assert video is not None
-    assert video.wait_until_open().count == 0
+    assert video.wait_until_open().path == str(clip)
     wait_for(lambda: video._bytes == 2 * one_chunk)
     time.sleep(0.1)
     assert video._bytes == 2 * one_chunk
@@ -78,7 +79,7 @@ def test_frames_wait_for_their_turn_and_no_more_are_held_than_may_be(
     assert video.decode_s > 0
 
 
-def test_errors_wait_for_their_turn_too(clip: Path, decoding: Prefetcher[Opened], tmp_path: Path) -> None:
+def test_errors_wait_for_their_turn_too(clip: Path, decoding: Prefetcher[PendingVideo], tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_text("no video")
     for path in (broken, clip):
@@ -93,7 +94,7 @@ def test_errors_wait_for_their_turn_too(clip: Path, decoding: Prefetcher[Opened]
 
 
 def test_what_was_expected_and_not_asked_for_is_given_up(
-    clip: Path, decoding: Prefetcher[Opened], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clip: Path, decoding: Prefetcher[PendingVideo], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prefetch, "MAX_BYTES_PER_VIDEO", 1)
     last = clips.make_clip(tmp_path / "last.mp4", 5)
@@ -111,7 +112,7 @@ def test_closing_in_the_middle_ends_threads_and_processes(clip: Path, monkeypatc
     monkeypatch.setattr(prefetch, "MAX_BYTES_PER_VIDEO", 1)
     workers: list[DecodeWorker] = []
 
-    def open_noted(worker: DecodeWorker, path: str) -> Opened:
+    def open_noted(worker: DecodeWorker, path: str) -> PendingVideo:
         workers.append(worker)
         return open_small(worker, path)
 
@@ -141,7 +142,7 @@ def test_closing_in_the_middle_ends_threads_and_processes(clip: Path, monkeypatc
 def test_a_hanging_decoder_does_not_hold_up_the_end(clip: Path) -> None:
     pids: list[int] = []
 
-    def open_and_freeze(worker: DecodeWorker, path: str) -> Opened:
+    def open_and_freeze(worker: DecodeWorker, path: str) -> PendingVideo:
         opened = open_small(worker, path)
         assert worker.pid is not None
         os.kill(worker.pid, signal.SIGSTOP)
@@ -186,9 +187,13 @@ def test_the_time_a_video_waits_is_none_of_its_decoding_time(
 ) -> None:
     monkeypatch.setattr(prefetch, "MAX_BYTES_PER_VIDEO", 1)
     with Classifier(model, device="cpu", decode_timeout_s=2) as classifier:
-        classifier.expect(str(clip))
-        time.sleep(3)
-        assert classifier.classify(str(clip)).error is None
+
+        def paths() -> Iterator[str]:
+            yield str(clip)
+            # It is opened and waits for its turn, which is that of the last one drawn.
+            time.sleep(3)
+
+        assert [prediction.error for prediction in classifier.classify_all(paths())] == [None]
 
 
 def test_a_video_longer_than_it_is_passed_whole(model: LoadedModel, clip: Path) -> None:
