@@ -6,12 +6,13 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import platformdirs
+
+from vidcomp.files import replacing
 
 _BLOCK = 1 << 20
 # A file changed so recently may change again within the resolution of its time stamps: it is not remembered.
@@ -67,13 +68,6 @@ def _remember(key: str, entry: list[int | str]) -> None:
     """Note a checksum. Of processes that do so at once the last one wins: the others' files are hashed again."""
     kept = {path: old for path, old in _read().items() if Path(path).exists()}
     with contextlib.suppress(OSError):
-        folder = cache_folder()
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".checksums-", dir=folder)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump({**kept, key: entry}, file)
-            Path(name).replace(_file())
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        with replacing(_file(), shared=True, sync=False) as new:
+            new.write_text(json.dumps({**kept, key: entry}), encoding="utf-8")

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from vidcomp.files import replacing
 from vidcomp.nn.backbones import BACKBONES, CLASSIFIER, Backbone
 from vidcomp.zoo.checksums import sha256_of
 from vidcomp.zoo.convert.rules import Source, apply_rules
@@ -202,14 +203,12 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
     Raises:
         WeightsError: the file cannot be written.
     """
-    partial = path.with_name(path.name + ".part")
     if half:
         tensors = {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
     try:
-        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, partial, metadata=dict(metadata))
-        partial.replace(path)
+        with replacing(path) as new:
+            save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, new, metadata=dict(metadata))
     except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
         raise WeightsError(f"{path}: cannot be written ({error})") from None
     return sha256_of(path)
 
