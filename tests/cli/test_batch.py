@@ -22,9 +22,8 @@ from typer.testing import CliRunner
 
 from tests import clips
 from tests.killed import killed_after
-from tests.output.test_writers import GOOD
-from vidcomp.cli import app
-from vidcomp.cli.terminal import _Lines
+from tests.output.test_formats import GOOD
+from vidcomp.cli import app, terminal
 from vidcomp.inference.batch import Job, RunStats, stamp_of
 from vidcomp.inference.classifier import Classifier
 from vidcomp.output.labels_file import LabelsFile
@@ -243,12 +242,13 @@ def test_a_full_disk_is_one_line(folder: Path, model: Path, tmp_path: Path) -> N
     assert [record["path"] for record in records(output)[before:]] == ["a/x.mp4"]
 
 
-def test_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    tally = RunStats(10)
-    lines = _Lines(tally)
-    lines.advance()
-    lines._shown -= 60
-    lines.advance()
+def test_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: now)
+    with terminal.batch_progress(RunStats(10)) as advance:
+        advance()
+        now += 60
+        advance()
     assert capsys.readouterr().err == "vidcomp: 0 of 10 done, 0 failed\n"
 
 

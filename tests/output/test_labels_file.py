@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.killed import killed_after
-from tests.output.test_writers import BAD, GOOD
+from tests.output.test_formats import BAD, GOOD
 from vidcomp.inference.batch import Job, Known, Stamp
 from vidcomp.inference.prediction import Prediction
 from vidcomp.output import journal

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.output.test_writers import BAD, GOOD
+from tests.output.test_formats import BAD, GOOD
 from vidcomp import files
 from vidcomp.inference.batch import Job, Unwritable
 from vidcomp.inference.prediction import Label, Window

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from vidcomp.files import printable
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
+
     from vidcomp.inference.batch import RunStats
     from vidcomp.inference.classifier import Classifier
 
@@ -108,11 +110,9 @@ def download_progress(*, quiet: bool = False) -> Iterator[Callable[[int, int | N
     if quiet or not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
 
-    columns = (TextColumn("downloading weights"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with _bar(TextColumn("downloading weights"), BarColumn(), DownloadColumn(), TransferSpeedColumn()) as bar:
         task = bar.add_task("download", total=None, visible=False)
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
 
@@ -123,25 +123,10 @@ def video_progress(total: int, *, quiet: bool = False) -> Iterator[Callable[[str
     if quiet or total < 2 or not sys.stderr.isatty():
         yield lambda path: None
         return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    columns = (
-        TextColumn("classifying"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    counts = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    with _bar(TextColumn("classifying"), *counts) as bar:
         task = bar.add_task("videos", total=total)
         yield lambda path: bar.advance(task)
 
@@ -152,30 +137,30 @@ def batch_progress(tally: RunStats, *, quiet: bool = False) -> Iterator[Callable
     if quiet or tally.total < 2:
         yield lambda: None
     elif sys.stderr.isatty():
-        yield from _live(tally)
+        from rich.progress import BarColumn, SpinnerColumn, TextColumn
+
+        line = TextColumn("{task.description}", markup=False)
+        with _bar(SpinnerColumn(), BarColumn(bar_width=20), line) as bar:
+            task = bar.add_task(progress_line(tally), total=tally.total)
+            yield lambda: bar.update(task, completed=tally.done + tally.passed_over, description=progress_line(tally))
     else:
-        yield _Lines(tally).advance
+        shown = time.monotonic()
+
+        def advance() -> None:
+            nonlocal shown
+            if time.monotonic() - shown >= _LINE_EVERY_S:
+                shown = time.monotonic()
+                print(f"vidcomp: {progress_line(tally)}", file=sys.stderr, flush=True)
+
+        yield advance
 
 
-def _live(tally: RunStats) -> Iterator[Callable[[], None]]:
+def _bar(*columns: ProgressColumn) -> Progress:
+    """A display on stderr that goes when it is done."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+    from rich.progress import Progress
 
-    columns = (SpinnerColumn(), BarColumn(bar_width=20), TextColumn("{task.description}", markup=False))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(progress_line(tally), total=tally.total)
-        yield lambda: bar.update(task, completed=tally.done + tally.passed_over, description=progress_line(tally))
-
-
-class _Lines:
-    def __init__(self, tally: RunStats) -> None:
-        self._tally = tally
-        self._shown = time.monotonic()
-
-    def advance(self) -> None:
-        if time.monotonic() - self._shown >= _LINE_EVERY_S:
-            self._shown = time.monotonic()
-            print(f"vidcomp: {progress_line(self._tally)}", file=sys.stderr, flush=True)
+    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 def run_summary(tally: RunStats) -> str:

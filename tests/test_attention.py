@@ -1,8 +1,9 @@
-"""Attention summaries of maps worked by hand."""
+"""Attention in numbers: the stretch of time a frame stands for, timelines, and the moments that stand out."""
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from vidcomp.attention import ATTENDED, AttendedSegment, AttentionMap, summarise
+from vidcomp.attention import ATTENDED, AttendedSegment, AttentionMap, frame_intervals, summarise, timeline
 
 
 def attention(rows: list[list[float]]) -> AttentionMap:
@@ -18,7 +19,7 @@ def attention(rows: list[list[float]]) -> AttentionMap:
     return AttentionMap("sfc", weights, np.arange(weights.shape[1], dtype=np.float64))
 
 
-def test_by_hand() -> None:
+def test_summary_by_hand() -> None:
     """Columns weigh 1, 0.5, 0.5 and 0 of 2: shares ½, ¼, ¼, 0; entropy 1.5 bits of 2, so 2^1.5 frames."""
     summary = summarise(attention([[1, 0, 0, 0], [0, 0.5, 0.5, 0]]))
     assert summary.importance == pytest.approx((2, 1, 1, 0))
@@ -123,3 +124,76 @@ def test_a_compressor_that_groups_frames_names_them() -> None:
     assert (answer["active_bins"], answer["bins"]) == (None, None)
     answer = summarise(AttentionMap("sgs+sfc", weights[:1], seconds, grouping=weights)).as_dict()
     assert (answer["active_bins"], answer["bins"]) == (2, [[0, 2], [1]])
+
+
+def intervals(seconds: list[float], end_s: float | None = None) -> list[tuple[float, float]]:
+    starts, ends = frame_intervals(np.array(seconds, np.float64), end_s)
+    return list(zip(starts.tolist(), ends.tolist(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "end_s", "expected"),
+    [
+        ([0, 1, 2], None, [(0, 0.5), (0.5, 1.5), (1.5, 2.5)]),
+        ([0, 1, 2], 3, [(0, 0.5), (0.5, 1.5), (1.5, 3)]),
+        ([0, 1, 2], 9, [(0, 0.5), (0.5, 1.5), (1.5, 3)]),
+        ([0, 1, 2], 2.25, [(0, 0.5), (0.5, 1.5), (1.5, 2.25)]),  # never beyond the video
+        ([0, 1, 4, 5], None, [(0, 0.5), (0.5, 2.5), (2.5, 4.5), (4.5, 5.5)]),  # frames that are far apart
+        ([0, 1, 2, 20, 21], None, [(0, 0.5), (0.5, 1.5), (1.5, 2.5), (19.5, 20.5), (20.5, 21.5)]),  # two clips
+        ([0, 1, 1, 1], None, [(0, 0.5), (0.5, 1.5), (0.5, 1.5), (0.5, 1.5)]),  # a repeated last frame
+        ([0], 3, [(0, 3)]),
+        ([0], None, [(0, 0)]),
+    ],
+)
+def test_intervals_by_hand(seconds: list[float], end_s: float | None, expected: list[tuple[float, float]]) -> None:
+    assert intervals(seconds, end_s) == expected
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=30))
+def test_each_holds_its_frame_and_none_overlap(steps: list[int]) -> None:
+    seconds = (np.cumsum(steps) / 25).tolist()
+    found = intervals(seconds)
+    assert all(start <= time <= end for time, (start, end) in zip(seconds, found, strict=True))
+    assert all(before[1] <= after[0] for before, after in pairwise(found))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "importance", "cells", "duration_s", "expected"),
+    [
+        ([0, 1, 2, 3], [1, 1, 1, 1], 7, 3.5, [1] * 7),
+        ([0, 1], [0, 2], 3, 1.5, [0, 2, 2]),
+        ([0, 1], [0, 2], 1, 1.5, [4 / 3]),
+        ([0, 1], [2, 0], 2, None, [4 / 3, 0]),  # from 0 to 0.5 and from 0.5 to 1.5
+        ([0, 1, 1], [0, 1.5, 1.5], 3, 1.5, [0, 3, 3]),  # a repeated last frame counts twice
+        ([0, 1, 2, 20, 21, 22], [1] * 6, 2, 22.5, [1, 1]),  # two clips of a long video
+        ([0], [1], 4, None, [1, 1, 1, 1]),
+        ([0], [1], 2, 3.0, [1, 1]),
+    ],
+)
+def test_timeline_by_hand(
+    seconds: list[float], importance: list[float], cells: int, duration_s: float | None, expected: list[float]
+) -> None:
+    assert timeline(seconds, importance, cells, duration_s).tolist() == pytest.approx(expected)
+
+
+def test_time_between_clips_is_empty() -> None:
+    values = timeline([0, 1, 2, 20, 21, 22], [1] * 6, 45, 22.5)
+    assert values[:5].min() > 0
+    assert values[5:39].max() == 0
+    assert values[39:].min() > 0
+
+
+@given(st.lists(st.floats(0, 9), min_size=2, max_size=40))
+def test_steps_as_long_as_frames_show_each_frame(importance: list[float]) -> None:
+    """Frames stand for half-way to half-way, so two steps a frame."""
+    count = len(importance)
+    values = timeline([float(i) for i in range(count)], importance, 2 * count - 1, count - 0.5)
+    shown = [importance[0]] + [value for value in importance[1:] for _ in range(2)]
+    assert values.tolist() == pytest.approx(shown, abs=1e-9)
+
+
+def test_nothing_has_no_timeline() -> None:
+    with pytest.raises(ValueError, match="at least one frame"):
+        timeline([], [], 3)
+    with pytest.raises(ValueError, match="one step"):
+        timeline([0.0], [1.0], 0)
