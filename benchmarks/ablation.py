@@ -2,7 +2,7 @@
 
     python -m benchmarks.ablation FOLDER [--model ucf16-lite0] [--trained LABEL=FILE.yaml,FILE.yaml ...]
 
-FOLDER holds a sub-folder a class. Every variant is measured with seeds 1, 2 and 3: untrained ones start near the
+FOLDER holds a sub-folder per class. Every variant is measured with seeds 1, 2 and 3: untrained ones start near the
 identity from other random weights, trained ones are manifests that `vidcomp train` wrote, one a seed. Rows: thinning
 (every τ-th frame, no attention at all), SFC by pooling and by the gain of its start, SGS by its kernel.
 Results go to benchmarks/results/ablation-MODEL.json.
@@ -170,7 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder")
     parser.add_argument("--model", default="ucf16-lite0", help="whose backbone and first cut all variants share")
-    parser.add_argument("--trained", action="append", default=[], metavar="LABEL=FILE,FILE", help="one file a seed")
+    parser.add_argument("--trained", action="append", default=[], metavar="LABEL=FILE,FILE", help="one file per seed")
     parser.add_argument("--only-trained", action="store_true", help="keep the other rows of an earlier run")
     parser.add_argument("--precision", default="bf16")
     parser.add_argument("--device", default="auto")

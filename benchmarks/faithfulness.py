@@ -2,7 +2,7 @@
 
     python -m benchmarks.faithfulness FOLDER [--model ucf16-lite0] [--compressor sfc] [--tau 2]
 
-FOLDER holds a sub-folder a class. Frames are masked and clips are joined in the head's features, which for a head
+FOLDER holds a sub-folder per class. Frames are masked and clips are joined in the head's features, which for a head
 without temporal kernels is the same as doing so with pictures; a motion stream does not see the jump at a joint.
 docs/attention.md says what is measured and why so.
 Results go to benchmarks/results/faithfulness-MODEL-COMPRESSOR.json.

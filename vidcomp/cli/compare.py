@@ -6,7 +6,7 @@ import sys
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -32,61 +32,88 @@ class ComparisonFormat(str, Enum):
 
 
 def compare(
-    paths: list[str] | None = typer.Argument(
-        None,
-        metavar="[PATH]...",
-        help="Videos, folders, globs, - for a list on standard input, or a CSV file of path,label. A folder whose "
-        "sub-folders are named as labels of the model gives accuracy. Without any, a generated video is measured: "
-        "speed, size and memory only.",
-        show_default=False,
-    ),
-    null: bool = typer.Option(False, "--null", "-0", help="NUL separates the paths of the list on standard input."),
-    model: str = typer.Option(DEFAULT_MODEL, "--model", help="A model's name, or the path of a YAML manifest."),
-    dense: list[int] | None = typer.Option(
-        None, "--dense", metavar="N", help="Row: N dense views (clips x 3 crops) of the uncompressed network.", min=1
-    ),
-    sfc: bool = typer.Option(False, "--sfc", help="Row: the whole video in one pass, compressed by the model's SFC."),
-    sgs: bool = typer.Option(False, "--sgs", help="Row: the whole video in one pass, compressed by the model's SGS."),
-    whole: bool = typer.Option(False, "--whole", help="Row: the whole video in one pass, not compressed."),
-    uniform: list[int] | None = typer.Option(
-        None, "--uniform", metavar="N", help="Row: N clips of 128 frames, joined, with the model's compressors.", min=1
-    ),
-    tau: list[float] | None = typer.Option(
-        None, "--tau", metavar="RATIO", help="A row of --sfc for each compression ratio given (at least 1)."
-    ),
-    strategy: list[str] | None = typer.Option(
-        None,
-        "--strategy",
-        metavar="NAME",
-        help="Row: any strategy by its name, such as dense10x1, sgs+sfc, sfc-tau4 or uniform8x32.",
-    ),
-    output_format: ComparisonFormat = typer.Option(ComparisonFormat.TABLE, "--format", help="How to print."),
-    save: Path | None = typer.Option(None, "--save", help="Write a report to this .html file."),
-    plot: Path | None = typer.Option(
-        None, "--plot", help="Draw quality against GMACs and time to this .png file (needs the extra [plots])."
-    ),
-    rounds: int = typer.Option(5, "--rounds", min=1, help="How often everything is timed, at most."),
-    seconds: float = typer.Option(
-        300.0, "--seconds", min=0.0, help="Begin no round that would end later than this; one is always run."
-    ),
-    random_weights: bool = typer.Option(
-        False, "--random-weights", help="Do not look for weights. Done by itself, and said, where there are none."
-    ),
-    device: DeviceChoice = typer.Option(DeviceChoice.AUTO, "--device", help="Where the model runs."),
-    decode_timeout: float | None = typer.Option(
-        None, "--decode-timeout", min=0.1, help="Seconds that decoding one video may take; by default scaled to it."
-    ),
-    quiet: bool = typer.Option(False, "--quiet", help="No progress and no warnings."),
-    debug: bool = typer.Option(False, "--debug", help="Show tracebacks."),
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PATH]...",
+            help="Videos, folders, globs, - for a list on standard input, or a CSV file of path,label. A folder whose "
+            "sub-folders are named as labels of the model gives accuracy. Without any, a generated video is measured: "
+            "speed, size and memory only.",
+            show_default=False,
+        ),
+    ] = None,
+    null: Annotated[
+        bool, typer.Option("--null", "-0", help="NUL separates the paths of the list on standard input.")
+    ] = False,
+    model: Annotated[
+        str, typer.Option("--model", help="A model's name, or the path of a YAML manifest.")
+    ] = DEFAULT_MODEL,
+    dense: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--dense", metavar="N", min=1, help="Row: N dense views (clips x 3 crops) of the uncompressed network."
+        ),
+    ] = None,
+    sfc: Annotated[
+        bool, typer.Option("--sfc", help="Row: the whole video in one pass, compressed by the model's SFC.")
+    ] = False,
+    sgs: Annotated[
+        bool, typer.Option("--sgs", help="Row: the whole video in one pass, compressed by the model's SGS.")
+    ] = False,
+    whole: Annotated[bool, typer.Option("--whole", help="Row: the whole video in one pass, not compressed.")] = False,
+    uniform: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--uniform", metavar="N", min=1, help="Row: N clips of 128 frames, joined, with the model's compressors."
+        ),
+    ] = None,
+    tau: Annotated[
+        list[float] | None,
+        typer.Option("--tau", metavar="RATIO", help="A row of --sfc for each compression ratio given (at least 1)."),
+    ] = None,
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--strategy",
+            metavar="NAME",
+            help="Row: any strategy by its name, such as dense10x1, sgs+sfc, sfc-tau4 or uniform8x32.",
+        ),
+    ] = None,
+    output_format: Annotated[ComparisonFormat, typer.Option("--format", help="How to print.")] = ComparisonFormat.TABLE,
+    save: Annotated[Path | None, typer.Option("--save", help="Write a report to this .html file.")] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", help="Draw quality against GMACs and time to this .png file (needs the extra [plots])."),
+    ] = None,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often everything is timed, at most.")] = 5,
+    seconds: Annotated[
+        float,
+        typer.Option("--seconds", min=0.0, help="Begin no round that would end later than this; one is always run."),
+    ] = 300.0,
+    random_weights: Annotated[
+        bool,
+        typer.Option(
+            "--random-weights", help="Do not look for weights. Done by itself, and said, where there are none."
+        ),
+    ] = False,
+    device: Annotated[DeviceChoice, typer.Option("--device", help="Where the model runs.")] = DeviceChoice.AUTO,
+    decode_timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--decode-timeout", min=0.1, help="Seconds that decoding one video may take; by default scaled to it."
+        ),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no warnings.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     """Compare strategies: how good, how fast, how large, each beside dense sampling.
 
     Rows are chosen by options; without any they are --dense 30 and the model's own compressors.
 
     Columns. [b]views x frames[/b]: forward passes of a video and the frames entering each. [b]GMACs[/b]:
-    multiply-accumulates a video, in thousands of millions. [b]params[/b]: all parameters. [b]model ms/video[/b]: the
+    multiply-accumulates per video, in thousands of millions. [b]params[/b]: all parameters. [b]model ms/video[/b]: the
     model alone on decoded frames, median of the rounds (least-greatest); [b]videos/s[/b] is 1000 over it.
-    [b]end to end/s[/b]: videos a second with decoding. [b]peak MB[/b]: memory above the loaded model while a video is
+    [b]end to end/s[/b]: videos per second with decoding. [b]peak MB[/b]: memory above the loaded model while a video is
     classified (CUDA's allocator, or this process). [b]fit at once[/b]: videos in flight that memory holds (CUDA:
     searched; CPU: memory over the peak). [b]J/video[/b]: energy of the model alone (NVML or RAPL), absent where it
     cannot be read. [b]top-1, top-5[/b]: share of labelled videos named rightly, first or among five.

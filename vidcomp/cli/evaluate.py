@@ -1,4 +1,4 @@
-"""`vidcomp evaluate`: accuracy and cost of a model on a labelled folder."""
+"""`vidcomp evaluate`: accuracy and cost of a model on a labeled folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import suppress
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -42,39 +42,44 @@ class EvaluationFormat(str, Enum):
 
 
 def evaluate(
-    folder: Path = typer.Argument(
-        help="A folder with a sub-folder of videos for each class, or a CSV file of path,label."
-    ),
-    model: str = typer.Option(DEFAULT_MODEL, "--model", help="A model's name, or the path of a YAML manifest."),
+    folder: Annotated[
+        Path, typer.Argument(help="A folder with a sub-folder of videos for each class, or a CSV file of path,label.")
+    ],
+    model: Annotated[
+        str, typer.Option("--model", help="A model's name, or the path of a YAML manifest.")
+    ] = DEFAULT_MODEL,
     strategy: Strategy = None,
-    tau: float | None = typer.Option(None, "--tau", help="Compression ratio of SFC (at least 1)."),
-    agreement: bool = typer.Option(
-        False, "--agreement", help="Also take every video by dense30, and tell how often both say the same."
-    ),
-    confusion: list[Path] = typer.Option(
-        [],
-        "--confusion",
-        metavar="FILE",
-        help="Write which class is taken for which, to a .csv file or as a picture to a .png file (needs the extra "
-        "'plots'); may be repeated.",
-    ),
+    tau: Annotated[float | None, typer.Option("--tau", help="Compression ratio of SFC (at least 1).")] = None,
+    agreement: Annotated[
+        bool,
+        typer.Option("--agreement", help="Also take every video by dense30, and tell how often both say the same."),
+    ] = False,
+    confusion: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--confusion",
+            metavar="FILE",
+            help="Write which class is taken for which, to a .csv file or as a picture to a .png file (needs the extra "
+            "'plots'); may be repeated.",
+        ),
+    ] = None,
     device: Device = DeviceChoice.AUTO,
     precision: Precision = PrecisionChoice.AUTO,
     compiled: Compile = False,
     decode_workers: DecodeWorkers = None,
     batch: Batch = None,
     max_damage: MaxDamage = 50.0,
-    output_format: EvaluationFormat = typer.Option(EvaluationFormat.TABLE, "--format", help="How to print."),
-    quiet: bool = typer.Option(False, "--quiet", help="No progress and no warnings."),
-    debug: bool = typer.Option(False, "--debug", help="Show tracebacks."),
+    output_format: Annotated[EvaluationFormat, typer.Option("--format", help="How to print.")] = EvaluationFormat.TABLE,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no warnings.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
-    """Measure a model on labelled videos: top-1, top-5, accuracy by class, calibration, GMACs a video.
+    """Measure a model on labelled videos: top-1, top-5, accuracy per class, calibration, GMACs per video.
 
     Videos that cannot be read are left out of the shares, named on standard error, and make the exit code 1. Ctrl-C
     ends it with what was measured until then, and exit code 130.
     """
     with reported(debug=debug):
-        for file in confusion:
+        for file in confusion or ():
             check_file("--confusion", file, ".csv", ".png")
         from vidcomp.cli.terminal import download_progress, video_progress
         from vidcomp.evaluation.evaluator import Evaluator
@@ -116,7 +121,7 @@ def evaluate(
             print(json.dumps({**evaluation.as_dict(), "complete": not evaluator.interrupted}, indent=2))
         else:
             _print(evaluation)
-        for file in confusion:
+        for file in confusion or ():
             write_file("--confusion", file, partial(_confusion, evaluation, file.suffix.lower()))
         if evaluator.interrupted:
             raise typer.Exit(INTERRUPTED)
@@ -166,7 +171,7 @@ def _print(evaluation: Evaluation) -> None:
     console.print(
         f"{evaluation.model}, {evaluation.strategy}: {evaluation.videos} videos, top-1 {evaluation.top1:.1%}, "
         f"top-5 {evaluation.top5:.1%}, calibration error {evaluation.calibration_error:.3f}, "
-        f"{evaluation.gmacs_mean:.1f} GMACs a video"
+        f"{evaluation.gmacs_mean:.1f} GMACs per video"
         + (f", agrees with dense30 on {evaluation.agreement:.1%}" if evaluation.agreement is not None else ""),
     )
     rows = []
