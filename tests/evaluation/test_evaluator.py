@@ -53,6 +53,17 @@ def test_an_evaluation_is_a_comparison_of_one(model: Path, folder: Path) -> None
     assert (row.model_ms, row.peak_memory_mb, row.fits_at_once) == (None, None, None)
 
 
+@pytest.mark.parametrize("strategy", ["whole", "dense3"])
+def test_agreement_is_with_the_dense_strategy_that_comes_after(strategy: str, model: Path, folder: Path) -> None:
+    paths = [str(folder / name) for name in ("jump/a.mp4", "swim/c.mp4")]
+    videos = [LabeledVideo(path, "jump") for path in paths]
+    with Evaluator(model, videos, [strategy, "dense6"], rounds=0, device="cpu") as evaluator:
+        evaluator.run()
+        first, dense = evaluator.runs
+        same = [first.observations[path].labels[0].index == dense.observations[path].labels[0].index for path in paths]
+        assert evaluator.evaluation().agreement == sum(same) / 2
+
+
 def test_notes_are_told_once_as_they_come(model: Path, folder: Path) -> None:
     told: list[str] = []
     steps: list[int] = []

@@ -148,7 +148,7 @@ def evaluation_of(run: StrategyRun, videos: Sequence[LabeledVideo], dense: Strat
     agreed = [
         one.labels[0].index == dense.observations[path].labels[0].index
         for path, one in run.observations.items()
-        if dense is not None and dense is not run and path in dense.observations
+        if dense is not None and path in dense.observations
     ]
     return Evaluation(
         model=run.manifest.name,

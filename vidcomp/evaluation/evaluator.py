@@ -224,9 +224,9 @@ class Evaluator:
         )
 
     def evaluation(self) -> Evaluation:
-        """The first strategy by itself, by what it labeled so far."""
-        dense = next((run for run in self.runs if run.is_dense), None)
-        return evaluation_of(self.runs[0], self.videos, dense)
+        """The first strategy by itself, by what it labeled so far, and its agreement with a dense one after it."""
+        run, *others = self.runs
+        return evaluation_of(run, self.videos, next((other for other in others if other.is_dense), None))
 
     def _load(
         self,
