@@ -55,7 +55,7 @@ def load(
         max_damage: share of a video's frames, 0 to 1, that may come damaged or not at all before it is an error.
 
     Raises:
-        vidcomp.zoo.errors.ZooError: the model or its weights are not to be had.
+        vidcomp.zoo.ZooError: the model or its weights are not to be had.
         ValueError: the device or the precision is not to be had, ``max_damage`` is no share, or strategy, compressor
             and tau contradict each other.
     """

@@ -29,8 +29,8 @@ from vidcomp.inference.classifier import Classifier
 from vidcomp.output.labels_file import LabelsFile
 from vidcomp.output.labels_file import Run as LabelsRun
 from vidcomp.video import ERRORS
-from vidcomp.zoo.fingerprint import fingerprint
 from vidcomp.zoo.manifest import read_manifest
+from vidcomp.zoo.weights import fingerprint
 
 Run = Callable[..., Result]
 

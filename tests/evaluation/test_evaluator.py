@@ -12,7 +12,7 @@ from tests.tiny_model import make_tiny_model
 from vidcomp.evaluation import compare, evaluate
 from vidcomp.evaluation.evaluator import Evaluator
 from vidcomp.video.labeled import LabeledVideo, LabelError
-from vidcomp.zoo.errors import ManifestError, WeightsError
+from vidcomp.zoo import ManifestError, WeightsError
 
 
 @pytest.fixture(scope="module")

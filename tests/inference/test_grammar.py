@@ -6,8 +6,8 @@ import pytest
 
 from vidcomp.inference.grammar import NamedStrategy, StrategyError, parse_strategy
 from vidcomp.inference.strategies import DenseViews, UniformClips, WholeVideo
+from vidcomp.zoo import ManifestError
 from vidcomp.zoo.build import Variant
-from vidcomp.zoo.errors import ManifestError
 from vidcomp.zoo.manifest import find_manifest
 
 

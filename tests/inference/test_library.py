@@ -16,8 +16,8 @@ from tests.tiny_model import make_tiny_model
 from vidcomp.evaluation.evaluator import Evaluator
 from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.grammar import StrategyError
+from vidcomp.zoo import ManifestError
 from vidcomp.zoo.build import load_model
-from vidcomp.zoo.errors import ManifestError
 
 
 @pytest.fixture

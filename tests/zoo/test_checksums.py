@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.tiny_model import make_tiny_model
-from vidcomp.zoo import checksums, weights
+from vidcomp.zoo import WeightsError, checksums, weights
 from vidcomp.zoo.build import load_model
-from vidcomp.zoo.errors import WeightsError
-from vidcomp.zoo.fingerprint import fingerprint
+from vidcomp.zoo.weights import fingerprint
 
 OLD = 1_000_000_000_000_000_000
 

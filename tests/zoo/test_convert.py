@@ -12,8 +12,8 @@ from torch import Tensor
 from tests.zoo.public_checkpoints import CHECKPOINTS, slow_inflation, tensors, vmz_34
 from tests.zoo.public_checkpoints import mmaction2 as mmaction2_shapes
 from vidcomp.nn.backbones import BACKBONES
+from vidcomp.zoo import WeightsError
 from vidcomp.zoo.convert import SOURCES, Rename, Source, convert, convert_file, recognize_family
-from vidcomp.zoo.errors import WeightsError
 
 
 def meta(shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:

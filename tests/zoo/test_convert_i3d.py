@@ -12,9 +12,9 @@ import torch
 
 from vidcomp.nn.backbones import BACKBONES
 from vidcomp.nn.backbones.i3d_inception import _MIXED as MIXED
+from vidcomp.zoo import WeightsError
 from vidcomp.zoo.build import load_backbone
 from vidcomp.zoo.convert import SOURCES, convert_file
-from vidcomp.zoo.errors import WeightsError
 from vidcomp.zoo.manifest import find_manifest
 
 Arrays = dict[str, Any]

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from vidcomp.zoo import checksums, download
-from vidcomp.zoo.errors import WeightsError
+from vidcomp.zoo import WeightsError, checksums, download
 
 CONTENT = bytes(range(256)) * 4096
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

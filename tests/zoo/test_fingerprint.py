@@ -6,8 +6,8 @@ import pytest
 
 from tests.tiny_model import make_tiny_model
 from vidcomp.zoo.build import Variant, vary
-from vidcomp.zoo.fingerprint import fingerprint
 from vidcomp.zoo.manifest import find_manifest, read_manifest
+from vidcomp.zoo.weights import fingerprint
 
 
 def test_only_what_changes_the_answer_changes_the_fingerprint(tmp_path: Path) -> None:

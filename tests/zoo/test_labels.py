@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from vidcomp.inference.classifier import Classifier
+from vidcomp.zoo import ManifestError
 from vidcomp.zoo.build import LoadedModel, Variant, vary
-from vidcomp.zoo.errors import ManifestError
 from vidcomp.zoo.labels import chosen_labels, labels_of, near_labels
 from vidcomp.zoo.manifest import find_manifest
 

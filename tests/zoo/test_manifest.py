@@ -10,8 +10,8 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
+from vidcomp.zoo import ManifestError, ZooError
 from vidcomp.zoo.build import Variant, build_network, vary
-from vidcomp.zoo.errors import ManifestError, ZooError
 from vidcomp.zoo.labels import labels_of
 from vidcomp.zoo.manifest import Manifest, find_manifest, list_manifests, models_folder, read_manifest
 from vidcomp.zoo.weights import locate, read

@@ -29,7 +29,7 @@ from vidcomp.output.terminal import TableWriter
 from vidcomp.video import VideoFile, find_videos
 from vidcomp.video.remote import is_address
 from vidcomp.zoo.build import load_model
-from vidcomp.zoo.fingerprint import fingerprint
+from vidcomp.zoo.weights import fingerprint
 
 
 def run(options: ClassifyOptions) -> int:

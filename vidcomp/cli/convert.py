@@ -48,8 +48,7 @@ def convert(
             "output": str(output),
             "sha256": digest,
             "preprocessing": {
-                "mean": [round(value, 6) for value in publisher.mean],
-                "std": [round(value, 6) for value in publisher.std],
+                key: [round(value, 6) for value in values] for key, values in publisher.normalization._asdict().items()
             },
         }
         _print_report(report, keys=keys, as_json=as_json, extra=extra)

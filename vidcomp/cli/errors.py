@@ -30,7 +30,7 @@ def reported(*, debug: bool) -> Iterator[None]:
     """Turn the errors that a user can mend into one line and an exit code; ``debug`` lets tracebacks through."""
     from vidcomp.output.places import OutputError
     from vidcomp.video import DecoderUnavailable, SourceError
-    from vidcomp.zoo.errors import ZooError
+    from vidcomp.zoo import ZooError
 
     try:
         yield

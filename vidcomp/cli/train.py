@@ -19,7 +19,7 @@ from vidcomp.cli.options import DeviceChoice
 if TYPE_CHECKING:
     from vidcomp.training.callbacks import Callbacks
     from vidcomp.training.config import AnyRecipe, Paths
-    from vidcomp.zoo.download import Progress
+    from vidcomp.transfer import Progress
     from vidcomp.zoo.manifest import Manifest
 
 _DEFAULT = "compressor"

@@ -27,12 +27,12 @@ from vidcomp.inference.classifier import Classifier, failure_of
 from vidcomp.inference.device import choose_device
 from vidcomp.inference.grammar import NamedStrategy, StrategyError, parse_strategy
 from vidcomp.inference.strategies import Strategy, WholeVideo
+from vidcomp.transfer import Progress
 from vidcomp.video import VideoError, probe
 from vidcomp.video.labeled import LabeledVideo, check_labeled, find_labeled, keep_known
 from vidcomp.video.synthetic import FPS, FRAMES, SIZE, make_video
+from vidcomp.zoo import ManifestError, WeightsError
 from vidcomp.zoo.build import LoadedModel, build_network, load_variant
-from vidcomp.zoo.download import Progress
-from vidcomp.zoo.errors import ManifestError, WeightsError
 from vidcomp.zoo.labels import labels_of
 from vidcomp.zoo.manifest import Manifest, find_manifest
 
@@ -69,7 +69,7 @@ def compare(
 
     Raises:
         StrategyError: none of the strategies can be done.
-        vidcomp.zoo.errors.ZooError: there is no such model.
+        vidcomp.zoo.ZooError: there is no such model.
         ValueError: the device is not to be had.
     """
     with Evaluator(
@@ -95,7 +95,7 @@ def evaluate(
     Raises:
         StrategyError: there is no such strategy.
         vidcomp.video.labeled.LabelError: there are no videos, one has no class, or a class is not the model's.
-        vidcomp.zoo.errors.ZooError: the model or its weights are not to be had.
+        vidcomp.zoo.ZooError: the model or its weights are not to be had.
         ValueError: the device is not to be had.
     """
     manifest = find_model(model)

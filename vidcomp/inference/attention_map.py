@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidcomp.attention import GROUPING, AttentionMap
-from vidcomp.nn.rollout import rollout
-from vidcomp.nn.whole_video import CompressedModel, ModelOutput
+from vidcomp.nn.whole_video import CompressedModel, ModelOutput, rollout
 
 
 def attention_map(

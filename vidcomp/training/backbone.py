@@ -14,13 +14,12 @@ from vidcomp.training.config import BackboneRecipe, Paths
 from vidcomp.training.export import export, save_weights
 from vidcomp.training.trainer import Trainer
 from vidcomp.training.videos import TrainingVideos, find_labelled
+from vidcomp.transfer import Progress
 from vidcomp.video import DecodePool
-from vidcomp.zoo import weights
+from vidcomp.zoo import WeightsError, weights
 from vidcomp.zoo.build import build_backbone, insert_compressors
-from vidcomp.zoo.download import Progress
-from vidcomp.zoo.errors import WeightsError
-from vidcomp.zoo.fingerprint import fingerprint
 from vidcomp.zoo.manifest import CompressorSection, Manifest, find_manifest
+from vidcomp.zoo.weights import fingerprint
 
 
 @dataclass(frozen=True)

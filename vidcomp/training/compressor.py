@@ -23,12 +23,12 @@ from vidcomp.training.config import CompressorRecipe, Paths
 from vidcomp.training.export import elsewhere, export, save_weights
 from vidcomp.training.trainer import Trainer
 from vidcomp.training.videos import TrainingVideo, TrainingVideos, find_for_teacher, find_labelled
+from vidcomp.transfer import Progress
 from vidcomp.video import DecodePool, VideoError
 from vidcomp.zoo.build import insert_compressors, load_backbone, load_compressor, load_variant
-from vidcomp.zoo.download import Progress
-from vidcomp.zoo.fingerprint import fingerprint
 from vidcomp.zoo.labels import labels_of
 from vidcomp.zoo.manifest import CompressorSection, Manifest, find_manifest
+from vidcomp.zoo.weights import fingerprint
 
 # What of a backbone learns with its compressors; the tail is all that stands behind the first of them.
 Unfrozen = Literal["nothing", "tail", "all"]

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from vidcomp.nn.backbones import BACKBONES, Backbone, BackboneSpec, CutError
 from vidcomp.nn.compressors import COMPRESSORS, Compressor, Features
 from vidcomp.nn.whole_video import CompressedModel, Insertion
-from vidcomp.zoo import weights
-from vidcomp.zoo.download import Progress
-from vidcomp.zoo.errors import ManifestError, WeightsError
+from vidcomp.transfer import Progress
+from vidcomp.zoo import ManifestError, WeightsError, weights
 from vidcomp.zoo.labels import chosen_labels, labels_of
 from vidcomp.zoo.manifest import CompressorSection, Manifest, find_manifest
 

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from vidcomp.transfer import Progress, TransferError, transfer
+from vidcomp.zoo import WeightsError
 from vidcomp.zoo.checksums import cache_folder, known_sha256_of, sha256_of
-from vidcomp.zoo.errors import WeightsError
 
-Progress = Callable[[int, "int | None"], None]
-
-_BLOCK = 1 << 20
-_TIMEOUT_S = 30.0
 # How often a process that waits for another one's download looks how far that is.
 _LOOK_EVERY_S = 0.5
 
@@ -46,12 +40,9 @@ def fetch(url: str, sha256: str, name: str, progress: Progress | None = None, *,
             # Another process may have fetched it meanwhile.
             if not (target.exists() and checksum(target).startswith(sha256)):
                 _fetch(url, sha256, target, progress)
-    except (urllib.error.HTTPError, urllib.error.URLError, http.client.HTTPException, TimeoutError, OSError) as error:
-        reason = getattr(error, "reason", None) or error
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()
+    except (TransferError, OSError) as error:
         raise WeightsError(
-            f"the weights {name} are not on this machine and {url} could not be downloaded ({reason}): "
+            f"the weights {name} are not on this machine and {url} could not be downloaded ({error}): "
             f"try again with a network (what has arrived is kept), or put the file at {target}"
         ) from None
     return target
@@ -81,7 +72,7 @@ def _alone(target: Path, progress: Progress | None) -> Iterator[None]:
 
 def _fetch(url: str, sha256: str, target: Path, progress: Progress | None) -> None:
     partial = _part_of(target)
-    _transfer(url, partial, progress)
+    transfer(url, partial, resume=True, progress=progress)
     found = sha256_of(partial)
     if not found.startswith(sha256):
         partial.unlink()
@@ -90,32 +81,3 @@ def _fetch(url: str, sha256: str, target: Path, progress: Progress | None) -> No
             "try again, or check the manifest's url and sha256"
         )
     partial.replace(target)
-
-
-def _transfer(url: str, partial: Path, progress: Progress | None) -> None:
-    """Append to ``partial`` what it still lacks; a server that cannot resume sends all of it again."""
-    have = partial.stat().st_size if partial.exists() else 0
-    request = urllib.request.Request(url, headers={"User-Agent": "vidcomp"})
-    if have:
-        request.add_header("Range", f"bytes={have}-")
-    try:
-        response = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
-    except urllib.error.HTTPError as error:
-        if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            raise
-        error.close()
-        # The part is as long as the file or longer: let the checksum decide whether it is the file.
-        return
-    with response:
-        resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT
-        have = have if resumed else 0
-        length = response.headers.get("Content-Length")
-        total = have + int(length) if length is not None else None
-        with partial.open("ab" if resumed else "wb") as file:
-            while block := response.read(_BLOCK):
-                file.write(block)
-                have += len(block)
-                if progress is not None:
-                    progress(have, total)
-        if total is not None and have < total:
-            raise OSError(f"the connection ended after {have} of {total} bytes")

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from vidcomp.zoo.errors import ManifestError
+from vidcomp.zoo import ManifestError
 from vidcomp.zoo.schema import SchemaError, first_problem, read_mapping
 
 _PACKAGE = Path(__file__).resolve().parent.parent

@@ -6,10 +6,26 @@ import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
 CLASSIFIER = "classifier"
+
+
+class Normalization(NamedTuple):
+    """Mean and standard deviation of each RGB channel, on a scale of 0 to 1."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+# Those of ImageNet's pictures, as MMAction2 and the TPN release write them; of PyTorchVideo's networks; of
+# torchvision's and the R(2+1)D authors'; and pixels from −1 to 1.
+IMAGENET_NORM = Normalization((123.675 / 255, 116.28 / 255, 103.53 / 255), (58.395 / 255, 57.12 / 255, 57.375 / 255))
+PYTORCHVIDEO_NORM = Normalization((0.45, 0.45, 0.45), (0.225, 0.225, 0.225))
+KINETICS_NORM = Normalization((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989))
+CENTERED_NORM = Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 class CutError(ValueError):

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec
+from vidcomp.nn.backbones.base import CLASSIFIER, IMAGENET_NORM, PYTORCHVIDEO_NORM, Backbone, BackboneSpec
 from vidcomp.nn.backbones.residual import Classifier, bottleneck_stage, stem
-from vidcomp.nn.backbones.slow import IMAGENET_MEAN, IMAGENET_STD
 
 _SPECS = {
     "8x8": BackboneSpec(
@@ -19,8 +18,8 @@ _SPECS = {
         stride=8,
         short_side=256,
         crop=256,
-        mean=(0.45, 0.45, 0.45),
-        std=(0.225, 0.225, 0.225),
+        mean=PYTORCHVIDEO_NORM.mean,
+        std=PYTORCHVIDEO_NORM.std,
         temporal_strides={"res3": 2},
     ),
     "32x2": BackboneSpec(
@@ -28,8 +27,8 @@ _SPECS = {
         stride=2,
         short_side=256,
         crop=256,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
+        mean=IMAGENET_NORM.mean,
+        std=IMAGENET_NORM.std,
         temporal_strides={"stem": 4, "res3": 2},
     ),
 }

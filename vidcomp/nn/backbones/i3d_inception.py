@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec
+from vidcomp.nn.backbones.base import CENTERED_NORM, CLASSIFIER, Backbone, BackboneSpec
 from vidcomp.nn.backbones.residual import Triple
-from vidcomp.nn.framewise import FramewiseConv3d
+from vidcomp.nn.framewise import FramewiseConv3d, same_padding
 from vidcomp.nn.receptive_field import ReceptiveField, side_by_side
 
 _EPS = 1e-3  # of every BatchNorm
@@ -38,15 +38,6 @@ _MIXED: dict[str, tuple[int, int, tuple[int, int], tuple[int, int], int]] = {
     "5b": (832, 256, (160, 320), (32, 128), 128),
     "5c": (832, 384, (192, 384), (48, 128), 128),
 }
-
-
-def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Zeros before and after an axis of ``size`` by TensorFlow's SAME: the output has ⌈size / stride⌉ elements.
-
-    What cannot be halved goes behind.
-    """
-    total = max(0, (-(-size // stride) - 1) * stride + kernel - size)
-    return total // 2, total - total // 2
 
 
 def _same_field(kernel: int, stride: int) -> ReceptiveField:
@@ -195,8 +186,8 @@ def i3d_inception(classes: int = 400) -> Backbone:
         stride=1,
         short_side=256,
         crop=224,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
+        mean=CENTERED_NORM.mean,
+        std=CENTERED_NORM.std,
         temporal_strides={"stem": 2, "mixed_4a": 2, "mixed_5a": 2},
         fps=25.0,
         # The network takes any number; with these its last features stand for two moments.

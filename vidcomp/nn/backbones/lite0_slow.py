@@ -13,14 +13,14 @@ res5 (1/32).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec
-from vidcomp.nn.framewise import few_at_a_time
+from vidcomp.nn.framewise import FramewiseConv3d, few_at_a_time, same_padding
 from vidcomp.nn.receptive_field import ReceptiveField, one_after_the_other, receptive_field
 
 # (expansion, kernel, stride, channels out, repeats) of each of Lite0's seven groups, and the stage that holds it.
@@ -46,7 +46,7 @@ SPEC = BackboneSpec(
 )
 
 
-class SamePadConv(nn.Conv3d):
+class SamePadConv(FramewiseConv3d):
     """A 1×k×k convolution padded so that its output is ⌈input/stride⌉, any odd row or column going last.
 
     The image weights were trained with that padding; a symmetric one would shift every strided feature map.
@@ -55,35 +55,13 @@ class SamePadConv(nn.Conv3d):
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__(inputs, outputs, (1, kernel, kernel), stride=(1, stride, stride), groups=groups, bias=False)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Convolve (N, C, T, H, W) frame by frame.
-
-        Time is folded into the batch and the convolution done in 2-D, which the CPU kernels do faster (and, in the
-        backward pass of depthwise ones, several times faster); with ``channels_last_3d`` memory the folding is free.
-        """
+    def pad(self, frames: Tensor) -> tuple[Tensor, Sequence[int]]:
+        """Zeros by the frames' size."""
         kernel, stride = self.kernel_size[1], self.stride[1]
-        n, _, t, h, w = features.shape
-        top, bottom = _same_padding(h, kernel, stride)
-        left, right = _same_padding(w, kernel, stride)
-        frames = features.transpose(1, 2).flatten(0, 1)
+        top, bottom = same_padding(frames.shape[2], kernel, stride)
+        left, right = same_padding(frames.shape[3], kernel, stride)
         symmetric = top == bottom and left == right
-        if not symmetric:
-            frames = F.pad(frames, (left, right, top, bottom))
-        frames = F.conv2d(
-            frames,
-            self.weight.squeeze(2),
-            self.bias,
-            stride=stride,
-            padding=(top, left) if symmetric else 0,
-            groups=self.groups,
-        )
-        return frames.view(n, t, *frames.shape[1:]).transpose(1, 2)
-
-
-def _same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Rows (or columns) to add before and after so that the output is ⌈size/stride⌉."""
-    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-    return total // 2, total - total // 2
+        return (frames, (top, left)) if symmetric else (F.pad(frames, (left, right, top, bottom)), (0, 0))
 
 
 class TemporalMix(nn.Conv3d):
@@ -96,7 +74,7 @@ class TemporalMix(nn.Conv3d):
             self.weight[:, :, 1] = 1.0
 
 
-def _normalise(channels: int) -> nn.BatchNorm3d:
+def _batch_norm(channels: int) -> nn.BatchNorm3d:
     return nn.BatchNorm3d(channels, eps=_BN_EPS)
 
 
@@ -110,11 +88,11 @@ class InvertedResidual(nn.Module):
         self.mix: nn.Module = TemporalMix(inputs) if temporal else nn.Identity()
         self.expand: nn.Module = nn.Identity()
         if expansion != 1:
-            self.expand = nn.Sequential(SamePadConv(inputs, width, 1), _normalise(width), nn.ReLU6())
+            self.expand = nn.Sequential(SamePadConv(inputs, width, 1), _batch_norm(width), nn.ReLU6())
         self.depthwise = nn.Sequential(
-            SamePadConv(width, width, kernel, stride, groups=width), _normalise(width), nn.ReLU6()
+            SamePadConv(width, width, kernel, stride, groups=width), _batch_norm(width), nn.ReLU6()
         )
-        self.project = nn.Sequential(SamePadConv(width, outputs, 1), _normalise(outputs))
+        self.project = nn.Sequential(SamePadConv(width, outputs, 1), _batch_norm(outputs))
 
     @property
     def receptive_field(self) -> ReceptiveField | None:
@@ -136,7 +114,7 @@ class Classifier(nn.Module):
 
     def __init__(self, inputs: int, classes: int, dropout: float) -> None:
         super().__init__()
-        self.features = nn.Sequential(SamePadConv(inputs, _FEATURES, 1), _normalise(_FEATURES), nn.ReLU6())
+        self.features = nn.Sequential(SamePadConv(inputs, _FEATURES, 1), _batch_norm(_FEATURES), nn.ReLU6())
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(_FEATURES, classes)
 
@@ -185,7 +163,7 @@ def lite0_slow(classes: int, dropout: float = 0.2, *, motion: bool = False, spec
     for stage, groups in _GROUPS.items():
         blocks: list[nn.Module] = []
         if stage == "stem":
-            blocks += [SamePadConv(3, channels, 3, 2), _normalise(channels), nn.ReLU6()]
+            blocks += [SamePadConv(3, channels, 3, 2), _batch_norm(channels), nn.ReLU6()]
         for expansion, kernel, stride, outputs, repeats in groups:
             for index in range(repeats):
                 blocks.append(

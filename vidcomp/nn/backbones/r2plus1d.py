@@ -14,11 +14,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec
+from vidcomp.nn.backbones.base import CLASSIFIER, KINETICS_NORM, PYTORCHVIDEO_NORM, Backbone, BackboneSpec
 from vidcomp.nn.backbones.residual import BLOCKS_BY_DEPTH, Classifier, ConvBN, Residual, Triple
 
-_MEAN = (0.43216, 0.394666, 0.37645)
-_STD = (0.22803, 0.22145, 0.216989)
 # The authors trained with this epsilon: it belongs to the weights.
 _BN_EPS = 1e-3
 _STEM_MIDDLE = 45
@@ -76,8 +74,8 @@ def _of_the_authors(depth: int, classes: int, clip_frames: int, pool: bool) -> B
         stride=2,
         short_side=128,
         crop=128,
-        mean=_MEAN,
-        std=_STD,
+        mean=KINETICS_NORM.mean,
+        std=KINETICS_NORM.std,
         temporal_strides={"res3": 2, "res4": 2, "res5": 2},
     )
     return Backbone(stages, spec)
@@ -127,8 +125,8 @@ def r2plus1d_r50(classes: int = 400) -> Backbone:
         stride=4,
         short_side=256,
         crop=256,
-        mean=(0.45, 0.45, 0.45),
-        std=(0.225, 0.225, 0.225),
+        mean=PYTORCHVIDEO_NORM.mean,
+        std=PYTORCHVIDEO_NORM.std,
         temporal_strides={"res4": 2, "res5": 2},
     )
     return Backbone(stages, spec)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec
+from vidcomp.nn.backbones.base import CLASSIFIER, PYTORCHVIDEO_NORM, Backbone, BackboneSpec
 from vidcomp.nn.backbones.residual import Classifier, bottleneck_stage, stem
 
 # Width of the bottlenecks, temporal kernel and spatial stride of each stage (table A.1).
@@ -17,7 +17,7 @@ _STEM_CHANNELS = 8
 _STEM_KERNEL = 5
 
 SPEC = BackboneSpec(
-    clip_frames=32, stride=2, short_side=256, crop=256, mean=(0.45, 0.45, 0.45), std=(0.225, 0.225, 0.225)
+    clip_frames=32, stride=2, short_side=256, crop=256, mean=PYTORCHVIDEO_NORM.mean, std=PYTORCHVIDEO_NORM.std
 )
 
 

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec
+from vidcomp.nn.backbones.base import CLASSIFIER, IMAGENET_NORM, Backbone, BackboneSpec
 from vidcomp.nn.backbones.residual import Classifier, bottleneck_stage, stem
-
-IMAGENET_MEAN = (123.675 / 255, 116.28 / 255, 103.53 / 255)
-IMAGENET_STD = (58.395 / 255, 57.12 / 255, 57.375 / 255)
 
 # Frames entering the network × source frames from one to the next; the weights' shapes are the same for all.
 _CLIPS = {"8x8": (8, 8), "16x4": (16, 4), "32x2": (32, 2)}
@@ -30,7 +27,7 @@ def slow_spec(clip: str) -> BackboneSpec:
         raise ValueError(f"clip must be one of {', '.join(_CLIPS)}, not {clip!r}")
     frames, stride = _CLIPS[clip]
     return BackboneSpec(
-        clip_frames=frames, stride=stride, short_side=256, crop=256, mean=IMAGENET_MEAN, std=IMAGENET_STD
+        clip_frames=frames, stride=stride, short_side=256, crop=256, mean=IMAGENET_NORM.mean, std=IMAGENET_NORM.std
     )
 
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec
+from vidcomp.nn.backbones.base import CLASSIFIER, PYTORCHVIDEO_NORM, Backbone, BackboneSpec
 from vidcomp.nn.backbones.residual import BLOCKS_BY_DEPTH, ConvBN, bottleneck_stage, stem
 
 # Width of the slow pathway's bottlenecks, its temporal kernel and the spatial stride of each stage.
@@ -28,7 +28,7 @@ _FAST_KERNEL = 3
 _LATERAL_RATIO = 2
 
 SPEC = BackboneSpec(
-    clip_frames=32, stride=2, short_side=256, crop=256, mean=(0.45, 0.45, 0.45), std=(0.225, 0.225, 0.225)
+    clip_frames=32, stride=2, short_side=256, crop=256, mean=PYTORCHVIDEO_NORM.mean, std=PYTORCHVIDEO_NORM.std
 )
 
 Pathways = tuple[Tensor, Tensor]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec
+from vidcomp.nn.backbones.base import CLASSIFIER, KINETICS_NORM, Backbone, BackboneSpec
 from vidcomp.nn.receptive_field import side_by_side
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 # torchvision is imported where a network of it is built: that takes as long as all else, and most models need none.
 
-_RESNET_MEAN = (0.43216, 0.394666, 0.37645)
-_RESNET_STD = (0.22803, 0.22145, 0.216989)
 # Where each stage begins in torchvision's list of S3D's layers, and how many layers that list has.
 _S3D_FIRST_LAYER = {"stem": 0, "res2": 1, "res3": 4, "res4": 7, "res5": 13}
 _S3D_LAYERS = 16
@@ -35,8 +33,8 @@ def _resnet_spec(temporal_strides: dict[str, int]) -> BackboneSpec:
         stride=2,
         short_side=128,
         crop=112,
-        mean=_RESNET_MEAN,
-        std=_RESNET_STD,
+        mean=KINETICS_NORM.mean,
+        std=KINETICS_NORM.std,
         temporal_strides=temporal_strides,
     )
 
@@ -120,8 +118,8 @@ def s3d(classes: int = 400) -> Backbone:
         stride=2,
         short_side=256,
         crop=224,
-        mean=_RESNET_MEAN,
-        std=_RESNET_STD,
+        mean=KINETICS_NORM.mean,
+        std=KINETICS_NORM.std,
         temporal_strides={"stem": 2, "res4": 2, "res5": 2},
     )
     bounds = [*_S3D_FIRST_LAYER.values(), len(layers)]

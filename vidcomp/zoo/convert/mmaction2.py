@@ -5,7 +5,7 @@ Every convolution there is a module of three, of which ``conv`` and ``bn`` have 
 
 from __future__ import annotations
 
-from vidcomp.nn.backbones.slow import IMAGENET_MEAN, IMAGENET_STD
+from vidcomp.nn.backbones.base import IMAGENET_NORM
 from vidcomp.zoo.convert.rules import Leave, Rename, Rule, Source
 
 
@@ -42,6 +42,5 @@ MMACTION2 = Source(
     summary="MMAction2's model zoo (.pth)",
     # I3D's res3 begins with the temporal pool, which has no weights.
     families={"slow_r50": _resnet(), "i3d_r50": _resnet(res3="res3.1"), "tpn_r50": _TPN},
-    mean=IMAGENET_MEAN,
-    std=IMAGENET_STD,
+    normalization=IMAGENET_NORM,
 )

@@ -5,6 +5,7 @@ Its networks are lists of blocks: 0 is the stem, the last the head, and a pool b
 
 from __future__ import annotations
 
+from vidcomp.nn.backbones.base import PYTORCHVIDEO_NORM
 from vidcomp.zoo.convert.rules import Rename, Rule, Source
 
 
@@ -99,6 +100,5 @@ PYTORCHVIDEO = Source(
         "x3d_m": _X3D,
         "x3d_l": _X3D,
     },
-    mean=(0.45, 0.45, 0.45),
-    std=(0.225, 0.225, 0.225),
+    normalization=PYTORCHVIDEO_NORM,
 )

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from vidcomp.nn.backbones.base import Normalization
+
 
 @dataclass(frozen=True)
 class Rename:
@@ -33,15 +35,14 @@ Rule = Rename | Leave
 class Source:
     """A publisher of checkpoints.
 
-    ``families`` gives, for each backbone family that is published, the rules for its keys. ``mean`` and ``std`` are
-    the preprocessing that the weights want, per RGB channel on a 0–1 scale. ``read`` reads a file that is none of
+    ``families`` gives, for each backbone family that is published, the rules for its keys. ``normalization`` is
+    what the weights want. ``read`` reads a file that is none of
     torch's and not safetensors, and brings its tensors to torch's order of axes; it may raise anything.
     """
 
     summary: str
     families: Mapping[str, Sequence[Rule]]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    normalization: Normalization
     read: Callable[[Path], Mapping[str, Tensor]] | None = None
 
 

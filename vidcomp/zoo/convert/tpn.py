@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vidcomp.nn.backbones.slow import IMAGENET_MEAN, IMAGENET_STD
+from vidcomp.nn.backbones.base import IMAGENET_NORM
 from vidcomp.zoo.convert.rules import Leave, Rename, Rule, Source
 
 
@@ -46,6 +46,5 @@ _TPN: tuple[Rule, ...] = (
 TPN = Source(
     summary="the Temporal Pyramid Network's release (.pth)",
     families={"slow_r50": _resnet(), "tpn_r50": _TPN},
-    mean=IMAGENET_MEAN,
-    std=IMAGENET_STD,
+    normalization=IMAGENET_NORM,
 )

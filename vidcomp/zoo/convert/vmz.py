@@ -5,6 +5,7 @@ Both keep torchvision's names: in a (2+1)D convolution, 0 is the spatial kernel,
 
 from __future__ import annotations
 
+from vidcomp.nn.backbones.base import KINETICS_NORM
 from vidcomp.zoo.convert.rules import Rename, Rule, Source
 
 _COMMON: tuple[Rule, ...] = (
@@ -47,6 +48,5 @@ _BOTTLENECK: tuple[Rule, ...] = (
 VMZ = Source(
     summary="R(2+1)D trained on IG-65M or Sports-1M, as VMZ and ig65m-pytorch publish it (.pth)",
     families={"r2plus1d_34": _BASIC, "r2plus1d_50": _BOTTLENECK, "r2plus1d_152": _BOTTLENECK},
-    mean=(0.43216, 0.394666, 0.37645),
-    std=(0.22803, 0.22145, 0.216989),
+    normalization=KINETICS_NORM,
 )

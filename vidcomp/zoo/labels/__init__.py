@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
 
-from vidcomp.zoo.errors import ManifestError
+from vidcomp.zoo import ManifestError
 from vidcomp.zoo.manifest import Manifest
 
 _FOLDER = Path(__file__).resolve().parent
