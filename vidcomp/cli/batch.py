@@ -71,7 +71,7 @@ def run(options: ClassifyOptions) -> int:
 
 def _jobs(options: ClassifyOptions) -> list[Job]:
     given, output = options.input, options.output
-    choice = given.choice()
+    selection = given.selection()
     if not given.paths and not given.lists:
         raise UsageError("name a video, a folder, a pattern, - for a list on standard input, or --files-from FILE")
     found = find_videos(
@@ -96,8 +96,8 @@ def _jobs(options: ClassifyOptions) -> list[Job]:
         raise UsageError(
             f"no videos in {', '.join((*given.paths, *given.lists))}: name a file, or a folder that holds videos"
         )
-    chosen = choice.of(videos)
-    if not chosen and choice.shard is None:
+    chosen = selection.of(videos)
+    if not chosen and selection.shard is None:
         raise UsageError(f"--include/--exclude leave none of the {len(videos)} videos found")
     if not chosen and not output.quiet:
         warn(f"none of the {len(videos)} videos found is in --shard {given.shard}: nothing to do")

@@ -15,7 +15,6 @@ from vidcomp.inference.prediction import Prediction
 from vidcomp.output import plots
 from vidcomp.output.explanations import Explanations
 from vidcomp.output.formats import Record
-from vidcomp.output.html import HtmlReport
 from vidcomp.output.labels_file import LabelsFile
 
 Show = Callable[[Job, Prediction], None]
@@ -78,6 +77,8 @@ def report(
         return
     if output.path is not None and os.path.realpath(path) == os.path.realpath(output.path):
         raise UsageError(f"--report {path}: this is --output; name another file")
+    from vidcomp.output.html import HtmlReport
+
     model = options.model.name
     with HtmlReport(path, f"vidcomp: {', '.join(options.input.paths) or 'videos'} by {model}") as page:
 

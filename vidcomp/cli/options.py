@@ -137,7 +137,7 @@ class InputOptions:
         only = self.paths[0] if len(self.paths) == 1 and not self.lists else None
         return only if only is not None and os.path.isdir(only) else None  # noqa: PTH112
 
-    def choice(self) -> VideoSelection:
+    def selection(self) -> VideoSelection:
         """The patterns, share and limit."""
         from vidcomp.video import Shard, VideoSelection
 

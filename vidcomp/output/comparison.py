@@ -113,12 +113,13 @@ def shown_columns(comparison: Comparison) -> list[Column]:
     return [column for column in COLUMNS if any(column.cell(row) != ABSENT for row in comparison.rows)]
 
 
-def ratio_text(row: Row, column: Column) -> str:
-    """A column's ratio as 6.7×, marked where it cannot be told from 1; empty where there is none."""
-    if column.ratio is None or column.ratio not in row.ratios:
+def ratio_text(comparison: Comparison, row: Row, column: Column) -> str:
+    """A column's ratio as 6.7×, marked where it cannot be told from 1; empty for the reference or if there is none."""
+    ratio = row.ratios.get(column.ratio or "")
+    if ratio is None or row.strategy == comparison.reference:
         return ""
     mark = f" {NOISY}" if column.ratio in row.noisy else ""
-    return f"{row.ratios[column.ratio].value:.2f}×{mark}"
+    return f"{ratio.value:.2f}×{mark}"
 
 
 def machine_line(comparison: Comparison) -> str:
@@ -172,8 +173,8 @@ def _rows_down(comparison: Comparison) -> Table:
         table.add_column(column.heading, justify="left" if column.ratio is None else "right", no_wrap=True)
     for row in comparison.rows:
         table.add_row(*(column.cell(row) for column in columns))
-        if row.strategy != comparison.reference and row.ratios:
-            table.add_row(*(ratio_text(row, column) for column in columns), style="dim")
+        if any(ratios := [ratio_text(comparison, row, column) for column in columns]):
+            table.add_row(*ratios, style="dim")
     return table
 
 
@@ -185,8 +186,7 @@ def _rows_across(comparison: Comparison, rows: Sequence[Row]) -> Table:
         table.add_column(first.cell(row), justify="right", no_wrap=True)
     for column in columns:
         table.add_row(Text(column.heading, style="bold"), *(column.cell(row) for row in rows))
-        ratios = ["" if row.strategy == comparison.reference else ratio_text(row, column) for row in rows]
-        if any(ratios):
+        if any(ratios := [ratio_text(comparison, row, column) for row in rows]):
             table.add_row("", *ratios, style="dim")
     return table
 
@@ -198,10 +198,10 @@ def write_markdown(comparison: Comparison, stream: TextIO) -> None:
     lines.append("| " + " | ".join(column.heading for column in columns) + " |")
     lines.append("|" + "|".join("---" if column.heading == "strategy" else "---:" for column in columns) + "|")
     for row in comparison.rows:
-        cells = []
-        for column in columns:
-            ratio = ratio_text(row, column) if row.strategy != comparison.reference else ""
-            cells.append(column.cell(row) + (f" [{ratio}]" if ratio else ""))
+        ratios = [ratio_text(comparison, row, column) for column in columns]
+        cells = [
+            column.cell(row) + (f" [{ratio}]" if ratio else "") for column, ratio in zip(columns, ratios, strict=True)
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     lines.append("")
     lines += [f"- {line}" for line in (*remarks(comparison), machine_line(comparison))]

@@ -9,22 +9,24 @@ from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from vidcomp.attention import AttendedSegment, bar_heights, timeline
-from vidcomp.evaluation.comparison import Comparison, Row
 from vidcomp.files import printable, replacing
-from vidcomp.output.comparison import Column, machine_line, ratio_text, remarks, shown_columns
 from vidcomp.output.explanations import pictures_of
 from vidcomp.output.formats import Record
 from vidcomp.output.places import OutputError
 from vidcomp.output.plots import PictureError, comparison_picture
 from vidcomp.output.terminal import clock, is_short, moments
 from vidcomp.video import DecodeWorker, VideoError
+
+if TYPE_CHECKING:
+    from vidcomp.evaluation.comparison import Comparison, Row
+    from vidcomp.output.comparison import Column
 
 # A row must stay below 30 kB, so that a thousand of them can be sent and opened: the strip is two thirds of it.
 _STRIP_FRAMES, _STRIP_SIDE, _STRIP_BYTES = 8, 64, 12_000
@@ -169,6 +171,8 @@ def comparison_page(comparison: Comparison) -> str:
 
     Thumbnails of videos on which strategies disagree are decoded from their files.
     """
+    from vidcomp.output.comparison import machine_line, ratio_text, remarks, shown_columns
+
     plot, no_plot = None, ""
     try:
         plot = comparison_picture(comparison, "svg")

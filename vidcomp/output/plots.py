@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcomp.evaluation.comparison import Comparison, Row
 from vidcomp.files import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from vidcomp.evaluation.comparison import Comparison, Row
 
 HINT = "pictures need matplotlib: pip install 'vidcomp[plots]'"
 _INCHES = (9.0, 4.2)
