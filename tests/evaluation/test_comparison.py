@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from vidcomp.evaluation.comparison import RATIO_COLUMNS, results_of, round_means, rows_of
-from vidcomp.evaluation.evaluator import default_strategies, spread_over
-from vidcomp.evaluation.strategy_run import Observation
+from vidcomp.evaluation.evaluator import spread_over
+from vidcomp.evaluation.strategy_run import Observation, default_strategies
 from vidcomp.inference.prediction import ForwardStats, Label
 from vidcomp.video.labeled import LabeledVideo
 from vidcomp.zoo.manifest import find_manifest

@@ -17,12 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-import torch
-
 from vidcomp.evaluation.accuracy import Evaluation, evaluation_of
 from vidcomp.evaluation.benchmark import describe_machine, is_busy
 from vidcomp.evaluation.comparison import Comparison, results_of, rows_of
-from vidcomp.evaluation.strategy_run import StrategyRun
+from vidcomp.evaluation.strategy_run import StrategyRun, default_strategies, load_for_measuring
 from vidcomp.inference.classifier import Classifier, failure_of
 from vidcomp.inference.device import choose_device
 from vidcomp.inference.grammar import NamedStrategy, StrategyError, parse_strategy
@@ -31,8 +29,8 @@ from vidcomp.transfer import Progress
 from vidcomp.video import VideoError, probe
 from vidcomp.video.labeled import LabeledVideo, check_labeled, find_labeled, keep_known
 from vidcomp.video.synthetic import FPS, FRAMES, SIZE, make_video
-from vidcomp.zoo import ManifestError, WeightsError
-from vidcomp.zoo.build import LoadedModel, build_network, load_variant
+from vidcomp.zoo import ManifestError
+from vidcomp.zoo.build import LoadedModel
 from vidcomp.zoo.labels import labels_of
 from vidcomp.zoo.manifest import Manifest, find_manifest
 
@@ -40,7 +38,6 @@ ROUNDS = 5
 SECONDS = 300.0
 # Videos that are timed, spread over all that were given: medians need rounds more than they need videos.
 TIMED_VIDEOS = 8
-_SEED = 0
 
 Video: TypeAlias = str | os.PathLike[str] | LabeledVideo
 
@@ -98,7 +95,7 @@ def evaluate(
         vidcomp.zoo.ZooError: the model or its weights are not to be had.
         ValueError: the device is not to be had.
     """
-    manifest = find_model(model)
+    manifest = model if isinstance(model, Manifest) else find_manifest(model)
     videos, _ = find_labeled([os.fspath(source)])
     check_labeled(os.fspath(source), videos, labels_of(manifest))
     named = parse_strategy(strategy)
@@ -134,7 +131,7 @@ class Evaluator:
         and random weights stand for those that are not to be had. ``classifier`` makes a classifier of a
         :class:`LoadedModel`, given ``device`` and ``strategy``. ``tell`` is told each note, ``progress`` of downloads.
         """
-        self.manifest = find_model(model)
+        self.manifest = model if isinstance(model, Manifest) else find_manifest(model)
         self.rounds = rounds
         self.seconds = seconds
         self.machine = describe_machine(choose_device(device))
@@ -157,7 +154,7 @@ class Evaluator:
                     f"the machine was busy before this began (load {self.machine['load_before']} on "
                     f"{self.machine['cores']} cores): times may be off"
                 )
-            load = partial(_load_model, progress=progress, random_weights=random_weights, strict=strict)
+            load = partial(load_for_measuring, progress=progress, random_weights=random_weights, strict=strict)
             names = strategies or default_strategies(self.manifest)
             self._load(names, load, partial(classifier, device=device), strict=strict)
         except BaseException:
@@ -333,47 +330,8 @@ class Evaluator:
         self.failed = self.failed or failed
 
 
-def find_model(model: str | Path | Manifest) -> Manifest:
-    """A model's manifest by name or file; a manifest is taken as it is.
-
-    Raises:
-        ManifestError: there is no such model.
-    """
-    return model if isinstance(model, Manifest) else find_manifest(model)
-
-
-def default_strategies(manifest: Manifest) -> list[str]:
-    """The strategies that are compared where none are named: 30 dense views, and the model's own compressors."""
-    kinds = dict.fromkeys(section.kind for section in manifest.compressors if section.kind != "identity")
-    return ["dense30", "+".join(kinds) or "whole"]
-
-
 def spread_over(items: Sequence[str], most: int) -> list[str]:
     """At most ``most`` of the items, evenly spaced, from the first to the last."""
     if len(items) <= most:
         return list(items)
     return [items[round(index * (len(items) - 1) / (most - 1))] for index in range(most)]
-
-
-def _load_model(
-    manifest: Manifest, *, progress: Progress | None, random_weights: bool, strict: bool
-) -> tuple[LoadedModel, str | None]:
-    """The model with its weights; or with random ones, the same each time, and the reason.
-
-    The cost of random ones is true, their labels mean nothing.
-    """
-    if random_weights:
-        reason = "random weights were asked for"
-    elif manifest.backbone.weights is None and not strict:
-        reason = f"{manifest.name} has no weights here (vidcomp models show {manifest.name} says where there are any)"
-    else:
-        try:
-            return load_variant(manifest, progress), None
-        except WeightsError as error:
-            if strict:
-                raise
-            reason = str(error)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_SEED)
-        network = build_network(manifest).eval()
-    return LoadedModel(manifest, network, labels_of(manifest)), reason

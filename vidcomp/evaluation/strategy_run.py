@@ -1,4 +1,4 @@
-"""One strategy while it is being measured: how videos pass through the network, and what was seen so far."""
+"""One strategy while it is being measured: its network, how videos pass through it, and what was seen so far."""
 
 from __future__ import annotations
 
@@ -17,9 +17,15 @@ from vidcomp.inference.prediction import ForwardStats, Label, Prediction
 from vidcomp.inference.runner import dummy_clip
 from vidcomp.inference.strategies import DenseViews, WholeVideo
 from vidcomp.nn.compressors import SFC, FeaturesError
+from vidcomp.transfer import Progress
 from vidcomp.video import Frames
+from vidcomp.zoo import WeightsError
+from vidcomp.zoo.build import LoadedModel, build_network, load_variant
+from vidcomp.zoo.labels import labels_of
+from vidcomp.zoo.manifest import Manifest
 
 _KEPT_LABELS = 5
+_SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,3 +190,37 @@ class StrategyRun:
             video = self.classifier.opener.open(worker, path)
             with video.reader as reader:
                 return list(reader.chunks()), video.frame_count
+
+
+def default_strategies(manifest: Manifest) -> list[str]:
+    """The strategies that are compared where none are named: 30 dense views, and the model's own compressors."""
+    kinds = dict.fromkeys(section.kind for section in manifest.compressors if section.kind != "identity")
+    return ["dense30", "+".join(kinds) or "whole"]
+
+
+def load_for_measuring(
+    manifest: Manifest, *, progress: Progress | None, random_weights: bool, strict: bool
+) -> tuple[LoadedModel, str | None]:
+    """The model with its weights; or, unless ``strict``, with random ones, the same each time, and the reason.
+
+    The cost of random ones is true, their labels mean nothing.
+
+    Raises:
+        ManifestError: the model cannot be built.
+        WeightsError: where ``strict``, there are no weights.
+    """
+    if random_weights:
+        reason = "random weights were asked for"
+    elif manifest.backbone.weights is None and not strict:
+        reason = f"{manifest.name} has no weights here (vidcomp models show {manifest.name} says where there are any)"
+    else:
+        try:
+            return load_variant(manifest, progress), None
+        except WeightsError as error:
+            if strict:
+                raise
+            reason = str(error)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        network = build_network(manifest).eval()
+    return LoadedModel(manifest, network, labels_of(manifest)), reason
