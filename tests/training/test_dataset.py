@@ -15,7 +15,7 @@ from vidcomp.training.cache import TensorCache
 from vidcomp.training.compressor import ask, new_compressors
 from vidcomp.training.config import BackboneRecipe, CompressorRecipe, Recipe
 from vidcomp.training.dataset import Dataset
-from vidcomp.training.videos import TrainingVideo, find_labelled
+from vidcomp.training.videos import TrainingVideo, find_training_videos
 from vidcomp.video import DecodePool, VideoError
 from vidcomp.zoo.build import Variant, load_backbone, load_variant, vary
 from vidcomp.zoo.manifest import find_manifest
@@ -56,7 +56,7 @@ def views(made: Dataset, videos: tuple[TrainingVideo, ...]) -> list[torch.Tensor
 
 
 def test_kept_views_are_those_made_anew(network: CompressedModel, folder: Path, tmp_path: Path) -> None:
-    videos = find_labelled(folder).videos[2:5]
+    videos = find_training_videos(folder).videos[2:5]
     with DecodePool(0) as pool:
         first = examples(network, pool, tmp_path, 1e9)
         assert [error for _, error in first.prepare(videos)] == [None] * 3
@@ -75,7 +75,7 @@ def test_kept_views_are_those_made_anew(network: CompressedModel, folder: Path, 
 
 
 def test_other_views_and_other_heads_are_not_mixed_up(network: CompressedModel, folder: Path, tmp_path: Path) -> None:
-    videos = find_labelled(folder).videos[:1]
+    videos = find_training_videos(folder).videos[:1]
     with DecodePool(0) as pool:
         first = views(examples(network, pool, tmp_path, 1e9), videos)
         smaller = views(examples(network, pool, tmp_path, 1e9, CompressorRecipe(views_cached=2, crop=0.5)), videos)
@@ -90,7 +90,7 @@ def test_other_views_and_other_heads_are_not_mixed_up(network: CompressedModel, 
 def test_a_whole_video_is_what_the_network_sees_when_it_classifies(
     network: CompressedModel, folder: Path, tmp_path: Path
 ) -> None:
-    video = find_labelled(folder).videos[0]
+    video = find_training_videos(folder).videos[0]
     with DecodePool(0) as pool:
         made = examples(network, pool, tmp_path, 1e9)
         features = made.whole(video, network)
@@ -107,7 +107,7 @@ def test_unreadable_videos_are_told_and_long_ones_are_cut(
 ) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_text("not a video")
-    good = find_labelled(folder).videos[0]
+    good = find_training_videos(folder).videos[0]
     short = CompressorRecipe(views_cached=1, longest=3)
     with DecodePool(1) as pool:
         made = examples(network, pool, tmp_path, 1e9, short)
@@ -126,7 +126,7 @@ def test_subsampled_views_are_every_nth_frame_of_the_heads(
     recipe = BackboneRecipe(
         views_cached=0, crop=1.0, scale=(1.0, 1.0), flip=False, color_jitter=False, background_mix=0.5
     )
-    video = find_labelled(folder).videos[0]
+    video = find_training_videos(folder).videos[0]
     with DecodePool(0) as pool:
         made = examples(network, pool, tmp_path, 1e9, recipe, clips=True)
         list(made.prepare([video]))
@@ -140,7 +140,7 @@ def test_subsampled_views_are_every_nth_frame_of_the_heads(
 
 
 def test_distractors_are_marked_and_kept_with_its_view(network: CompressedModel, folder: Path, tmp_path: Path) -> None:
-    video = find_labelled(folder).videos[0]
+    video = find_training_videos(folder).videos[0]
     recipe = CompressorRecipe(views_cached=1, distractors=1.0)
     with DecodePool(0) as pool:
         plain = examples(network, pool, tmp_path, 1e9, CompressorRecipe(views_cached=1))
@@ -167,7 +167,7 @@ def test_distractors_are_marked_and_kept_with_its_view(network: CompressedModel,
 def test_trainings_of_several_seeds_share_views_where_asked(
     network: CompressedModel, folder: Path, tmp_path: Path
 ) -> None:
-    videos = find_labelled(folder).videos[:1]
+    videos = find_training_videos(folder).videos[:1]
     recipes = [CompressorRecipe(seed=1), CompressorRecipe(seed=2, view_seed=1), CompressorRecipe(seed=2)]
     with DecodePool(0) as pool:
         found = [views(examples(network, pool, tmp_path, 1e9, recipe), videos) for recipe in recipes]
@@ -180,7 +180,7 @@ def test_trainings_of_several_seeds_share_views_where_asked(
 def test_a_head_that_makes_nan_of_a_video_is_told_with_its_name(
     views_cached: int, network: CompressedModel, folder: Path, tmp_path: Path
 ) -> None:
-    video = find_labelled(folder).videos[0]
+    video = find_training_videos(folder).videos[0]
     with torch.no_grad():
         next(network.head.parameters()).fill_(torch.nan)
     with DecodePool(0) as pool:
@@ -198,7 +198,7 @@ def test_a_teacher_that_makes_nan_of_a_video_has_nothing_to_say_of_it(tiny: Path
     teacher = load_variant(vary(find_manifest(str(tiny)), Variant(compressor="none")))
     with torch.no_grad():
         list(teacher.network.segments[-1].parameters())[-1].fill_(torch.nan)
-    video = find_labelled(folder).videos[0]
+    video = find_training_videos(folder).videos[0]
     with Classifier(teacher, device="cpu", strategy=DenseViews(1, 1)) as classifier:
         with pytest.raises(VideoError) as caught:
             ask(classifier, video.path, TensorCache("x", 1e9, tmp_path))

@@ -13,7 +13,7 @@ from vidcomp.training.callbacks import Callbacks
 from vidcomp.training.config import BackboneRecipe, Paths
 from vidcomp.training.export import export, save_weights
 from vidcomp.training.trainer import Trainer
-from vidcomp.training.videos import TrainingVideos, find_labelled
+from vidcomp.training.videos import TrainingVideos, find_training_videos
 from vidcomp.transfer import Progress
 from vidcomp.video import DecodePool
 from vidcomp.zoo import WeightsError, weights
@@ -42,7 +42,7 @@ def train_backbone(
     """
     paths.check()
     manifest = find_manifest(job.model)
-    wanted = find_labelled(paths.source)
+    wanted = find_training_videos(paths.source)
     if len(wanted.classes) < 2:
         raise DataError(f"{paths.source}: only one class, {wanted.classes[0]}; a classifier needs two to tell apart")
     planned = plan_backbone(manifest, wanted.classes)

@@ -22,7 +22,7 @@ from vidcomp.training.callbacks import Callbacks
 from vidcomp.training.config import CompressorRecipe, Paths
 from vidcomp.training.export import elsewhere, export, save_weights
 from vidcomp.training.trainer import Trainer
-from vidcomp.training.videos import TrainingVideo, TrainingVideos, find_for_teacher, find_labelled
+from vidcomp.training.videos import TrainingVideo, TrainingVideos, find_training_videos
 from vidcomp.transfer import Progress
 from vidcomp.video import DecodePool, VideoError
 from vidcomp.zoo.build import insert_compressors, load_backbone, load_compressor, load_variant
@@ -66,8 +66,7 @@ def train_compressor(
     paths.check()
     manifest = find_manifest(job.model)
     planned = plan_compressors(manifest, job.kinds, job.cuts, job.recipe.taus)
-    find = find_for_teacher if job.recipe.teacher != "none" else find_labelled
-    wanted = find(paths.source, labels_of(manifest))
+    wanted = find_training_videos(paths.source, labels_of(manifest), taught=job.recipe.teacher != "none")
     backbone = load_backbone(manifest, progress)
     network = new_compressors(planned, backbone, job.recipe)
     if job.from_trained:

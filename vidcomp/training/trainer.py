@@ -25,7 +25,7 @@ from vidcomp.training.dataset import Dataset
 from vidcomp.training.export import Checkpoint, Position
 from vidcomp.training.objective import Example, Objective, check_precision, compute, set_tau
 from vidcomp.training.optimizer import Optimizer, rate_factor
-from vidcomp.training.videos import TrainingVideo, TrainingVideos, check_classes, find_labelled
+from vidcomp.training.videos import TrainingVideo, TrainingVideos, check_classes, find_training_videos
 from vidcomp.video import DecodePool, VideoError
 
 _ORDER, _VIEW, _MIX, _SUBSAMPLING = range(4)  # what chance is for
@@ -125,7 +125,7 @@ class Trainer:
         self._taus = taus
         if self.paths.val is None:
             return
-        wanted = find_labelled(self.paths.val, labels)
+        wanted = find_training_videos(self.paths.val, labels)
         self.callbacks.begin("reading validation videos", len(wanted.videos))
         for video in wanted.videos:
             try:

@@ -102,11 +102,11 @@ class SameMaxPool3d(nn.Module):
 
 
 def _highest_of_three(features: Tensor, axis: int) -> Tensor:
-    """The maximum of each element along an axis and of its two neighbours there."""
+    """The maximum of each element along an axis and of its two neighbors there."""
     highest, others = features.clone(), features.shape[axis] - 1
-    for first, neighbour in ((0, 1), (1, 0)):
+    for first, neighbor in ((0, 1), (1, 0)):
         part = highest.narrow(axis, first, others)
-        torch.maximum(part, features.narrow(axis, neighbour, others), out=part)
+        torch.maximum(part, features.narrow(axis, neighbor, others), out=part)
     return highest
 
 

@@ -34,7 +34,7 @@ from vidcomp.training.callbacks import Callbacks
 from vidcomp.training.compressor import Unfrozen, fit_compressors, new_compressors, plan_compressors
 from vidcomp.training.config import BackboneRecipe, CompressorRecipe, Paths
 from vidcomp.training.trainer import Trainer
-from vidcomp.training.videos import TrainingVideos, find_labelled
+from vidcomp.training.videos import TrainingVideos, find_training_videos
 from vidcomp.video import DecodePool
 from vidcomp.zoo.build import build_backbone
 from vidcomp.zoo.labels import labels_of
@@ -149,7 +149,7 @@ def main() -> None:
         format="%(message)s",
         handlers=[logging.StreamHandler(), logging.FileHandler(options.work / "ucf16-lite0.log")],
     )
-    wanted = find_labelled(options.data / "train")
+    wanted = find_training_videos(options.data / "train")
     with DecodePool(workers=1) as pool:
         streams = {name: _fit_stream(name, options.data, options.work, wanted, pool) for name in RECIPES}
         weigh(streams[MOTION], MOTION_WEIGHT)
@@ -196,7 +196,7 @@ def _fit_compressors(
         if (known := stage.start.get(file, file)) in trained:
             compressor.load_state_dict(trained[known])
     _log.info("%s: %s", stage.model, stage.recipe)
-    wanted = find_labelled(options.data / "train", labels_of(manifest))
+    wanted = find_training_videos(options.data / "train", labels_of(manifest))
     trainer = Trainer(stage.recipe, _paths(options.data, options.work, name), pool, _LogCallbacks())
     fit_compressors(trainer, network, manifest, wanted, {"stage": name}, unfreeze=stage.unfreeze)
     trained |= {file: _tensors(module) for file, module in zip(files, network.compressors, strict=True)}

@@ -8,6 +8,10 @@ from __future__ import annotations
 from vidcomp.zoo.convert.engine import (
     ConversionError,
     ConversionReport,
+    Leave,
+    Rename,
+    Rule,
+    Source,
     convert,
     convert_file,
     recognize_family,
@@ -16,7 +20,6 @@ from vidcomp.zoo.convert.engine import (
 from vidcomp.zoo.convert.i3d import I3D
 from vidcomp.zoo.convert.mmaction2 import MMACTION2
 from vidcomp.zoo.convert.pytorchvideo import PYTORCHVIDEO
-from vidcomp.zoo.convert.rules import Leave, Rename, Rule, Source
 from vidcomp.zoo.convert.tpn import TPN
 from vidcomp.zoo.convert.vmz import VMZ
 

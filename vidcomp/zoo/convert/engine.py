@@ -1,9 +1,13 @@
-"""Running the rules over a checkpoint: every key ends up used, renamed, unused, missing or mismatched."""
+"""Rules from a publisher's keys to ours, and running them over a checkpoint.
+
+Every key ends up used, renamed, unused, missing or mismatched.
+"""
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +18,62 @@ from torch import Tensor
 
 from vidcomp.files import replacing
 from vidcomp.nn.backbones import BACKBONES, CLASSIFIER, Backbone
+from vidcomp.nn.backbones.base import Normalization
 from vidcomp.zoo import WeightsError
 from vidcomp.zoo.checksums import sha256_of
-from vidcomp.zoo.convert.rules import Source, apply_rules
 
 _COUNTER = "num_batches_tracked"
 # Under which key publishers put the tensors, where the file holds other things too.
 _CONTAINERS = ("model_state", "state_dict")
+
+
+@dataclass(frozen=True)
+class Rename:
+    """Replace what the regular expression ``old`` matches in a key by ``new``."""
+
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Leave:
+    """Leave out, knowingly, the keys that the regular expression ``old`` matches, for the reason ``why``."""
+
+    old: str
+    why: str
+
+
+Rule = Rename | Leave
+
+
+@dataclass(frozen=True)
+class Source:
+    """A publisher of checkpoints.
+
+    ``families`` gives, for each backbone family that is published, the rules for its keys. ``normalization`` is
+    what the weights want. ``read`` reads a file that is none of
+    torch's and not safetensors, and brings its tensors to torch's order of axes; it may raise anything.
+    """
+
+    summary: str
+    families: Mapping[str, Sequence[Rule]]
+    normalization: Normalization
+    read: Callable[[Path], Mapping[str, Tensor]] | None = None
+
+
+def apply_rules(key: str, rules: Sequence[Rule]) -> tuple[str, str | None]:
+    """Run a key through all rules, in their order, each on what the one before made of it.
+
+    Returns:
+        The new key, and the reason to leave it out where a :class:`Leave` met it (the key is then as it came so far).
+    """
+    for rule in rules:
+        if isinstance(rule, Leave):
+            if re.search(rule.old, key):
+                return key, rule.why
+        else:
+            key = re.sub(rule.old, rule.new, key)
+    return key, None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vidcomp.nn.backbones.base import CENTERED_NORM
-from vidcomp.zoo.convert.rules import Rename, Rule, Source
+from vidcomp.zoo.convert.engine import Rename, Rule, Source
 
 
 class _ArraysOnly(pickle.Unpickler):

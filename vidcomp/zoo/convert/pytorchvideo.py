@@ -6,7 +6,7 @@ Its networks are lists of blocks: 0 is the stem, the last the head, and a pool b
 from __future__ import annotations
 
 from vidcomp.nn.backbones.base import PYTORCHVIDEO_NORM
-from vidcomp.zoo.convert.rules import Rename, Rule, Source
+from vidcomp.zoo.convert.engine import Rename, Rule, Source
 
 
 def _blocks(stages: dict[int, str], head: int) -> tuple[Rule, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vidcomp.nn.backbones.base import IMAGENET_NORM
-from vidcomp.zoo.convert.rules import Leave, Rename, Rule, Source
+from vidcomp.zoo.convert.engine import Leave, Rename, Rule, Source
 
 
 def _resnet(res5: str = "res5", linear: str = "stages.classifier.linear.") -> tuple[Rule, ...]:

@@ -6,7 +6,7 @@ Both keep torchvision's names: in a (2+1)D convolution, 0 is the spatial kernel,
 from __future__ import annotations
 
 from vidcomp.nn.backbones.base import KINETICS_NORM
-from vidcomp.zoo.convert.rules import Rename, Rule, Source
+from vidcomp.zoo.convert.engine import Rename, Rule, Source
 
 _COMMON: tuple[Rule, ...] = (
     Rename(r"^module\.", ""),
