@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidcomp.attention import GROUPING, AttentionMap
-from vidcomp.nn.whole_video import CompressedModel, ModelOutput, rollout
+from vidcomp.nn.video_model import ModelOutput, rollout
 
 
 def attention_map(
-    network: CompressedModel, output: ModelOutput, seconds: NDArray[np.float64], indices: NDArray[np.int64]
+    network: VideoModel, output: ModelOutput, seconds: NDArray[np.float64], indices: NDArray[np.int64]
 ) -> AttentionMap | None:
     """The map of the pass of one video, whose frames are at ``seconds`` (T,) and have the numbers ``indices`` (T,).
 

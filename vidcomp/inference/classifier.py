@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from types import TracebackType
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from vidcomp.inference.prediction import Failure, FrameCounts, Label, Prediction
 from vidcomp.inference.runner import Runner
 from vidcomp.inference.strategies import Outcome, Strategy, WholeVideo, finish
 from vidcomp.nn.compressors import FeaturesError
+from vidcomp.nn.whole_video import CompressedModel
 from vidcomp.video import DecodePool, DecoderUnavailable, DecodeWorker, VideoError
 from vidcomp.video.reader import MAX_DAMAGE
 from vidcomp.video.remote import Downloads, is_address
@@ -122,7 +123,7 @@ class Classifier:
         Classifier._loaded_in = self._process = os.getpid()
         self.runner = Runner(model.network, choose_device(device), precision=precision, videos_at_once=batch)
         # Of the network as it was given nothing is kept.
-        self.model = replace(model, network=self.runner.network)
+        self.model = replace(model, network=cast(CompressedModel, self.runner.network))
         self.strategy = strategy
         self.decode_workers = decode_workers or default_workers()
         self.opener = VideoOpener(

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from vidcomp.nn.compressors.base import Features, pathways_of
-from vidcomp.nn.whole_video import CompressedModel
+from vidcomp.nn.video_model import VideoModel
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class AnyLength(nn.Module):
         return result
 
 
-def compile_segments(network: CompressedModel, warm_up: Callable[[], object]) -> Compilation:
+def compile_segments(network: VideoModel, warm_up: Callable[[], object]) -> Compilation:
     """Compile the head and the tail, in place, for any number of frames.
 
     ``warm_up`` must run the network: compiling happens when it is first used. Compressors, whose work may depend on

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from vidcomp.inference.device import choose_precision
 from vidcomp.nn.compressors.base import Features, FeaturesError, Ragged, pathways_of
 from vidcomp.nn.compressors.binning import check_finite
 from vidcomp.nn.fuse_bn import fuse_bn
-from vidcomp.nn.whole_video import CompressedModel, ModelOutput
+from vidcomp.nn.video_model import ModelInput, ModelOutput, VideoModel
 from vidcomp.video import DecodeOptions
 from vidcomp.video.transforms import to_input
 
@@ -37,12 +38,16 @@ _HELD_SHARE = 0.25
 _HEAD_BYTES = 1024
 
 
+# Consecutive moments of a video: arrays (t, ...) by modality, or RGB frames (t, H, W, 3) alone.
+ChunkData: TypeAlias = NDArray[np.uint8] | Mapping[str, NDArray[Any]]
+
+
 def dummy_clip(frames: int, height: int, width: int) -> NDArray[np.uint8]:
     """Frames (T, H, W, 3) of which no two are the same, the same ones each time: to run a network for its cost."""
     return np.random.default_rng(0).integers(0, 256, (frames, height, width, 3), np.uint8)
 
 
-def _own(network: CompressedModel) -> CompressedModel:
+def _own(network: VideoModel) -> VideoModel:
     """A copy of the network whose parameters and buffers are others', but lie in the same memory."""
     shared: dict[int, object] = {
         id(parameter): nn.Parameter(parameter.detach(), requires_grad=False) for parameter in network.parameters()
@@ -52,11 +57,11 @@ def _own(network: CompressedModel) -> CompressedModel:
 
 
 class Runner:
-    """Runs a compressed model on batches of frames, with BatchNorm folded and memory laid out for the device."""
+    """Runs a model over videos on batches of their chunks, with BatchNorm folded and memory laid out for the device."""
 
     def __init__(
         self,
-        network: CompressedModel,
+        network: VideoModel,
         device: torch.device,
         *,
         precision: str = "auto",
@@ -75,7 +80,7 @@ class Runner:
         network = _own(network).eval()
         fuse_bn(network)
         self.network = network.to(device).to(memory_format=torch.channels_last_3d)
-        self.spec = network.spec
+        self.spec = network.input_spec
         self.device = device
         self.chunk_frames = _CHUNK_FRAMES.get(device.type, 32)
         self.clips_at_once = BatchSize(_CLIPS_AT_ONCE.get(device.type, 1))
@@ -121,16 +126,21 @@ class Runner:
         clip = to_input(frames, self.spec.mean, self.spec.std, device=self.device).unsqueeze(0)
         return clip.contiguous(memory_format=torch.channels_last_3d)
 
-    def whole(self, chunks: Iterable[NDArray[np.uint8]]) -> ModelOutput:
-        """Classify one video from its consecutive chunks of frames (t, H, W, 3), with its attention."""
+    def whole(self, chunks: Iterable[ChunkData]) -> ModelOutput:
+        """Classify one video from its consecutive chunks, with its attention."""
         (output,) = self.finish([self.encode(chunks)])
         return output
 
-    def encode(self, chunks: Iterable[NDArray[np.uint8]]) -> Features:
-        """The head's features of one video, a batch of one, from its consecutive chunks of frames (t, H, W, 3)."""
+    def encode(self, chunks: Iterable[ChunkData]) -> Features:
+        """The head's features of one video, a batch of one, from its consecutive chunks.
+
+        A chunk holds arrays (t, ...) by modality; frames (t, H, W, 3) alone are taken for RGB.
+        """
         parts = (part for chunk in chunks for part in self._split(chunk))
         with torch.inference_mode(), self._cast():
-            return self._encoded(parts)
+            if self.spec.modalities != ("rgb",):
+                return self.network.encode(map(self._inputs, parts))
+            return self._encoded(part["rgb"] for part in parts)
 
     def finish(self, videos: Sequence[Features]) -> list[ModelOutput]:
         """Classify videos from their features, each with its attention; those of equal shape go together.
@@ -190,9 +200,17 @@ class Runner:
     def _cast(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
 
-    def _split(self, chunk: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-        for start in range(0, len(chunk), self.chunk_frames):
-            yield chunk[start : start + self.chunk_frames]
+    def _split(self, chunk: ChunkData) -> Iterator[Mapping[str, NDArray[Any]]]:
+        data = chunk if isinstance(chunk, Mapping) else {"rgb": chunk}
+        for start in range(0, len(data[self.spec.modalities[0]]), self.chunk_frames):
+            yield {name: values[start : start + self.chunk_frames] for name, values in data.items()}
+
+    def _inputs(self, part: Mapping[str, NDArray[Any]]) -> ModelInput:
+        """Each modality on the device: RGB as :meth:`tensor` brings it, others (1, t, ...) as they come."""
+        return {
+            name: self.tensor(values) if name == "rgb" else torch.from_numpy(values).to(self.device).unsqueeze(0)
+            for name, values in part.items()
+        }
 
 
 def _filled_up(parts: Iterable[NDArray[np.uint8]], multiple: int) -> Iterator[NDArray[np.uint8]]:

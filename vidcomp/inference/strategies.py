@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from vidcomp.inference.prediction import ForwardStats
 from vidcomp.inference.runner import Runner
 from vidcomp.nn.backbones import BackboneSpec
 from vidcomp.nn.compressors import Features
-from vidcomp.video import Frames
+from vidcomp.video import Chunk, Frames
 from vidcomp.video.sampling import Selection, View, dense_views, needed, rows_of, uniform_clips, whole
 from vidcomp.video.transforms import crop
 
@@ -102,10 +103,10 @@ class OnePass(Strategy):
         """The head's features of all frames."""
         return int(frames * pixels * runner.feature_bytes)
 
-    def encode(self, runner: Runner, chunks: Iterable[Frames]) -> Encoded:
+    def encode(self, runner: Runner, chunks: Iterable[Chunk]) -> Encoded:
         """Pass the head; a video with fewer frames than a clip has its last frame repeated."""
         reading = _Reading(chunks, runner.spec)
-        features = runner.encode(reading.pixels())
+        features = runner.encode(reading.data())
         return Encoded(
             features, np.asarray(reading.seconds), np.asarray(reading.indices), reading.size, reading.repeated
         )
@@ -208,9 +209,9 @@ class UniformClips(OnePass):
 
 
 class _Reading:
-    """The frames of a video as the head takes them, noting their times and numbers, and how many were repeated."""
+    """A video's chunks as the head takes them, noting their times and numbers, and how many were repeated."""
 
-    def __init__(self, chunks: Iterable[Frames], spec: BackboneSpec) -> None:
+    def __init__(self, chunks: Iterable[Chunk], spec: BackboneSpec) -> None:
         self.chunks = chunks
         self.spec = spec
         self.seconds: list[float] = []
@@ -218,21 +219,24 @@ class _Reading:
         self.repeated = 0
         self.size = (0, 0)
 
-    def pixels(self) -> Iterator[NDArray[np.uint8]]:
-        last: NDArray[np.uint8] | None = None
+    def data(self) -> Iterator[dict[str, NDArray[Any]]]:
+        last: dict[str, NDArray[Any]] | None = None
         for chunk in self.chunks:
             self.seconds.extend(chunk.seconds.tolist())
             self.indices.extend(chunk.indices.tolist())
-            pixels = seen_whole(self.spec, chunk.pixels)
-            last = pixels[-1:].copy()
-            self.size = (pixels.shape[1], pixels.shape[2])
-            yield pixels
+            data = {name: chunk.data[name] for name in self.spec.modalities}
+            if "rgb" in data:
+                data["rgb"] = seen_whole(self.spec, data["rgb"])
+            last = {name: values[-1:].copy() for name, values in data.items()}
+            height, width = data[self.spec.modalities[0]].shape[1:3]
+            self.size = (height, width)
+            yield data
         missing = self.spec.least_frames - len(self.seconds)
         if last is not None and missing > 0:
             self.repeated = missing
             self.seconds.extend([self.seconds[-1]] * missing)
             self.indices.extend([self.indices[-1]] * missing)
-            yield last.repeat(missing, axis=0)
+            yield {name: values.repeat(missing, axis=0) for name, values in last.items()}
 
 
 def seen_whole(spec: BackboneSpec, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

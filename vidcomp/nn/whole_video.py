@@ -9,10 +9,11 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from vidcomp.nn.backbones.base import Backbone
+from vidcomp.nn.backbones.base import Backbone, BackboneSpec
 from vidcomp.nn.compressors.base import Attention, Compressor, Features, Ragged
 from vidcomp.nn.ragged import Bucket, CompressedBucket, buckets_of, join_attention, join_logits, regroup
 from vidcomp.nn.receptive_field import ReceptiveField, receptive_field, run_in_chunks
+from vidcomp.nn.video_model import ModelOutput, VideoModel
 
 # Frames that a layer's window brings anew for each that it shares with the one before, and computes twice; more than
 # so many would take memory for little.
@@ -28,24 +29,7 @@ class Insertion:
     compressor: Compressor
 
 
-@dataclass(frozen=True)
-class ModelOutput:
-    """Logits (N, classes), and for each compressor, in the network's order, its attention or ``None``.
-
-    An attention is one tensor (N, T', T), or N maps (T', T) where T' differs from video to video; either way its n-th
-    element is the map of video n.
-    """
-
-    logits: Tensor
-    attention: tuple[Attention | None, ...]
-
-    def of_video(self, number: int) -> ModelOutput:
-        """What concerns one video of the batch, as the output of a batch of one."""
-        only = slice(number, number + 1)
-        return ModelOutput(self.logits[only], tuple(None if maps is None else maps[only] for maps in self.attention))
-
-
-class CompressedModel(nn.Module):
+class CompressedModel(VideoModel):
     """A backbone with one or more compressors inserted (the identity, where nothing is to be compressed).
 
     The head is what stands before the first compressor, the tail what stands after the last.
@@ -70,6 +54,11 @@ class CompressedModel(nn.Module):
         self.segments = nn.ModuleList(backbone.split(self.cuts))
         self.temporal_strides = tuple(backbone.temporal_stride(cut) for cut in self.cuts)
         self.compressors = nn.ModuleList(insertion.compressor for insertion in insertions)
+
+    @property
+    def input_spec(self) -> BackboneSpec:
+        """What the backbone wants of a video."""
+        return self.spec
 
     @property
     def head(self) -> nn.Module:
@@ -135,24 +124,6 @@ class CompressedModel(nn.Module):
             attention.append(join_attention(compressed))
             buckets = [Bucket(bucket.videos, segment(bucket.features)) for bucket in regroup(compressed)]
         return ModelOutput(join_logits(buckets), tuple(attention))
-
-
-def rollout(network: CompressedModel, output: ModelOutput, video: int = 0) -> Tensor | None:
-    """The weights (T', T) of a video's last frames over those that entered the first compressor with a map.
-
-    The maps of compressors in a row are multiplied (attention rollout: Abnar and Zuidema, ACL 2020, equation 1).
-    This takes the stages between two compressors for what they are in time, framewise or striding, and leaves out
-    how far a temporal kernel there looks around. ``None`` where no compressor has a map.
-    """
-    weights: Tensor | None = None
-    stride = 1
-    for attention, at in zip(output.attention, network.temporal_strides, strict=True):
-        if attention is None:
-            continue
-        own = attention[video].float()
-        weights = own if weights is None else own @ weights[:: at // stride][: own.shape[1]]
-        stride = at
-    return weights
 
 
 def _layers_of(module: nn.Module) -> list[nn.Module]:

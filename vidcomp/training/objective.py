@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from vidcomp.inference.device import cpu_has_bf16
 from vidcomp.nn.compressors import SFC, Features, FeaturesError
 from vidcomp.nn.compressors.base import join_features, map_pathways, pathways_of
-from vidcomp.nn.whole_video import CompressedModel, ModelOutput, rollout
+from vidcomp.nn.video_model import ModelOutput, rollout
+from vidcomp.nn.whole_video import CompressedModel
 from vidcomp.training import RequestError, TrainingError
 from vidcomp.training.config import CompressorRecipe, Precision, Recipe
 

@@ -5,7 +5,7 @@ Importing this package is cheap: PyAV, decord and torch are imported by the func
 
 from vidcomp.video.discovery import SourceError, Sources, VideoFile, find_videos
 from vidcomp.video.errors import ERRORS, VideoError
-from vidcomp.video.frames import DecodeReport, Frames, VideoInfo, target_size
+from vidcomp.video.frames import Chunk, DecodeReport, Frames, VideoInfo, target_size
 from vidcomp.video.limits import default_timeout
 from vidcomp.video.reader import DecodeOptions, Reader, open_reader
 from vidcomp.video.sampling import Selection, View, dense_views, needed, rows_of, uniform_clips, whole
@@ -16,6 +16,7 @@ from vidcomp.video.worker.worker import DecodeWorker, IsolatedReader, decode, pr
 
 __all__ = [
     "ERRORS",
+    "Chunk",
     "DecodeOptions",
     "DecodePool",
     "DecodeReport",

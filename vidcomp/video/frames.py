@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +54,28 @@ class VideoInfo:
         return None if self.duration_s is None else round(self.duration_s * self.fps)
 
 
+class Chunk(Protocol):
+    """Consecutive moments of one video: for each modality an array whose first axis is time, and when they are.
+
+    `seconds` float64 (T,) and `indices` int64 (T,) are as those of :class:`Frames`, whose `data` is RGB alone.
+    """
+
+    @property
+    def data(self) -> Mapping[str, NDArray[Any]]:
+        """Arrays (T, ...) by modality."""
+        ...
+
+    @property
+    def seconds(self) -> NDArray[np.float64]:
+        """When a player shows them."""
+        ...
+
+    @property
+    def indices(self) -> NDArray[np.int64]:
+        """Their numbers in the video."""
+        ...
+
+
 @dataclass(frozen=True)
 class Frames:
     """Consecutive chosen frames of one video.
@@ -78,6 +102,11 @@ class Frames:
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    @property
+    def data(self) -> dict[str, NDArray[Any]]:
+        """The frames as the one modality they are."""
+        return {"rgb": self.pixels}
 
 
 @dataclass(frozen=True)

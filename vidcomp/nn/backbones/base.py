@@ -43,6 +43,7 @@ class BackboneSpec:
     ``crop`` the side of a dense view's square, both in pixels; with ``central`` a whole video, too, is seen through
     that square, in the middle. ``mean`` and ``std`` are per RGB channel on a 0–1 scale. ``temporal_strides`` gives the
     stages (by name) whose output has fewer frames than their input; a stage that is absent keeps every frame.
+    ``modalities`` are what it looks at, RGB frames unless said otherwise.
     """
 
     clip_frames: int
@@ -55,6 +56,7 @@ class BackboneSpec:
     fps: float | None = None
     shortest: int | None = None
     central: bool = False
+    modalities: tuple[str, ...] = ("rgb",)
 
     def __post_init__(self) -> None:
         for name in ("clip_frames", "stride", "short_side", "crop"):

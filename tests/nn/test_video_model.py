@@ -1,0 +1,118 @@
+"""A model of another modality goes through the same runner and strategies as one of RGB frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vidcomp.inference.runner import Runner
+from vidcomp.inference.strategies import WholeVideo
+from vidcomp.nn.backbones.base import BackboneSpec
+from vidcomp.nn.compressors.base import Features, Ragged
+from vidcomp.nn.ragged import Bucket, buckets_of, join_logits
+from vidcomp.nn.video_model import ModelOutput, VideoModel
+
+SPEC = BackboneSpec(
+    2, 1, 4, 4, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), fps=25.0, modalities=("motion", "keyframes"), shortest=6
+)
+
+
+class Motion(VideoModel):
+    """Names a video by the mean of its motion vectors (t, H, W, 2) and of its key frames (t, H, W, 3)."""
+
+    def __init__(self, spec: BackboneSpec = SPEC) -> None:
+        super().__init__()
+        self.spec = spec
+        self.seen: list[dict[str, tuple[int, ...]]] = []
+
+    @property
+    def input_spec(self) -> BackboneSpec:
+        return self.spec
+
+    def encode(self, chunks: Iterable[Any], *, remainder: int | None = None) -> Features:
+        parts: list[Tensor] = []
+        for chunk in chunks:
+            self.seen.append({name: tuple(values.shape) for name, values in chunk.items()})
+            means = [values.float().flatten(2).mean(2) for values in chunk.values()]
+            parts.append(torch.stack(means, dim=1)[..., None, None])
+        return torch.cat(parts, dim=2)
+
+    def finish(self, features: Features | Ragged, *, need_attention: bool = False) -> ModelOutput:
+        buckets = buckets_of(features)
+        named = []
+        for bucket in buckets:
+            assert isinstance(bucket.features, Tensor)
+            named.append(Bucket(bucket.videos, bucket.features.mean(dim=(2, 3, 4))))
+        return ModelOutput(join_logits(named), ())
+
+
+@dataclass(frozen=True)
+class Part:
+    """A chunk of a bitstream."""
+
+    data: dict[str, NDArray[Any]]
+    seconds: NDArray[np.float64]
+    indices: NDArray[np.int64]
+
+
+def parts(lengths: tuple[int, ...], motion: float = 1.0, keyframes: float = 3.0) -> Iterable[Part]:
+    start = 0
+    for length in lengths:
+        numbers = np.arange(start, start + length)
+        data = {
+            "keyframes": np.full((length, 4, 8, 3), keyframes, np.float32),
+            "residual": np.zeros((length, 4, 8, 3), np.float32),
+            "motion": np.full((length, 4, 8, 2), motion, np.float32),
+        }
+        yield Part(data, numbers / 25.0, numbers)
+        start += length
+
+
+@pytest.mark.parametrize("lengths", [(7,), (4, 3), (1,) * 7])
+def test_chunks_of_several_modalities_pass_as_frames_do(lengths: tuple[int, ...]) -> None:
+    runner = Runner(Motion(), torch.device("cpu"), precision="fp32")
+    outcome = WholeVideo().run(runner, parts(lengths), 0)  # type: ignore[arg-type]
+    np.testing.assert_allclose(outcome.probabilities, np.exp([1, 3]) / np.exp([1, 3]).sum(), atol=1e-6)
+    assert (outcome.passes.count, outcome.passes.frames) == (1, 7)
+    assert (outcome.passes.height, outcome.passes.width) == (4, 8)
+    assert outcome.attention is None
+    assert outcome.notes == ()
+    network = runner.network
+    assert isinstance(network, Motion)
+    # What the model does not want never reaches it, and no chunk is longer than the device likes.
+    assert all(set(seen) == {"motion", "keyframes"} for seen in network.seen)
+    assert sum(seen["motion"][1] for seen in network.seen) == 7
+    assert max(seen["motion"][1] for seen in network.seen) <= runner.chunk_frames
+
+
+def test_a_short_video_has_its_last_moment_repeated_in_every_modality() -> None:
+    runner = Runner(Motion(), torch.device("cpu"), precision="fp32")
+    encoded = WholeVideo().encode(runner, parts((4,)))
+    assert encoded.repeated == 2
+    assert encoded.seconds.tolist() == [0.0, 0.04, 0.08, 0.12, 0.12, 0.12]
+    assert isinstance(encoded.features, Tensor)
+    assert encoded.features.shape == (1, 2, 6, 1, 1)
+
+
+def test_videos_of_different_lengths_are_finished_together() -> None:
+    runner = Runner(Motion(), torch.device("cpu"), precision="fp32", videos_at_once=2)
+    videos = [
+        WholeVideo().encode(runner, parts(lengths, motion)).features for lengths, motion in (((6,), 1), ((9,), 2))
+    ]
+    one, other = (output.logits[0].tolist() for output in runner.finish(videos))
+    assert one == pytest.approx([1, 3])
+    assert other == pytest.approx([2, 3])
+
+
+@pytest.mark.parametrize(("fps", "stride"), [(25.0, 1), (None, 8)])
+def test_sampling_follows_what_the_model_wants(fps: float | None, stride: int) -> None:
+    spec = replace(SPEC, fps=fps, stride=stride)
+    selection = WholeVideo().select(Motion(spec).input_spec, 0)
+    assert (selection.fps, selection.stride) == (fps, stride)
