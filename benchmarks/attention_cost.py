@@ -18,9 +18,9 @@ import torch
 from benchmarks.harness import save
 from vidcomp.attention import summarise
 from vidcomp.evaluation.benchmark import describe_machine
-from vidcomp.inference.attention_map import attention_map
 from vidcomp.inference.memory import tune_malloc
 from vidcomp.inference.runner import Runner
+from vidcomp.inference.strategies import attention_map
 from vidcomp.video import DecodeOptions, decode, whole
 from vidcomp.zoo.build import load_model
 

@@ -23,10 +23,10 @@ from torch import Tensor
 from benchmarks.harness import save
 from vidcomp.attention import importance_of
 from vidcomp.evaluation.benchmark import describe_machine
-from vidcomp.inference.attention_map import attention_map
 from vidcomp.inference.device import choose_device
 from vidcomp.inference.memory import tune_malloc
 from vidcomp.inference.runner import Runner
+from vidcomp.inference.strategies import attention_map
 from vidcomp.video import DecodeOptions, DecodeWorker, whole
 from vidcomp.video.labeled import LabeledVideo, find_labeled
 from vidcomp.zoo.build import Variant, load_model

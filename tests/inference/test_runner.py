@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from tests.tiny_model import make_tiny_model
-from vidcomp.inference.batching import BatchSize
 from vidcomp.inference.deduplication import DistinctFrames
 from vidcomp.inference.device import choose_precision, cpu_has_bf16
+from vidcomp.inference.memory import BatchSize
 from vidcomp.inference.runner import Runner, dummy_clip
 from vidcomp.zoo.build import build_network, load_model
 from vidcomp.zoo.manifest import find_manifest

@@ -14,7 +14,7 @@ from vidcomp.inference.prediction import FrameCounts, Label, Prediction, Timing
 from vidcomp.output import attention_plot
 from vidcomp.output.explanations import Explanations, is_explanation, pictures_of
 from vidcomp.output.plots import PictureError
-from vidcomp.video import DecodeWorker, VideoError
+from vidcomp.video import DecodePool, VideoError
 
 pytest.importorskip("matplotlib", reason="pictures need matplotlib")
 
@@ -105,6 +105,6 @@ def test_what_has_no_map_or_no_frames_makes_nothing(tmp_path: Path) -> None:
 
 
 def test_frames_that_a_file_does_not_hold_are_stood_in_for_by_the_last_before(clip: Path) -> None:
-    with DecodeWorker() as worker:
-        found = pictures_of(str(clip), worker, [7, 59, 80])
+    with DecodePool() as pool:
+        found = pictures_of(str(clip), pool, [7, 59, 80])
     assert {index: clips.read(picture) for index, picture in found.items()} == {7: 7, 59: 59, 80: 59}

@@ -52,7 +52,7 @@ def run(options: ClassifyOptions) -> int:
         labelled, unexpected = [job for job, _ in known], _unexpected(output)
         shows = (
             stack.enter_context(pictures(options, classifier, todo, labelled, unexpected)),
-            stack.enter_context(report(options, sink, labelled, unexpected)),
+            stack.enter_context(report(options, classifier, sink, labelled, unexpected)),
         )
         tally = RunStats(len(todo))
         sorter = _Sorting(output)

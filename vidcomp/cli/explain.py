@@ -39,7 +39,9 @@ def pictures(
         return
     _check(options, classifier)
     every = [job.path for job in (*todo, *known)]
-    with Explanations(folder, every, root=options.input.one_folder, video=options.explain.video) as explanations:
+    with Explanations(
+        folder, every, root=options.input.one_folder, video=options.explain.video, pool=classifier.pool
+    ) as explanations:
         missing = sum(not os.path.exists(explanations.beside(job.path, "png")) for job in known)  # noqa: PTH110 - any length
         if missing and not options.output.quiet:
             warn(
@@ -62,7 +64,11 @@ def pictures(
 
 @contextmanager
 def report(
-    options: ClassifyOptions, sink: Sink, known: Sequence[Job], unexpected: Callable[[Exception], None]
+    options: ClassifyOptions,
+    classifier: Classifier,
+    sink: Sink,
+    known: Sequence[Job],
+    unexpected: Callable[[Exception], None],
 ) -> Iterator[Show]:
     """Give a function that adds a video to the report, if one is asked for; a failure is a warning.
 
@@ -80,7 +86,8 @@ def report(
     from vidcomp.output.html import HtmlReport
 
     model = options.model.name
-    with HtmlReport(path, f"vidcomp: {', '.join(options.input.paths) or 'videos'} by {model}") as page:
+    title = f"vidcomp: {', '.join(options.input.paths) or 'videos'} by {model}"
+    with HtmlReport(path, title, pool=classifier.pool) as page:
 
         def add(record: Record, video: str) -> None:
             try:

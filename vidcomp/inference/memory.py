@@ -1,10 +1,12 @@
-"""Memory that is not in use: kept for the next tensor, or given back; and whether it was memory that was lacking."""
+"""Memory that is not in use, kept for the next tensor or given back; and what to do where it is lacking."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 # torch is imported where it is needed: the command line keeps what is freed from its first moment on, and helps
 # without torch.
@@ -12,6 +14,9 @@ import sys
 # glibc's mallopt: which setting, to how many bytes. Blocks up to 32 MiB come from the heap, of which up to 256 MiB that
 # are free at its end are kept. Larger ones are still mapped, and gone from resident memory as soon as they are freed.
 _KEEP = {-3: 32 * 2**20, -1: 256 * 2**20, -2: 16 * 2**20}
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 # What torch's RuntimeErrors say where memory was lacking.
 _SIGNS = ("DefaultCPUAllocator", "out of memory", "_ALLOC_FAILED")
@@ -57,3 +62,34 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or (
         isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
     )
+
+
+class BatchSize:
+    """The number of items worked on together, halved for good whenever there is not memory enough."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    def run(self, items: Sequence[Item], work: Callable[[Sequence[Item]], Result]) -> Iterator[Result]:
+        """Do all items, in order and in groups, yielding each group's result.
+
+        Raises:
+            Exception: what ``work`` raises; of lacking memory, if that is for a single item.
+        """
+        start = 0
+        while start < len(items):
+            group = items[start : start + self.most]
+            done = False
+            try:
+                result = work(group)
+                done = True
+            except Exception as error:
+                if len(group) == 1 or not is_out_of_memory(error):
+                    raise
+            # Beyond the except clause: within it, the traceback would keep alive what is to be given back.
+            if done:
+                yield result
+                start += len(group)
+            else:
+                self.most = len(group) // 2
+                trim_memory()

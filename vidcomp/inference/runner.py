@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vidcomp.inference.batching import BatchSize
 from vidcomp.inference.compilation import Compilation, compile_segments
 from vidcomp.inference.deduplication import DistinctFrames
 from vidcomp.inference.device import choose_precision
+from vidcomp.inference.memory import BatchSize
 from vidcomp.nn.compressors.base import Features, FeaturesError, Ragged, pathways_of
 from vidcomp.nn.compressors.binning import check_finite
 from vidcomp.nn.fuse_bn import fuse_bn

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vidcomp.attention import AttentionMap
-from vidcomp.inference.attention_map import attention_map
+from vidcomp.attention import GROUPING, AttentionMap
 from vidcomp.inference.prediction import ForwardStats
 from vidcomp.inference.runner import Runner
 from vidcomp.nn.backbones import BackboneSpec
 from vidcomp.nn.compressors import Features
+from vidcomp.nn.video_model import ModelOutput, VideoModel, rollout
 from vidcomp.video import Chunk, Frames
 from vidcomp.video.sampling import Selection, View, dense_views, needed, rows_of, uniform_clips, whole
 from vidcomp.video.transforms import crop
@@ -129,6 +129,35 @@ def finish(runner: Runner, videos: Sequence[Encoded]) -> list[Outcome]:
         )
         for video, output in zip(videos, outputs, strict=True)
     ]
+
+
+def attention_map(
+    network: VideoModel, output: ModelOutput, seconds: NDArray[np.float64], indices: NDArray[np.int64]
+) -> AttentionMap | None:
+    """The map of the pass of one video, whose frames are at ``seconds`` (T,) and have the numbers ``indices`` (T,).
+
+    Maps of compressors in a row are multiplied (:func:`rollout`). ``None`` where no compressor has a map.
+    """
+    weights = rollout(network, output)
+    if weights is None:
+        return None
+    mapped = [
+        (str(compressor.kind), attention[0], stride)
+        for compressor, attention, stride in zip(
+            network.compressors, output.attention, network.temporal_strides, strict=True
+        )
+        if attention is not None
+    ]
+    first_kind, first_map, first = mapped[0]
+    grouping = first_map.float().cpu().numpy() if first_kind in GROUPING and len(mapped) > 1 else None
+    frames = weights.shape[1]
+    return AttentionMap(
+        "+".join(kind for kind, _, _ in mapped),
+        weights.cpu().numpy(),
+        seconds[::first][:frames],
+        indices[::first][:frames],
+        grouping,
+    )
 
 
 @dataclass(frozen=True)

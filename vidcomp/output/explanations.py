@@ -18,7 +18,7 @@ from vidcomp.inference.prediction import Prediction
 from vidcomp.output import attention_plot
 from vidcomp.output.places import Places
 from vidcomp.output.plots import PictureError
-from vidcomp.video import DecodeOptions, DecodeWorker, Selection
+from vidcomp.video import DecodeOptions, DecodePool, Selection
 
 THUMBNAIL_SIDE = 96
 """Pixels of the shorter side of small pictures."""
@@ -38,10 +38,18 @@ SUFFIX = ".attention"
 class Explanations:
     """Writes ``NAME.attention.png``, ``.npz`` and perhaps ``.mp4`` for each video, in folders as the videos lie.
 
-    Use it as a context manager: leaving it ends the decoding process.
+    Use it as a context manager: leaving it ends its decoding process, if it has one of its own.
     """
 
-    def __init__(self, folder: Path, paths: Sequence[str], *, root: str | None = None, video: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        paths: Sequence[str],
+        *,
+        root: str | None = None,
+        video: bool = False,
+        pool: DecodePool | None = None,
+    ) -> None:
         """Settle where everything goes.
 
         Args:
@@ -50,11 +58,13 @@ class Explanations:
             root: the folder below which the videos lie; by default the deepest that holds them all. Names in ``folder``
                 are relative to it, see :class:`~vidcomp.output.places.Places`.
             video: make the MP4 too.
+            pool: whose processes decode the pictures; by default its own.
         """
         self._video = video
         self._places = Places(folder)
         self._root = absolute(root) if root is not None else _shared_folder(paths)
-        self._worker = DecodeWorker()
+        self._own = DecodePool()
+        self._pool = pool or self._own
 
     def __enter__(self) -> Explanations:
         return self
@@ -62,7 +72,7 @@ class Explanations:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._worker.close()
+        self._own.close()
 
     def beside(self, path: str, extension: str) -> Path:
         """Where a video's file of this extension goes."""
@@ -89,11 +99,11 @@ class Explanations:
         picture.parent.mkdir(parents=True, exist_ok=True)
         replace_file(self.beside(path, "npz"), [_numbers(attention)])
         needed = attention_plot.frames_needed(attention)
-        decoded = pictures_of(path, self._worker, attention.indices[needed].tolist())
+        decoded = pictures_of(path, self._pool, attention.indices[needed].tolist())
         frames = {frame: decoded[int(attention.indices[frame])] for frame in needed}
         replace_file(picture, [attention_plot.draw(attention, frames, _title(path, prediction))])
         if self._video:
-            write_video(self.beside(path, "mp4"), path, self._worker, attention, prediction.frames.end_s)
+            write_video(self.beside(path, "mp4"), path, self._pool, attention, prediction.frames.end_s)
 
 
 def is_explanation(path: str) -> bool:
@@ -132,7 +142,7 @@ def _shared_folder(paths: Sequence[str]) -> str:
 
 
 def pictures_of(
-    path: str, worker: DecodeWorker, indices: Iterable[int], *, short_side: int = THUMBNAIL_SIDE
+    path: str, pool: DecodePool, indices: Iterable[int], *, short_side: int = THUMBNAIL_SIDE
 ) -> dict[int, NDArray[np.uint8]]:
     """The frames of the numbers asked for, as pictures (H, W, 3).
 
@@ -145,7 +155,7 @@ def pictures_of(
     # The first frame is there even where the file promises more than it holds.
     selection = Selection(indices=tuple(sorted({0, *wanted})))
     arrived: dict[int, NDArray[np.uint8]] = {}
-    with worker.open(path, DecodeOptions(short_side, selection, max_damage=1.0)) as reader:
+    with pool.open(path, DecodeOptions(short_side, selection, max_damage=1.0)) as reader:
         for chunk in reader.chunks():
             arrived.update(zip(chunk.indices.tolist(), chunk.pixels, strict=True))
     numbers = np.array(sorted(arrived))
@@ -153,7 +163,7 @@ def pictures_of(
     return {index: arrived[int(numbers[place])] for index, place in zip(wanted, places.tolist(), strict=True)}
 
 
-def write_video(target: Path, path: str, worker: DecodeWorker, attention: AttentionMap, end_s: float | None) -> None:
+def write_video(target: Path, path: str, pool: DecodePool, attention: AttentionMap, end_s: float | None) -> None:
     """Write an MP4 to ``target``, whole or not at all: the video at 240 pixels, under it importance over time.
 
     The frames keep their times; a white line tells where in the timeline they are. Sound is left out. Memory holds a
@@ -167,7 +177,7 @@ def write_video(target: Path, path: str, worker: DecodeWorker, attention: Attent
 
     with (
         replacing(target) as new,
-        worker.open(path, DecodeOptions(_SHORT_SIDE, max_damage=1.0)) as reader,
+        pool.open(path, DecodeOptions(_SHORT_SIDE, max_damage=1.0)) as reader,
         av.open(str(new), "w", format="mp4") as container,
     ):
         stream = container.add_stream("libx264" if "libx264" in av.codecs_available else "mpeg4")

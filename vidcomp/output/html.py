@@ -22,7 +22,7 @@ from vidcomp.output.formats import Record
 from vidcomp.output.places import OutputError
 from vidcomp.output.plots import PictureError, comparison_picture
 from vidcomp.output.terminal import clock, is_short, moments
-from vidcomp.video import DecodeWorker, VideoError
+from vidcomp.video import DecodePool, VideoError
 
 if TYPE_CHECKING:
     from vidcomp.evaluation.comparison import Comparison, Row
@@ -57,7 +57,7 @@ class HtmlReport:
     name stays as it was.
     """
 
-    def __init__(self, path: Path, title: str) -> None:
+    def __init__(self, path: Path, title: str, *, pool: DecodePool | None = None) -> None:
         """Begin the page.
 
         Raises:
@@ -71,7 +71,8 @@ class HtmlReport:
             self._file = self._stack.enter_context(new.open("w", encoding="utf-8"))
         except OSError as error:
             raise OutputError(f"--report {path}: cannot be written ({error.strerror}); choose another file") from None
-        self._worker = DecodeWorker()
+        self._own = DecodePool()
+        self._pool = pool or self._own
         self._parts = cast(Any, _templates().get_template("report.html").module)
         self._file.write(self._parts.begin(title))
 
@@ -81,7 +82,7 @@ class HtmlReport:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._worker.close()
+        self._own.close()
         try:
             with self._stack:
                 self._file.write(self._parts.end())
@@ -114,9 +115,9 @@ class HtmlReport:
             # What was decoded is what there is; of a video that was passed as clips, the header has to do.
             frames = record["frames"]["decoded"]
             if record["strategy"].startswith("uniform"):
-                frames = self._worker.probe(video, count=False).expected_frames or frames
+                frames = self._pool.probe(video, count=False).expected_frames or frames
             wanted = [(2 * part + 1) * max(1, frames) // (2 * _STRIP_FRAMES) for part in range(_STRIP_FRAMES)]
-            pictures = pictures_of(video, self._worker, wanted, short_side=_STRIP_SIDE)
+            pictures = pictures_of(video, self._pool, wanted, short_side=_STRIP_SIDE)
         except VideoError:
             return None
         return _jpeg(np.concatenate([pictures[index] for index in wanted], axis=1), _STRIP_BYTES)
@@ -179,9 +180,9 @@ def comparison_page(comparison: Comparison) -> str:
     except PictureError as error:
         no_plot = str(error)
     disagreed = [video for video in comparison.videos if video.disagreement]
-    with DecodeWorker() as worker:
+    with DecodePool() as pool:
         cards = [
-            (video, Path(os.fspath(video.path)).name, _base64(_thumbnail(video.path, worker)))
+            (video, Path(os.fspath(video.path)).name, _base64(_thumbnail(video.path, pool)))
             for video in disagreed[:_MOST_DISAGREEMENTS]
         ]
     return (
@@ -215,11 +216,11 @@ def _base64(data: bytes | None) -> str | None:
     return None if data is None else base64.b64encode(data).decode()
 
 
-def _thumbnail(path: str, worker: DecodeWorker) -> bytes | None:
+def _thumbnail(path: str, pool: DecodePool) -> bytes | None:
     """A JPEG of the video's middle frame, 96 pixels on its shorter side; ``None`` if it cannot be decoded."""
     try:
-        middle = (worker.probe(path, count=False).expected_frames or 1) // 2
-        return _jpeg(pictures_of(path, worker, [middle])[middle], _THUMBNAIL_BYTES)
+        middle = (pool.probe(path, count=False).expected_frames or 1) // 2
+        return _jpeg(pictures_of(path, pool, [middle])[middle], _THUMBNAIL_BYTES)
     except VideoError:
         return None
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from vidcomp.video.frames import VideoInfo
 from vidcomp.video.reader import DEFAULTS, DecodeOptions
 from vidcomp.video.worker.worker import DecodeWorker, IsolatedReader
 
@@ -103,6 +104,11 @@ class DecodePool:
         """Open a video; raises as :meth:`DecodeWorker.open`."""
         with self.worker() as worker, worker.open(path, options, timeout_s=self._timeout_s) as reader:
             yield reader
+
+    def probe(self, path: str, *, count: bool = True) -> VideoInfo:
+        """What a file says of itself; raises as :meth:`DecodeWorker.probe`."""
+        with self.worker() as worker:
+            return worker.probe(path, count=count, timeout_s=self._timeout_s)
 
     def count(self, path: str, fps: float | None = None) -> int:
         """Frames coded in a file, or samples at ``fps`` a second, at least 1; raises as :meth:`DecodeWorker.count`."""
