@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,16 @@ def test_a_video_that_cannot_be_read_is_left_out(folder: Path, model: Path, tmp_
     assert told.exit_code == 1
     assert "broken.mp4" in told.stderr
     assert (json.loads(told.stdout)["videos"], json.loads(told.stdout)["failed"]) == (1, 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no such files there")
+def test_what_is_passed_over_in_the_folder_is_told(folder: Path, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "jump").mkdir()
+    (tmp_path / "jump" / "a.mp4").write_bytes((folder / "jump" / "a.mp4").read_bytes())
+    os.mkfifo(tmp_path / "jump" / "pipe.mp4")
+    told = evaluate(tmp_path, model, "--strategy", "whole", "--format", "json")
+    assert told.exit_code == 0, told.stderr
+    assert "warning: " in told.stderr
+    assert "pipe.mp4: not an ordinary file; skipped" in told.stderr
+    quiet = evaluate(tmp_path, model, "--strategy", "whole", "--format", "json", "--quiet")
+    assert quiet.stderr == ""
