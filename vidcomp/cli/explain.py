@@ -52,12 +52,8 @@ def pictures(
         def show(job: Job, prediction: Prediction) -> None:
             if not prediction.ok:
                 return
-            try:
+            with _never_fatal(job.name, "no picture", quiet=options.output.quiet, unexpected=unexpected):
                 explanations.write(job.path, prediction)
-            except Exception as error:  # a label is never lost for a picture
-                unexpected(error)
-                if not options.output.quiet:
-                    warn(f"{job.name}: no picture: {error or type(error).__name__}")
 
         yield show
 
@@ -90,17 +86,24 @@ def report(
     with HtmlReport(path, title, pool=classifier.pool) as page:
 
         def add(record: Record, video: str) -> None:
-            try:
+            with _never_fatal(record["path"], "not in the report", quiet=output.quiet, unexpected=unexpected):
                 page.add(record, video)
-            except Exception as error:  # a label is never lost for a row
-                unexpected(error)
-                if not output.quiet:
-                    warn(f"{record['path']}: not in the report: {error or type(error).__name__}")
 
         if isinstance(sink, LabelsFile) and known:
             for job, record in sink.records(known):
                 add(record, job.path)
         yield lambda job, prediction: add(prediction.to_dict(output.top_k), job.path)
+
+
+@contextmanager
+def _never_fatal(name: str, lack: str, *, quiet: bool, unexpected: Callable[[Exception], None]) -> Iterator[None]:
+    """Turn any failure into a warning: a label is never lost for what is made beside it."""
+    try:
+        yield
+    except Exception as error:
+        unexpected(error)
+        if not quiet:
+            warn(f"{name}: {lack}: {str(error) or type(error).__name__}")
 
 
 def _check(options: ClassifyOptions, classifier: Classifier) -> None:

@@ -7,7 +7,8 @@ import io
 import json
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any, ClassVar, NamedTuple, TextIO
 
@@ -17,23 +18,24 @@ from vidcomp.output.places import OutputError, identity
 
 Record = dict[str, Any]
 
-CSV_COLUMNS = (
-    "path",
-    "status",
-    "label",
-    "probability",
-    "top_k",
-    "model",
-    "strategy",
-    "frames_decoded",
-    "frames_used",
-    "frames_repaired",
-    "duration_s",
-    "decode_s",
-    "model_s",
-    "error_kind",
-    "error_message",
-)
+# What a record is in CSV, which has no place for attention, notes and windows.
+_CSV: dict[str, Callable[[Record], Any]] = {
+    "path": lambda record: encodable(record["path"]),
+    "status": itemgetter("status"),
+    "label": lambda record: _best(record, "{label}"),
+    "probability": lambda record: _best(record, "{probability:.6f}"),
+    "top_k": lambda record: " ".join("{label}={probability:.4f}".format(**label) for label in record["labels"]),
+    "model": itemgetter("model"),
+    "strategy": itemgetter("strategy"),
+    "frames_decoded": lambda record: record["frames"]["decoded"],
+    "frames_used": lambda record: record["frames"]["used"],
+    "frames_repaired": lambda record: record["frames"]["repaired"],
+    "duration_s": lambda record: record["frames"]["duration_s"],
+    "decode_s": lambda record: f"{record['timing']['decode_s']:.4f}",
+    "model_s": lambda record: f"{record['timing']['model_s']:.4f}",
+    "error_kind": lambda record: record["error"]["kind"] if record["error"] else "",
+    "error_message": lambda record: encodable(record["error"]["message"]) if record["error"] else "",
+}
 _SOURCE_COLUMNS = ("size", "mtime_ns", "run", "root")
 # Records of vidcomp 0.1.0 with windows or attention have it.
 _OLD_KEY = b'"segments":'
@@ -164,33 +166,16 @@ class JsonLines(Lines):
 class Csv(Lines):
     """One row a video, its best label in columns of its own; in files also which file it was, the run, and the root."""
 
-    header = ",".join((*CSV_COLUMNS, *_SOURCE_COLUMNS)).encode() + b"\n"
-    header_of_0_1_0 = ",".join((*CSV_COLUMNS, *_SOURCE_COLUMNS[:-1])).encode() + b"\n"
+    header = ",".join((*_CSV, *_SOURCE_COLUMNS)).encode() + b"\n"
+    header_of_0_1_0 = ",".join((*_CSV, *_SOURCE_COLUMNS[:-1])).encode() + b"\n"
 
     def encode(self, record: Record) -> bytes:
         """A row."""
         return _csv_line(self.row(record))
 
     def row(self, record: Record) -> list[Any]:
-        """The fields of a row: CSV has no place for attention, notes and windows."""
-        labels, error, frames, timing = record["labels"], record["error"], record["frames"], record["timing"]
-        row = [
-            encodable(record["path"]),
-            record["status"],
-            labels[0]["label"] if labels else "",
-            f"{labels[0]['probability']:.6f}" if labels else "",
-            " ".join(f"{label['label']}={label['probability']:.4f}" for label in labels),
-            record["model"],
-            record["strategy"],
-            frames["decoded"],
-            frames["used"],
-            frames["repaired"],
-            frames["duration_s"],
-            f"{timing['decode_s']:.4f}",
-            f"{timing['model_s']:.4f}",
-            error["kind"] if error else "",
-            encodable(error["message"]) if error else "",
-        ]
+        """The fields of a row."""
+        row = [field(record) for field in _CSV.values()]
         if source := record.get("input"):
             root = None if source["root"] is None else encodable(source["root"])
             row += [source["size"], source["mtime_ns"], record["run"], root]
@@ -240,7 +225,7 @@ class Csv(Lines):
                 replace_file(path, [self.header], rows)
 
     def _row(self, piece: bytes) -> dict[str, str]:
-        columns = (*CSV_COLUMNS, *_SOURCE_COLUMNS)
+        columns = (*_CSV, *_SOURCE_COLUMNS)
         rows = list(csv.reader(io.StringIO(piece.decode(), newline=""))) if self.ended(piece) else []
         if len(rows) != 1 or len(rows[0]) != len(columns):
             raise ValueError("not a record")
@@ -334,7 +319,7 @@ class RecordWriter(Writer):
         self._format = STREAMED[form]
         self._empty = True
         if isinstance(self._format, Csv):
-            self._put(_csv_line(CSV_COLUMNS))
+            self._put(_csv_line(_CSV))
 
     def write(self, prediction: Prediction) -> None:
         """Append a record, whole; on a terminal, what would act on it is shown as escapes."""
@@ -356,6 +341,10 @@ class RecordWriter(Writer):
     def _put(self, data: bytes) -> None:
         self.stream.write(data.decode())
         self.stream.flush()
+
+
+def _best(record: Record, template: str) -> str:
+    return template.format(**record["labels"][0]) if record["labels"] else ""
 
 
 def text_only(value: Any) -> Any:
