@@ -175,6 +175,7 @@ def test_a_trained_compressor_can_be_gone_on_with(folder: Path, fitted: Path, tm
         (("--compressor", "sgs+sfc", "--cut", "res2+res3"), {"my.sgs.safetensors", "my.sfc.safetensors"}),
         (("--compressor", "sfc", "--unfreeze"), {"my.safetensors", "my.backbone.safetensors"}),
         (("--compressor", "sgs", "--unfreeze-tail"), {"my.safetensors", "my.backbone.safetensors"}),
+        (("--compressor", "sfc", "--teacher", "uniform2"), {"my.safetensors"}),
         (("--standalone", "--teacher", "whole", "--compressor", "sfc"), {"my.safetensors", "my.backbone.safetensors"}),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -54,9 +55,11 @@ def test_a_wrong_option_does_not_blame_the_file(tmp_path: Path) -> None:
     file.write_text("epochs: 3")
     with pytest.raises(RecipeError, match=r"^recipe: teacher: nobody: unknown strategy"):
         make_recipe(CompressorRecipe, file, {"teacher": "nobody"})
-    for other in ("sfc", "uniform8"):
-        with pytest.raises(RecipeError, match=f"^recipe: teacher: {other} is no teacher: choose none, whole, or dense"):
+    for other in ("sfc", "sgs+sfc", "uniform8-tau4"):
+        told = f"recipe: teacher: {other} is no teacher: choose none, whole, dense30"
+        with pytest.raises(RecipeError, match=f"^{re.escape(told)}"):
             make_recipe(CompressorRecipe, file, {"teacher": other})
-    assert make_recipe(CompressorRecipe, file, {"teacher": "dense10x1"}).teacher == "dense10x1"
+    for name in ("none", "whole", "dense10x1", "uniform8", "uniform8x32"):
+        assert make_recipe(CompressorRecipe, file, {"teacher": name}).teacher == name
     with pytest.raises(RecipeError, match="there is no such recipe"):
         make_recipe(CompressorRecipe, tmp_path / "nowhere.yaml", {})

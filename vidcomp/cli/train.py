@@ -193,8 +193,8 @@ def train_compressor(
         str | None,
         _what(
             metavar="none|whole|dense30",
-            help="Learn from what the uncompressed network says: dense30 (30 views of each video; dense10x1 and other "
-            "numbers work too), or whole (one pass). With a teacher, videos need no labels.",
+            help="Learn from what the uncompressed network says: dense30 (30 views of each video; dense10x1 or "
+            "uniform8 work too), or whole (one pass over the same view). With a teacher, videos need no labels.",
         ),
     ] = None,
     unfreeze: Annotated[bool, _what("--unfreeze", help="Fit the whole network, not the compressors alone.")] = False,

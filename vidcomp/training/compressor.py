@@ -219,7 +219,7 @@ def _ask_teacher(
     trainer: Trainer, teacher: str, manifest: Manifest, videos: Sequence[TrainingVideo]
 ) -> dict[str, Tensor]:
     """What a strategy of the uncompressed network says of videos, by path; of some it may have nothing to say."""
-    named = parse_strategy(teacher)
+    named = parse_strategy(teacher, compressor="none")
     assert named.strategy is not None
     cache = trainer.cache(digest_of({"teacher": named.strategy.name, "model": fingerprint(manifest)}))
     trainer.callbacks.begin("asking the teacher", len(videos))

@@ -127,7 +127,8 @@ class CompressorRecipe(Recipe):
         0.2, gt=0, description="θ_q and θ_k of SFC start as this times the identity: small is broad attention"
     )
     teacher: str = Field(
-        "none", description="who else says what is right: the uncompressed network, by whole, dense30 or dense10x1"
+        "none",
+        description="who else says what is right: the uncompressed network, by a strategy such as whole or dense30",
     )
     teacher_weight: float = Field(0.5, ge=0, le=1, description="of the teacher against the label; 1 without labels")
     distractors: float = Field(
@@ -140,8 +141,10 @@ class CompressorRecipe(Recipe):
     @field_validator("teacher")
     @classmethod
     def _uncompressed(cls, name: str) -> str:
-        if name != "none" and parse_strategy(name).variant.compressor != "none":
-            raise ValueError(f"{name} is no teacher: choose none, whole, or dense views such as dense30")
+        if name != "none":
+            variant = parse_strategy(name).variant
+            if variant.compressor not in (None, "none") or variant.tau is not None:
+                raise ValueError(f"{name} is no teacher: choose none, whole, dense30, uniform8 or the like")
         return name
 
     @model_validator(mode="after")
