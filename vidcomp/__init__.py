@@ -1,27 +1,65 @@
 """vidcomp names the action in a video in one pass over the whole video.
 
-import vidcomp
+>>> import vidcomp
+>>> classifier = vidcomp.load("ucf16-lite0")
+>>> prediction = classifier("video.mp4")
+>>> prediction.top.label in classifier.model.labels
+True
 
-with vidcomp.load() as classifier:
-    prediction = classifier.classify("video.mp4")
-print(prediction.top)
+A classifier takes paths, the bytes of a file, and frames in memory, one or a list of them:
+
+>>> import numpy as np
+>>> frames = np.zeros((32, 240, 320, 3), np.uint8)
+>>> [prediction.ok for prediction in classifier(["video.mp4", frames])]
+[True, True]
+>>> classifier.features(frames).shape
+(1280,)
+>>> classifier.close()
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    import pandas
     import torch
 
+    from vidcomp.evaluation.evaluator import compare
     from vidcomp.inference.classifier import Classifier
+    from vidcomp.inference.prediction import Prediction
+    from vidcomp.nn.whole_video import CompressedModel
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
+__all__ = [
+    "DEFAULT_MODEL",
+    "Classifier",
+    "Prediction",
+    "compare",
+    "create_model",
+    "list_models",
+    "load",
+    "to_dataframe",
+]
 
 DEFAULT_MODEL = "kinetics400-i3d"
+
+# `import vidcomp` stays cheap: what needs torch is imported when it is first named.
+_HOMES = {
+    "Classifier": "vidcomp.inference.classifier",
+    "Prediction": "vidcomp.inference.prediction",
+    "compare": "vidcomp.evaluation.evaluator",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'vidcomp' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
 
 
 def load(
@@ -76,3 +114,59 @@ def load(
         batch=batch,
         max_damage=max_damage,
     )
+
+
+def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
+    """Names of the models that :func:`load` and :func:`create_model` know, in alphabetical order.
+
+    Args:
+        pattern: as in a shell, such as ``"*i3d*"``.
+        pretrained: only those whose weights ship or can be fetched.
+
+    >>> vidcomp.list_models("ucf16-*", pretrained=True)
+    ['ucf16-lite0', 'ucf16-lite0-sgs', 'ucf16-lite0-sgs-sfc']
+    """
+    from fnmatch import fnmatch
+
+    from vidcomp.zoo.manifest import list_manifests
+
+    return sorted(
+        manifest.name
+        for manifest in list_manifests()
+        if fnmatch(manifest.name, pattern) and (manifest.backbone.weights is not None or not pretrained)
+    )
+
+
+def create_model(name: str | Path, *, pretrained: bool = True, num_classes: int | None = None) -> CompressedModel:
+    """Build a model's network, a ``torch.nn.Module`` from clips (N, 3, T, H, W) to logits (N, classes).
+
+    Args:
+        name: a model that ships, or the path of a YAML manifest.
+        pretrained: with its weights; otherwise with random ones.
+        num_classes: another number of classes: the last stage then has random weights.
+
+    Raises:
+        vidcomp.zoo.errors.ZooError: the model or its weights are not to be had.
+        ValueError: ``num_classes`` is less than 1.
+
+    >>> network = vidcomp.create_model("ucf16-lite0", num_classes=3).eval()
+    >>> network(torch.zeros(1, 3, 16, 64, 64)).logits.shape
+    torch.Size([1, 3])
+    """
+    from vidcomp.zoo.build import create_network
+
+    return create_network(name, pretrained=pretrained, classes=num_classes)
+
+
+def to_dataframe(predictions: Prediction | Iterable[Prediction], top_k: int = 5) -> pandas.DataFrame:
+    """A pandas table with a row per video: its best label, the ``top_k`` best ones, what it took, and its error if any.
+
+    Raises:
+        ImportError: pandas, which vidcomp itself does not need, is not installed.
+    """
+    import pandas
+
+    from vidcomp.inference.prediction import Prediction
+
+    videos = [predictions] if isinstance(predictions, Prediction) else predictions
+    return pandas.DataFrame([video.to_row(top_k) for video in videos])

@@ -6,8 +6,11 @@ import dataclasses
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,6 +19,7 @@ from tests.tiny_model import make_tiny_model
 from vidcomp.evaluation.evaluator import Evaluator
 from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.grammar import StrategyError
+from vidcomp.video import DecodeOptions, open_reader
 from vidcomp.zoo import ManifestError
 from vidcomp.zoo.build import load_model
 
@@ -131,3 +135,141 @@ def test_what_is_no_path_is_told(model: Path, path: str) -> None:
         for call in (classifier.classify, lambda path: list(classifier.classify_all([path]))):
             with pytest.raises(TypeError, match=r"^path=.*: a video is named by a str or a pathlib.Path, not by"):
                 call(path)
+
+
+@pytest.fixture
+def unscaled(model: Path, clip: Path) -> Iterator[tuple[Classifier, np.ndarray]]:
+    """A classifier that takes the clip's frames at their size, and those frames."""
+    model.write_text(model.read_text().replace("short_side: 16", "short_side: 96"))
+    with open_reader(str(clip), DecodeOptions(chunk_frames=1000)) as reader:
+        (frames,) = reader.chunks()
+    with vidcomp.load(model, device="cpu") as classifier:
+        yield classifier, frames.pixels
+
+
+def test_a_call_takes_paths_bytes_and_frames(unscaled: tuple[Classifier, np.ndarray], clip: Path) -> None:
+    classifier, frames = unscaled
+    by_path = classifier.classify(clip)
+    inputs = [clip, str(clip), clip.read_bytes(), memoryview(clip.read_bytes()), frames, torch.from_numpy(frames)]
+    predictions = classifier(inputs)
+    assert [prediction.path for prediction in predictions] == [str(clip)] * 2 + ["<bytes>"] * 2 + ["<frames>"] * 2
+    for video, prediction in zip(inputs, predictions, strict=True):
+        assert prediction.labels == by_path.labels
+        assert prediction.attention == by_path.attention
+        assert (prediction.frames.decoded, prediction.frames.used) == (60, 8)
+        assert prediction.frames.duration_s == pytest.approx(2.4)
+        assert classifier(video) == prediction
+    assert classifier((clip, str(clip))) == [by_path, by_path]
+    assert classifier([]) == []
+
+
+def test_frames_in_memory_have_the_rate_that_is_said(unscaled: tuple[Classifier, np.ndarray]) -> None:
+    classifier, frames = unscaled
+    slow = classifier(frames, fps=5)
+    assert slow.frames.duration_s == pytest.approx(12)
+    assert slow.attention is not None
+    assert slow.attention.seconds.tolist() == pytest.approx([8 * number / 5 for number in range(8)])
+    assert slow.labels == classifier(frames).labels
+
+
+@pytest.mark.parametrize("strategy", ["dense2x1", "uniform2x16", "whole"])
+def test_every_strategy_takes_frames(model: Path, clip: Path, strategy: str) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (40, 16, 20, 3), np.uint8)
+    with vidcomp.load(model, device="cpu", strategy=strategy) as classifier:
+        prediction = classifier(frames)
+    assert prediction.ok
+    assert prediction.strategy == strategy
+
+
+@pytest.mark.parametrize(
+    ("video", "error", "said"),
+    [
+        (np.zeros((4, 16, 16, 3), np.float32), TypeError, "frames are uint8, 0 to 255, not float32"),
+        (torch.zeros(4, 3, 16, 16, dtype=torch.uint8), ValueError, r"permute its axes by \(0, 2, 3, 1\)"),
+        (np.zeros((0, 16, 16, 3), np.uint8), ValueError, r"at least one of them, not \(0, 16, 16, 3\)"),
+        (np.zeros((16, 16, 3), np.uint8), ValueError, r"frames are \(T, H, W, 3\)"),
+        (5, TypeError, "path=5: a video is named by"),
+    ],
+)
+def test_what_is_no_video_is_told(model: Path, video: Any, error: type[Exception], said: str) -> None:
+    with vidcomp.load(model, device="cpu") as classifier:
+        for call in (classifier, classifier.features):
+            with pytest.raises(error, match=said):
+                call(video)
+        with pytest.raises(ValueError, match="fps=0 is no frame rate"):
+            classifier(np.zeros((4, 16, 16, 3), np.uint8), fps=0)
+
+
+def test_bytes_that_are_no_video_are_an_answer(model: Path) -> None:
+    with vidcomp.load(model, device="cpu") as classifier:
+        prediction = classifier(b"no video")
+        assert prediction.error is not None
+        assert prediction.error.kind == "not_video"
+        assert prediction.error.message.startswith("<bytes>: ")
+        with pytest.raises(ValueError, match=r"^<bytes>: "):
+            classifier.features(b"no video")
+
+
+def test_features_are_what_the_classifier_sees(unscaled: tuple[Classifier, np.ndarray], clip: Path) -> None:
+    """Through the classifier's own weights they give its logits, and so its probabilities."""
+    classifier, frames = unscaled
+    features = classifier.features(clip)
+    assert features.dtype == np.float32
+    np.testing.assert_array_equal(features, classifier.features(frames))
+    weights = classifier.runner.network.state_dict()
+    name = next(name for name in reversed(weights) if name.endswith("weight") and weights[name].shape[0] == 3)
+    layer = weights[name].flatten(1), weights[name.replace("weight", "bias")]
+    expected = torch.softmax(layer[0] @ torch.from_numpy(features) + layer[1], 0)
+    for label in classifier(clip).labels:
+        assert label.probability == pytest.approx(float(expected[label.index]), abs=1e-5)
+
+
+def test_transforms_are_what_the_network_is_given(unscaled: tuple[Classifier, np.ndarray]) -> None:
+    classifier, frames = unscaled
+    clip = classifier.transforms(frames[:3])
+    spec = classifier.model.spec
+    expected = (frames[1, 5, 7] / 255 - np.array(spec.mean)) / np.array(spec.std)
+    assert clip.shape == (3, 3, 96, 128)
+    np.testing.assert_allclose(clip[:, 1, 5, 7], expected, rtol=1e-5)
+    assert classifier.transforms(torch.zeros(2, 48, 48, 3, dtype=torch.uint8)).shape == (3, 2, 96, 96)
+
+
+def test_models_are_listed_and_built(model: Path) -> None:
+    names = vidcomp.list_models()
+    assert vidcomp.DEFAULT_MODEL in names
+    assert names == sorted(names)
+    assert set(vidcomp.list_models(pretrained=True)) < set(names)
+    assert vidcomp.list_models("no such*") == []
+    clip = torch.zeros(2, 3, 8, 16, 16)
+    trained = vidcomp.create_model(model)
+    assert trained(clip).logits.shape == (2, 3)
+    assert not trained.training
+    other = vidcomp.create_model(model, num_classes=5)
+    assert other(clip).logits.shape == (2, 5)
+    kept = [name for name, value in other.state_dict().items() if torch.equal(value, trained.state_dict()[name])]
+    assert len(kept) >= len(trained.state_dict()) - 2
+    assert vidcomp.create_model(model, pretrained=False)(clip).logits.shape == (2, 3)
+    with pytest.raises(ValueError, match="num_classes must be at least 1, not 0"):
+        vidcomp.create_model(model, num_classes=0)
+
+
+def test_predictions_become_a_table(model: Path, clip: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    with vidcomp.load(model, device="cpu") as classifier:
+        predictions = classifier([clip, b"no video"])
+    table = vidcomp.to_dataframe(predictions)
+    assert isinstance(table, pandas.DataFrame)
+    assert table["status"].tolist() == ["ok", "error"]
+    assert table["label"][0] == predictions[0].top.label
+    assert table["probability"][0] == predictions[0].top.probability
+    assert table["frames_decoded"].tolist() == [60, 0]
+    assert len(vidcomp.to_dataframe(predictions[0])) == 1
+
+
+def test_importing_is_cheap_and_all_names_are_there() -> None:
+    code = (
+        "import sys, vidcomp; assert 'torch' not in sys.modules; print([getattr(vidcomp, n) for n in vidcomp.__all__])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not hasattr(vidcomp, "no_such_name")

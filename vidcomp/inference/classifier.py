@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, cast
+from typing import ClassVar, TypeAlias, cast, overload
 
 import numpy as np
 import torch
@@ -21,12 +23,14 @@ from vidcomp.inference.memory import is_out_of_memory, trim_memory
 from vidcomp.inference.pending import MoreThanClaimed, PendingVideo, VideoOpener
 from vidcomp.inference.prediction import Failure, FrameCounts, Label, Prediction, Timing, Window
 from vidcomp.inference.runner import Runner
-from vidcomp.inference.strategies import Outcome, Strategy, WholeVideo, finish
+from vidcomp.inference.strategies import Outcome, Strategy, WholeVideo, finish, seen_whole
 from vidcomp.nn.compressors import FeaturesError
 from vidcomp.nn.whole_video import CompressedModel
-from vidcomp.video import DecodePool, DecoderUnavailable, DecodeWorker, VideoError
+from vidcomp.video import DecodeOptions, DecodePool, DecoderUnavailable, DecodeWorker, VideoError
+from vidcomp.video.memory import FramesInMemory
 from vidcomp.video.reader import MAX_DAMAGE
 from vidcomp.video.remote import Downloads, is_address
+from vidcomp.video.transforms import to_input
 from vidcomp.video.worker.pool import default_workers
 from vidcomp.video.worker.prefetch import Prefetcher, lookahead
 from vidcomp.zoo.build import LoadedModel
@@ -58,6 +62,13 @@ def failure_of(path: str, error: Exception) -> Failure | None:
         why = "there was not enough memory to label it; the strategy uniform8 needs less"
         return Failure(OUT_OF_MEMORY, f"{printable(path)}: {why}")
     return None
+
+
+Video: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[np.uint8] | torch.Tensor"
+"""What may be labelled: a file's name, a file's content, or frames (T, H, W, 3), uint8 RGB."""
+
+FPS = 25.0
+"""Frames per second of a video in memory, where nothing is said of it."""
 
 
 def _named(path: str | os.PathLike[str]) -> str:
@@ -158,6 +169,85 @@ class Classifier:
             if self._downloads is not None:
                 self._downloads.close()
 
+    @overload
+    def __call__(self, video: Video, *, fps: float = FPS) -> Prediction: ...
+
+    @overload
+    def __call__(self, video: list[Video] | tuple[Video, ...], *, fps: float = FPS) -> list[Prediction]: ...
+
+    def __call__(
+        self, video: Video | list[Video] | tuple[Video, ...], *, fps: float = FPS
+    ) -> Prediction | list[Prediction]:
+        """Label a video, or each of a list: a path, the bytes of a file, or frames (T, H, W, 3), uint8 RGB.
+
+        Args:
+            video: what to label. Frames may be a NumPy array or a tensor on any device.
+            fps: frames per second of frames in memory; models that sample by the second, and all times, go by it.
+
+        What is wrong with a file is told in :attr:`Prediction.error`, never raised.
+
+        Raises:
+            TypeError, ValueError: it is none of these, or its frames are of another type or shape.
+        """
+        if isinstance(video, (list, tuple)):
+            if all(isinstance(one, (str, os.PathLike)) for one in video):
+                return list(self.classify_all(video))  # type: ignore[arg-type]  # they are paths
+            return [self(one, fps=fps) for one in video]
+        if isinstance(video, (bytes, bytearray, memoryview)):
+            return self._classify_bytes(video)
+        if isinstance(video, (np.ndarray, torch.Tensor)):
+            frames = FramesInMemory(video if isinstance(video, np.ndarray) else video.cpu().numpy(), fps)
+            (prediction,) = self._finish([self._begin("<frames>", frames=frames)])
+            return prediction
+        return self.classify(video)
+
+    def features(self, video: Video, *, fps: float = FPS) -> NDArray[np.float32]:
+        """What the model's classifier sees of a video (C,): its input, averaged over time, picture and passes.
+
+        Raises:
+            ValueError: the video cannot be labelled; the message is that of its prediction.
+            TypeError: as calling the classifier.
+        """
+        caller, seen = threading.get_ident(), list[torch.Tensor]()
+
+        def note(layer: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
+            # Other threads may label videos meanwhile.
+            if threading.get_ident() == caller:
+                features = inputs[0] if inputs[0].ndim == 2 else inputs[0].flatten(2).mean(dim=2)
+                seen.append(features.double())
+
+        hook = self.runner.network.classifier.register_forward_pre_hook(note)
+        try:
+            prediction = self(video, fps=fps)
+        finally:
+            hook.remove()
+        if prediction.error is not None:
+            raise ValueError(prediction.error.message)
+        vector: NDArray[np.float32] = torch.cat(seen).mean(dim=0).float().cpu().numpy()
+        return vector
+
+    def transforms(self, frames: NDArray[np.uint8] | torch.Tensor) -> torch.Tensor:
+        """Frames (T, H, W, 3), uint8 RGB, as the network takes those of a whole video: (3, T, h, w), float32.
+
+        They are scaled, cropped if the model sees the middle only, and normalised; all of them are kept, whatever the
+        rate at which the model samples.
+        """
+        pixels = frames if isinstance(frames, np.ndarray) else frames.cpu().numpy()
+        spec = self.model.spec
+        reader = FramesInMemory(pixels, FPS).open("<frames>", DecodeOptions(spec.short_side))
+        whole = np.concatenate([seen_whole(spec, chunk.pixels) for chunk in reader.chunks()])
+        return to_input(whole, spec.mean, spec.std)
+
+    def _classify_bytes(self, content: bytes | bytearray | memoryview) -> Prediction:
+        with tempfile.TemporaryDirectory(prefix="vidcomp-") as folder:
+            file = Path(folder) / "bytes"
+            file.write_bytes(content)
+            prediction = self.classify(file)
+        if prediction.error is not None:
+            message = prediction.error.message.replace(str(file), "<bytes>")
+            prediction = replace(prediction, error=replace(prediction.error, message=message))
+        return replace(prediction, path="<bytes>")
+
     def classify(self, path: str | os.PathLike[str]) -> Prediction:
         """Label one video; what is wrong with the video is told in :attr:`Prediction.error`, never raised."""
         (prediction,) = self._finish([self._begin(_named(path))])
@@ -228,12 +318,14 @@ class Classifier:
         features = [video.encoded.features for video in pending if video.encoded is not None]
         return len(videos) < self.runner.videos_at_once.most and self.runner.has_room_beside(features)
 
-    def _begin(self, path: str, unexpected: Unexpected | None = None) -> PendingVideo | Prediction:
+    def _begin(
+        self, path: str, unexpected: Unexpected | None = None, frames: FramesInMemory | None = None
+    ) -> PendingVideo | Prediction:
         """Read a video and run its head, for :meth:`_finish`; or its answer, if that is all there is to do.
 
         If its decoder died, it gets another: it may have been killed for somebody else's sake.
         """
-        video = self._try(path, unexpected)
+        video = self._try(path, unexpected, frames)
         if isinstance(video, PendingVideo) or video.error is None or video.error.kind != CRASHED:
             return video
         video, note = self._try(path, unexpected), "the decoder died on the first try; this is the second"
@@ -242,13 +334,15 @@ class Classifier:
         video.notes = (note,)
         return video
 
-    def _try(self, path: str, unexpected: Unexpected | None) -> PendingVideo | Prediction:
+    def _try(
+        self, path: str, unexpected: Unexpected | None, frames: FramesInMemory | None = None
+    ) -> PendingVideo | Prediction:
         started = time.perf_counter()
         pauses = iter(_PAUSES_S if unexpected is not None else ())
         while True:
             try:
                 with self._turn():
-                    return self._encode(path)
+                    return self._encode(path) if frames is None else self._encode_frames(path, frames)
             except DecoderUnavailable:
                 pause_s = next(pauses, None)
                 if pause_s is None:
@@ -278,6 +372,9 @@ class Classifier:
                 held.close()
         with self.pool.worker() as worker:
             return self._pass(self._open(worker, path, too_long=True), began)
+
+    def _encode_frames(self, path: str, frames: FramesInMemory) -> PendingVideo | Prediction:
+        return self._pass(self.opener.open(frames, path), time.perf_counter())
 
     def _pass(self, video: PendingVideo, began: float) -> PendingVideo | Prediction:
         with video.reader:

@@ -14,15 +14,15 @@ from vidcomp.video import (
     DecodeReport,
     DecodeWorker,
     Frames,
-    IsolatedReader,
     VideoInfo,
     target_size,
 )
 from vidcomp.video.errors import VideoTooLarge
 from vidcomp.video.limits import memory_at_hand
+from vidcomp.video.memory import FramesInMemory
 from vidcomp.video.reader import MAX_DAMAGE
 from vidcomp.video.sampling import count_samples
-from vidcomp.video.worker.prefetch import PrefetchedReader
+from vidcomp.video.worker.prefetch import AnyReader
 
 # Videos that take less than this are not asked about memory, and no pixel of a frame is held in more bytes than this.
 _MODEST_BYTES = 2**30
@@ -43,7 +43,7 @@ class PendingVideo:
 
     path: str
     strategy: Strategy
-    reader: IsolatedReader | PrefetchedReader[PendingVideo]
+    reader: AnyReader
     frame_count: int = 0
     most_frames: int | None = None
     timing: Timing = field(default_factory=lambda: Timing(0.0, 0.0))
@@ -82,7 +82,7 @@ class PendingVideo:
         spent_s = time.perf_counter() - began
         self.timing = Timing(self.timing.decode_s, spent_s - self.timing.decode_s, reader.decode_s)
 
-    def _chunks(self, reader: IsolatedReader | PrefetchedReader[PendingVideo]) -> Iterator[Frames]:
+    def _chunks(self, reader: AnyReader) -> Iterator[Frames]:
         """The frames; the time spent waiting for them is noted, and a video longer than it claimed is stopped."""
         passed = 0
         chunks = reader.chunks()
@@ -113,7 +113,7 @@ class VideoOpener:
     timeout_s: float | None = None
     max_damage: float = MAX_DAMAGE
 
-    def open(self, worker: DecodeWorker, path: str) -> PendingVideo:
+    def open(self, worker: DecodeWorker | FramesInMemory, path: str) -> PendingVideo:
         """Open a video; one that claims too many frames to be passed whole is counted first.
 
         Raises:
@@ -127,7 +127,7 @@ class VideoOpener:
         video.reader.close()
         return self.open_counted(worker, path)
 
-    def open_counted(self, worker: DecodeWorker, path: str, *, too_long: bool = False) -> PendingVideo:
+    def open_counted(self, worker: DecodeWorker | FramesInMemory, path: str, *, too_long: bool = False) -> PendingVideo:
         """Open a video whose header may claim too much or too little, or is known to be ``too_long`` to be whole."""
         count = worker.count(path, self.runner.spec.fps, timeout_s=self.timeout_s)
         strategy = UniformClips() if too_long or count > self.max_frames else WholeVideo()
@@ -135,7 +135,7 @@ class VideoOpener:
 
     def _open_for(
         self,
-        worker: DecodeWorker,
+        worker: DecodeWorker | FramesInMemory,
         path: str,
         strategy: Strategy,
         *,

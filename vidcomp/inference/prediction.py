@@ -131,6 +131,27 @@ class Prediction:
             ]
         return record
 
+    def to_row(self, top_k: int = 5) -> dict[str, Any]:
+        """The record as a row of a table, with its best label in columns of its own; ``labels`` are the ``top_k``."""
+        record = self.to_dict(top_k)
+        top, error, timing = self.top, self.error, self.timing
+        return {
+            "path": self.path,
+            "status": record["status"],
+            "label": None if top is None else top.label,
+            "probability": None if top is None else top.probability,
+            "uncertain": self.uncertain,
+            "labels": record["labels"],
+            "model": self.model,
+            "strategy": self.strategy,
+            **{f"frames_{name}": record["frames"][name] for name in ("decoded", "used", "repaired")},
+            "duration_s": self.frames.duration_s,
+            "decode_s": timing.decode_s,
+            "model_s": timing.model_s,
+            "error_kind": None if error is None else error.kind,
+            "error_message": None if error is None else error.message,
+        }
+
     def at_least(self, probability: float) -> Prediction:
         """The same without the labels that are less probable."""
         if not probability:

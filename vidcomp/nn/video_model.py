@@ -60,6 +60,12 @@ class VideoModel(nn.Module, ABC):
         """How far in time :meth:`encode` looks; ``None`` where that is not known, or is the whole video."""
         return None
 
+    @property
+    def classifier(self) -> nn.Module:
+        """The layer that turns features (N, C), or (N, C, T, H, W) where they are averaged later, into logits."""
+        layers = [part for part in self.segments[-1].modules() if isinstance(part, nn.Linear | nn.Conv2d | nn.Conv3d)]
+        return layers[-1]
+
     @abstractmethod
     def encode(self, chunks: Iterable[Any], *, remainder: int | None = None) -> Features:
         """The features of one video from its consecutive chunks, each a :data:`ModelInput`.

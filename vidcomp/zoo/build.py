@@ -123,6 +123,36 @@ def build_network(manifest: Manifest) -> CompressedModel:
     return insert_compressors(manifest, build_backbone(manifest))
 
 
+def create_network(
+    name_or_file: str | Path, *, pretrained: bool = True, classes: int | None = None, progress: Progress | None = None
+) -> CompressedModel:
+    """Build a model's network, on the CPU and in evaluation mode, with its weights or random ones.
+
+    With another number of ``classes``, the last stage and what was trained for the old ones are random: compressors
+    keep their weights.
+
+    Raises:
+        ManifestError: there is no such model, or its manifest is wrong.
+        WeightsError: weights are missing, damaged, cannot be fetched, or do not fit.
+        ValueError: there would be no class.
+    """
+    manifest = find_manifest(name_or_file)
+    if classes is not None and classes < 1:
+        raise ValueError(f"num_classes must be at least 1, not {classes}")
+    if classes is None or classes == manifest.backbone.classes:
+        return load_variant(manifest, progress).network if pretrained else build_network(manifest).eval()
+    fresh = build_network(
+        manifest.with_changes(backbone=manifest.backbone.model_copy(update={"classes": classes}))
+    ).eval()
+    if pretrained:
+        trained = load_variant(manifest, progress).network.state_dict()
+        shapes = {key: value.shape for key, value in fresh.state_dict().items()}
+        fresh.load_state_dict(
+            {key: value for key, value in trained.items() if value.shape == shapes[key]}, strict=False
+        )
+    return fresh
+
+
 def load_model(
     name_or_file: str | Path, variant: Variant | None = None, progress: Progress | None = None
 ) -> LoadedModel:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from vidcomp.video.frames import DecodeReport, Frames, VideoInfo
+from vidcomp.video.memory import MemoryReader
 from vidcomp.video.worker.pool import DecodePool
 from vidcomp.video.worker.worker import DecodeWorker, IsolatedReader
 
@@ -42,11 +43,15 @@ def lookahead(
             dropped(item)
 
 
+AnyReader: TypeAlias = "IsolatedReader | MemoryReader | PrefetchedReader[Any]"
+"""The frames of a video that was opened, wherever they come from."""
+
+
 class HasReader(Protocol):
     """What opening a video gives: its reader, and whatever else its owner noted."""
 
     @property
-    def reader(self) -> IsolatedReader | PrefetchedReader[Any]:
+    def reader(self) -> AnyReader:
         """The video's frames, to be closed when done."""
         ...
 
