@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -357,3 +358,25 @@ def test_chosen_samples_by_the_second(backend: str, tmp_path: Path) -> None:
 def test_a_stream_without_timestamps_is_sampled_by_its_rate(tmp_path: Path) -> None:
     frames, _ = read(clips.make_clip(tmp_path / "clip.h264", 50, fps=50), selection=whole(fps=25))
     assert len(frames) == round(50 / frames.info.fps * 25)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("ending", "codec"), [("mp4", "libx264"), ("mpg", "mpeg2video")])
+def test_interlaced_pictures_are_scaled_whole(tmp_path: Path, ending: str, codec: str, backend: str) -> None:
+    """Two fields that differ, as where something moves, become one gray, and no comb."""
+    path = tmp_path / f"a.{ending}"
+    options = {"x264-params": "interlaced=1:qp=4"} if codec == "libx264" else {"flags": "+ildct+ilme", "qmax": "2"}
+    with av.open(str(path), "w") as made:
+        stream = made.add_stream(codec, rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        picture = np.repeat(np.array([40, 220], np.uint8), 128).reshape(2, 128, 1).repeat(3, axis=2)
+        for _ in range(6):
+            frame = av.VideoFrame.from_ndarray(np.tile(picture, (48, 1, 1)), format="rgb24")
+            made.mux(stream.encode(frame))
+        made.mux(stream.encode())
+    with av.open(str(path)) as opened:
+        assert next(opened.decode(video=0)).interlaced_frame
+    frames, _ = read(path, backend=backend, short_side=48)
+    assert len(frames) == 6
+    assert frames.pixels.mean() == pytest.approx(130, abs=6)
+    assert np.ptp(frames.pixels[:, 4:-4]) < 12

@@ -12,6 +12,7 @@ from av.stream import Disposition
 
 from tests import clips
 from tests.video.test_reader import BACKENDS, read
+from vidcomp.video.container import describe
 
 SMALL, LARGE = (64, 48), (128, 96)
 # Sizes and frame counts of the streams, which are default (None: the container decides), and which is to be read.
@@ -146,3 +147,14 @@ def test_a_cut_is_still_told(tmp_path: Path, ending: str) -> None:
     frames, report = read(clips.cut(path, tmp_path / f"cut.{ending}", 0.7))
     assert len(frames) < 22
     assert [note for note in report.notes if "promises about" in note]
+
+
+def test_recordings_that_were_joined(tmp_path: Path) -> None:
+    """The second brings a stream of its own, which appears only while the first is read."""
+    camcorder = clips.make_clip(tmp_path / "a.ts", 50, container_options={"mpegts_m2ts_mode": "1"})
+    broadcast = clips.make_clip(tmp_path / "b.ts", 50, container_options={"mpegts_start_pid": "300"})
+    path = tmp_path / "joined.ts"
+    path.write_bytes(camcorder.read_bytes() + broadcast.read_bytes())
+    frames, _ = read(path)
+    assert clips.numbers(frames.pixels) == list(range(50))
+    assert describe(str(path), count=True).frame_count == 50

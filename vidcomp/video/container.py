@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO
 
 from vidcomp.video import damage
 from vidcomp.video.errors import (
@@ -26,7 +26,7 @@ from vidcomp.video.errors import (
 from vidcomp.video.frames import Damage, VideoInfo
 from vidcomp.video.limits import MAX_ASPECT
 from vidcomp.video.orientation import turns_itself
-from vidcomp.video.streams import companions, info_of, packet_end, video_stream
+from vidcomp.video.streams import companions, demux, info_of, packet_end, video_stream
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -180,7 +180,7 @@ class Decoding:
 
         broken = False
         try:
-            for packet in container.demux(stream, *companions(container, stream)):
+            for packet in demux(container, stream, *companions(container, stream)):
                 if packet.stream.index != stream.index:
                     self.others_end_s = max(self.others_end_s, packet_end(packet, container))
                     continue
@@ -194,7 +194,7 @@ class Decoding:
                         return
                     continue
                 try:
-                    frames = cast("list[VideoFrame]", packet.decode())
+                    frames = packet.decode()
                 except av.EOFError:
                     return
                 except MemoryError:
@@ -263,7 +263,7 @@ def scan(path: str) -> PacketScan:
         stream = video_stream(path, container)
         base, codec, extradata = stream.time_base, stream.codec_context.name, stream.codec_context.extradata
         try:
-            for packet in container.demux(stream, *companions(container, stream)):
+            for packet in demux(container, stream, *companions(container, stream)):
                 if packet.stream.index != stream.index:
                     others_end_s = max(others_end_s, packet_end(packet, container))
                     continue

@@ -88,7 +88,7 @@ def unread_share(container: InputContainer) -> float:
             if packet.size and packet.pos is not None and packet.pos >= 0:
                 begin = min(begin, packet.pos)
                 read += packet.size
-    except av.FFmpegError:
-        pass  # what comes behind was not read either
+    except (av.FFmpegError, IndexError):
+        pass  # what comes behind was not read either; or a stream appeared on the way: see `streams.demux`
     unread = 1 - read / (container.size - begin) if begin < container.size else 0.0
     return unread if unread > _OVERHEAD else 0.0

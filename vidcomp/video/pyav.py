@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,7 @@ from vidcomp.video.seeking import plan_seeks, read_by_seeking
 from vidcomp.video.streams import choice_notes, info_of, video_stream
 
 if TYPE_CHECKING:
+    from av.filter import Graph
     from av.video.frame import VideoFrame
 
 Picture = tuple[int, float, NDArray[np.uint8]]
@@ -121,7 +123,7 @@ class PyAVReader:
         """The selected frames beyond number `after`, as they are decoded; the others are never converted to RGB."""
         from av.video.reformatter import VideoReformatter
 
-        reformatter = VideoReformatter()
+        reformatter, weave = VideoReformatter(), _Weave()
         packets = plan_seeks(self._path, self.info.container, selection)
         chosen = (
             self._read_through(selection, after) if packets is None else self._seek_through(packets, selection, after)
@@ -132,7 +134,7 @@ class PyAVReader:
                 self._skewed, orientation = True, Orientation()
             width, height = orientation.size(*self.size)
             # Bilinear, as the other backend: when it shrinks a picture, FFmpeg widens the filter to cover every pixel.
-            scaled = reformatter.reformat(frame, width, height, "rgb24", interpolation="BILINEAR")
+            scaled = reformatter.reformat(weave(frame), width, height, "rgb24", interpolation="BILINEAR")
             plane = scaled.planes[0]
             # A view, not a copy: each line of the plane may end in padding.
             lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[:height, : 3 * width]
@@ -171,3 +173,36 @@ class PyAVReader:
     def close(self) -> None:
         """Let go of the file."""
         self._resources.close()
+
+
+class _Weave:
+    """Has an interlaced frame scaled as the one picture it is, as the ffmpeg program does.
+
+    Told that a frame is interlaced, FFmpeg's scaler brings each field to size by itself, and the teeth of a comb at
+    every moving edge stay in a picture of any size.
+    """
+
+    def __init__(self) -> None:
+        self._graph: Graph | None = None
+        self._form: tuple[int, int, str] | None = None
+
+    def __call__(self, frame: VideoFrame) -> VideoFrame:
+        """The same picture, not marked as interlaced."""
+        if not frame.interlaced_frame:
+            return frame
+        form = frame.width, frame.height, frame.format.name
+        if self._graph is None or form != self._form:
+            self._form, self._graph = form, _unmarking(frame)
+        self._graph.vpush(frame)
+        return self._graph.vpull()
+
+
+def _unmarking(frame: VideoFrame) -> Graph:
+    from av.filter import Graph
+
+    graph = Graph()
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1, 1000)
+    )
+    graph.link_nodes(source, graph.add("setparams", "field_mode=prog"), graph.add("buffersink")).configure()
+    return graph

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +56,7 @@ def video_stream(path: str, container: InputContainer) -> VideoStream:
 
 
 def _begins_encrypted(path: str, container: InputContainer, stream: VideoStream) -> bool:
-    first = islice(container.demux(stream), 1)
+    first = islice(demux(container, stream), 1)
     return any(map(damage.is_encrypted, first)) or bool(damage.scrambled_share(path, container, stream))
 
 
@@ -117,6 +119,16 @@ def companions(container: InputContainer, stream: VideoStream) -> list[Stream]:
     if own_duration(stream) is not None:
         return []
     return [other for other in container.streams if other.type in ("audio", "video") and other.index != stream.index]
+
+
+def demux(container: InputContainer, *streams: Stream) -> Iterator[Packet[Any]]:
+    """The packets of these streams, or of all, and an empty one of each at the end.
+
+    Streams that appear on the way, as they do where broadcasts were joined, are left out: PyAV trips over them when it
+    ends the others.
+    """
+    with contextlib.suppress(IndexError):
+        yield from container.demux(*streams)
 
 
 def packet_end(packet: Packet[Any], container: InputContainer) -> float:
