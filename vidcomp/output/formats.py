@@ -58,7 +58,21 @@ class Entry(NamedTuple):
         return identity(self.root, self.path)
 
 
-class Lines(ABC):
+class Streamed(ABC):
+    """A format that can be written to a stream, record by record."""
+
+    stream_header = b""
+
+    @abstractmethod
+    def streamed(self, record: Record, *, first: bool, terminal: bool) -> bytes:
+        """What a record adds; on a terminal, what would act on it is shown as escapes."""
+
+    def stream_end(self, *, empty: bool) -> bytes:
+        """What stands after the last record."""
+        return b""
+
+
+class Lines(Streamed):
     """A format that grows by a piece per record, and whose records are recognized again in the file."""
 
     header = b""
@@ -72,6 +86,10 @@ class Lines(ABC):
     @abstractmethod
     def encode(self, record: Record) -> bytes:
         """A whole record, its end included; with ``input`` and ``run`` if it has them."""
+
+    def streamed(self, record: Record, *, first: bool, terminal: bool) -> bytes:
+        """The same as in a file."""
+        return self.encode(record)
 
     def ended(self, piece: bytes) -> bool:
         """Whether a piece has its end."""
@@ -166,6 +184,7 @@ class JsonLines(Lines):
 class Csv(Lines):
     """One row a video, its best label in columns of its own; in files also which file it was, the run, and the root."""
 
+    stream_header = ",".join(_CSV).encode() + b"\n"
     header = ",".join((*_CSV, *_SOURCE_COLUMNS)).encode() + b"\n"
     header_of_0_1_0 = ",".join((*_CSV, *_SOURCE_COLUMNS[:-1])).encode() + b"\n"
 
@@ -180,6 +199,11 @@ class Csv(Lines):
             root = None if source["root"] is None else encodable(source["root"])
             row += [source["size"], source["mtime_ns"], record["run"], root]
         return row
+
+    def streamed(self, record: Record, *, first: bool, terminal: bool) -> bytes:
+        """A row of the columns that every row has."""
+        row = self.row(record)
+        return _csv_line(printable(field) if terminal and isinstance(field, str) else field for field in row)
 
     def ended(self, piece: bytes) -> bool:
         """Whether the row is whole: a name with a line end stands in quotes, so a row ends where these are even."""
@@ -250,7 +274,7 @@ class Document(ABC):
         """Make the document of the journal's records, all at once; raises OSError if that cannot be."""
 
 
-class JsonArray(Document):
+class JsonArray(Document, Streamed):
     """One JSON array with an element a line."""
 
     journal = JsonLines()
@@ -275,23 +299,26 @@ class JsonArray(Document):
         """Join the lines by commas."""
         replace_file(path, self._joined(pieces))
 
-    def element(self, piece: bytes, *, first: bool) -> bytes:
-        """What a record adds to the array."""
-        return (b"[\n" if first else b",\n") + piece.rstrip(b"\n")
+    def streamed(self, record: Record, *, first: bool, terminal: bool) -> bytes:
+        """An element; the array is valid after :meth:`stream_end`, even if it is empty."""
+        return self._element(self.journal.encode(record), first=first)
 
-    def end(self, *, empty: bool) -> bytes:
+    def stream_end(self, *, empty: bool) -> bytes:
         """What ends the array."""
         return b"[]\n" if empty else b"\n]\n"
+
+    def _element(self, piece: bytes, *, first: bool) -> bytes:
+        return (b"[\n" if first else b",\n") + piece.rstrip(b"\n")
 
     def _joined(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         empty = True
         for piece in pieces:
-            yield self.element(piece, first=empty)
+            yield self._element(piece, first=empty)
             empty = False
-        yield self.end(empty=empty)
+        yield self.stream_end(empty=empty)
 
 
-STREAMED: dict[str, Lines | JsonArray] = {"jsonl": JsonLines(), "csv": Csv(), "json": JsonArray()}
+STREAMED: dict[str, Streamed] = {"jsonl": JsonLines(), "csv": Csv(), "json": JsonArray()}
 """The formats that need no file, by name."""
 
 
@@ -312,30 +339,22 @@ class Writer(ABC):
 
 
 class RecordWriter(Writer):
-    """Writes records in one of the :data:`STREAMED` formats; an array is valid after :meth:`close`, even if empty."""
+    """Writes records in one of the :data:`STREAMED` formats."""
 
     def __init__(self, form: str, stream: TextIO, top_k: int) -> None:
         super().__init__(stream, top_k)
-        self._format = STREAMED[form]
-        self._empty = True
-        if isinstance(self._format, Csv):
-            self._put(_csv_line(_CSV))
+        self._format, self._empty = STREAMED[form], True
+        self._put(self._format.stream_header)
 
     def write(self, prediction: Prediction) -> None:
-        """Append a record, whole; on a terminal, what would act on it is shown as escapes."""
-        record, form = prediction.to_dict(self.top_k), self._format
-        if isinstance(form, JsonArray):
-            self._put(form.element(form.journal.encode(record), first=self._empty))
-        elif isinstance(form, Csv) and self.stream.isatty():
-            self._put(_csv_line(printable(field) if isinstance(field, str) else field for field in form.row(record)))
-        else:
-            self._put(form.encode(record))
+        """Append a record, whole."""
+        record = prediction.to_dict(self.top_k)
+        self._put(self._format.streamed(record, first=self._empty, terminal=self.stream.isatty()))
         self._empty = False
 
     def close(self) -> None:
-        """End the array."""
-        if isinstance(self._format, JsonArray):
-            self._put(self._format.end(empty=self._empty))
+        """Write what stands after the last record."""
+        self._put(self._format.stream_end(empty=self._empty))
         super().close()
 
     def _put(self, data: bytes) -> None:
