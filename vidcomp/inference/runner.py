@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vidcomp.inference.compilation import Compilation, compile_segments
-from vidcomp.inference.deduplication import DistinctFrames
 from vidcomp.inference.device import choose_precision
 from vidcomp.inference.memory import BatchSize
 from vidcomp.nn.compressors.base import Features, FeaturesError, Ragged, pathways_of
@@ -38,8 +37,10 @@ _HELD_SHARE = 0.25
 _HEAD_BYTES = 1024
 
 
+_Part: TypeAlias = Mapping[str, NDArray[Any]]
+
 # Consecutive moments of a video: arrays (t, ...) by modality, or RGB frames (t, H, W, 3) alone.
-ChunkData: TypeAlias = NDArray[np.uint8] | Mapping[str, NDArray[Any]]
+ChunkData: TypeAlias = NDArray[np.uint8] | _Part
 
 
 def dummy_clip(frames: int, height: int, width: int) -> NDArray[np.uint8]:
@@ -136,11 +137,14 @@ class Runner:
 
         A chunk holds arrays (t, ...) by modality; frames (t, H, W, 3) alone are taken for RGB.
         """
-        parts = (part for chunk in chunks for part in self._split(chunk))
+        parts: Iterable[_Part] = (part for chunk in chunks for part in self._split(chunk))
+        field = self.network.head_field
+        if field is not None and field.by_length:
+            # Padding that goes by the number of frames, which is not known until the last one is there, does not go by
+            # it where it is a multiple of the stride.
+            parts = _filled_up(parts, field.stride)
         with torch.inference_mode(), self._cast():
-            if self.spec.modalities != ("rgb",):
-                return self.network.encode(map(self._inputs, parts))
-            return self._encoded(part["rgb"] for part in parts)
+            return self.network.encode(map(self._input, parts), remainder=0)
 
     def finish(self, videos: Sequence[Features]) -> list[ModelOutput]:
         """Classify videos from their features, each with its attention; those of equal shape go together.
@@ -183,46 +187,34 @@ class Runner:
             _check(videos, output.logits)
         return [output.of_video(number) for number in range(len(videos))]
 
-    def _encoded(self, parts: Iterable[NDArray[np.uint8]]) -> Features:
-        """The head's features of a video; frames that are the same pass it once where it looks at single frames."""
-        field = self.network.head_field
-        if field is None or not field.framewise:
-            if field is not None and field.by_length:
-                # Padding that goes by the number of frames, which is not known until the last one is there, does not
-                # go by it where it is a multiple of the stride.
-                parts = _filled_up(parts, field.stride)
-            return self.network.encode(map(self.tensor, parts), remainder=0)
-        distinct = DistinctFrames()
-        features = self.network.encode(map(self.tensor, distinct.of(parts)))
-        assert isinstance(features, Tensor)  # a head with a temporal field has one pathway
-        return distinct.spread(features)
-
     def _cast(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
 
-    def _split(self, chunk: ChunkData) -> Iterator[Mapping[str, NDArray[Any]]]:
+    def _split(self, chunk: ChunkData) -> Iterator[_Part]:
         data = chunk if isinstance(chunk, Mapping) else {"rgb": chunk}
         for start in range(0, len(data[self.spec.modalities[0]]), self.chunk_frames):
             yield {name: values[start : start + self.chunk_frames] for name, values in data.items()}
 
-    def _inputs(self, part: Mapping[str, NDArray[Any]]) -> ModelInput:
-        """Each modality on the device: RGB as :meth:`tensor` brings it, others (1, t, ...) as they come."""
+    def _input(self, part: _Part) -> ModelInput:
+        """RGB on the device as :meth:`tensor` brings it, other modalities (1, t, ...) as they come."""
+        if self.spec.modalities == ("rgb",):
+            return self.tensor(part["rgb"])
         return {
             name: self.tensor(values) if name == "rgb" else torch.from_numpy(values).to(self.device).unsqueeze(0)
             for name, values in part.items()
         }
 
 
-def _filled_up(parts: Iterable[NDArray[np.uint8]], multiple: int) -> Iterator[NDArray[np.uint8]]:
-    """Frames (t, H, W, 3), the last one repeated until there are a multiple of so many."""
+def _filled_up(parts: Iterable[_Part], multiple: int) -> Iterator[_Part]:
+    """Parts (t, ...) of a video, its last moment repeated until there are a multiple of so many."""
     count = 0
-    last: NDArray[np.uint8] | None = None
+    last: _Part = {}
     for part in parts:
-        if len(part):
-            count, last = count + len(part), part[-1:].copy()
+        count += len(next(iter(part.values())))
+        last = {name: values[-1:].copy() for name, values in part.items()}
         yield part
-    if last is not None and count % multiple:
-        yield last.repeat(multiple - count % multiple, axis=0)
+    if count % multiple:
+        yield {name: values.repeat(multiple - count % multiple, axis=0) for name, values in last.items()}
 
 
 def _check(videos: Sequence[Features], logits: Tensor) -> None:

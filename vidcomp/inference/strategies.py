@@ -105,7 +105,7 @@ class OnePass(Strategy):
 
     def encode(self, runner: Runner, chunks: Iterable[Chunk]) -> Encoded:
         """Pass the head; a video with fewer frames than a clip has its last frame repeated."""
-        reading = _Reading(chunks, runner.spec)
+        reading = HeadInput(chunks, runner.spec)
         features = runner.encode(reading.data())
         return Encoded(
             features, np.asarray(reading.seconds), np.asarray(reading.indices), reading.size, reading.repeated
@@ -237,7 +237,7 @@ class UniformClips(OnePass):
         return needed(views, spec.fps)
 
 
-class _Reading:
+class HeadInput:
     """A video's chunks as the head takes them, noting their times and numbers, and how many were repeated."""
 
     def __init__(self, chunks: Iterable[Chunk], spec: BackboneSpec) -> None:
@@ -249,6 +249,7 @@ class _Reading:
         self.size = (0, 0)
 
     def data(self) -> Iterator[dict[str, NDArray[Any]]]:
+        """Arrays (t, ...) by modality; at the end, the last moment repeated as often as a short video needs it."""
         last: dict[str, NDArray[Any]] | None = None
         for chunk in self.chunks:
             self.seconds.extend(chunk.seconds.tolist())

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidcomp.inference.strategies import UniformClips, seen_whole
+from vidcomp.inference.strategies import HeadInput, UniformClips
 from vidcomp.nn.compressors import Features, FeaturesError
 from vidcomp.nn.compressors.base import map_pathways, pathways_of
 from vidcomp.nn.compressors.binning import check_finite
@@ -270,15 +270,9 @@ class Dataset:
         count = self._pool.count(path, self._spec.fps)
         if count > self._max_frames:
             selection = UniformClips().select(self._spec, count)
-        seen = 0
         with self._pool.open(path, DecodeOptions(self._spec.short_side, selection)) as reader:
-            for chunk in reader.chunks():
-                seen += len(chunk)
-                seen_pixels = seen_whole(self._spec, chunk.pixels)
-                last = seen_pixels[-1:]
-                yield self._input(seen_pixels)
-        if 0 < seen < self._spec.least_frames:
-            yield self._input(last.repeat(self._spec.least_frames - seen, axis=0))
+            for data in HeadInput(reader.chunks(), self._spec).data():
+                yield self._input(data["rgb"])
 
     def _encode(self, path: str, chunks: Iterator[Tensor]) -> Features:
         """The head's features; raises VideoError where some are NaN or infinite."""
