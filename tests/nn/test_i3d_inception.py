@@ -68,6 +68,12 @@ def test_a_pool_by_hand(values: list[float], kernel: int, expected: list[float])
     assert pool(torch.tensor(values, dtype=torch.float32).reshape(1, 1, -1, 1, 1)).flatten().tolist() == expected
 
 
+def test_a_pool_of_two_frames_without_a_stride_keeps_all() -> None:
+    pool = SameMaxPool3d((2, 1, 1), (1, 1, 1))
+    values = torch.tensor([5, 1, -2, -1], dtype=torch.float32)
+    assert pool(values.reshape(1, 1, -1, 1, 1)).flatten().tolist() == [5, 1, -1, -1]
+
+
 @pytest.mark.parametrize("size", [(1, 1, 1), (2, 1, 5), (4, 3, 2)])
 def test_the_pool_without_a_stride_is_the_same_axis_by_axis(size: tuple[int, int, int]) -> None:
     torch.manual_seed(0)
@@ -104,6 +110,28 @@ def test_shapes_of_every_stage_and_the_cost_of_a_clip() -> None:
     assert gmacs(model, 64, 224, 224).total == pytest.approx(111.15, abs=0.01)
     weights = sum(tensor.numel() for tensor in backbone.state_dict().values() if tensor.is_floating_point())
     assert weights == 12_704_544  # as many as were published
+
+
+def test_the_stem_can_be_cut_inside() -> None:
+    backbone = i3d_inception().eval()
+    assert backbone.cuts[:5] == ("stem.conv_1a", "stem.pool_2a", "stem.conv_2b", "stem.conv_2c", "stem")
+    assert [backbone.temporal_stride(cut) for cut in ("stem.pool_2a", "stem", "mixed_4a")] == [2, 2, 4]
+    head, tail = backbone.split(["stem.pool_2a"])
+    clip = torch.rand(1, 3, 16, 32, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(tail(head(clip)), backbone(clip))
+
+
+def test_a_compressor_can_take_over_the_stride_of_mixed_4a() -> None:
+    with torch.device("meta"):
+        backbone = i3d_inception(mixed_4a_stride=1).eval()
+        features = torch.empty(1, 3, 32, 224, 224)
+        for stage in list(backbone.stages.values())[:4]:
+            features = stage(features)
+    assert features.shape == (1, 480, 16, 14, 14)
+    assert backbone.temporal_stride("mixed_5") == 4
+    with pytest.raises(ValueError, match="mixed_4a_stride must be 1 or 2, not 3"):
+        i3d_inception(mixed_4a_stride=3)
 
 
 def classifier_of_two_channels() -> Classifier:

@@ -9,7 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from vidcomp.nn.compressors import SFC
-from vidcomp.nn.compressors.sfc import POOLINGS, QKV_CHOICES, THETA_KERNELS, topk_elements, topk_frames
+from vidcomp.nn.compressors.sfc import (
+    POOLINGS,
+    QKV_CHOICES,
+    THETA_KERNELS,
+    evenly_spaced_frames,
+    topk_elements,
+    topk_frames,
+)
 
 
 def frames(*values: float) -> Tensor:
@@ -65,6 +72,14 @@ def test_topk_keeps_the_earlier_of_equal_frames() -> None:
 def test_topk_elementwise_chooses_for_every_position_apart() -> None:
     features = torch.tensor([[1.0, 9.0], [5.0, 2.0], [3.0, 4.0]]).view(1, 1, 3, 1, 2)
     assert topk_elements(features, 2).view(2, 2).tolist() == [[5, 9], [3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("length", "keep", "expected"),
+    [(6, 3, [0, 2, 4]), (5, 3, [0, 2, 4]), (1, 1, [0]), (4, 4, [0, 1, 2, 3]), (8, 6, [0, 2, 3, 4, 6, 7]), (9, 2, [0, 5])],
+)
+def test_even_keeps_frames_equally_far_apart(length: int, keep: int, expected: list[int]) -> None:
+    assert evenly_spaced_frames(frames(*range(length)), keep).flatten().tolist() == expected
 
 
 @pytest.mark.parametrize(("pooling", "expected"), [("average", [1.5, 3.5]), ("max", [2, 4])])
@@ -130,7 +145,7 @@ def test_no_weight_depends_on_tau_or_pooling() -> None:
         ({"tau": float("nan")}, "tau must be a number of at least 1, not nan"),
         ({"tau": float("inf")}, "tau must be a number of at least 1, not inf"),
         ({"tau": "two"}, "tau must be a number of at least 1, not 'two'"),
-        ({"pooling": "min"}, "pooling must be one of topk, topk-elementwise, average, max, not 'min'"),
+        ({"pooling": "min"}, "pooling must be one of topk, topk-elementwise, even, average, max, not 'min'"),
         ({"pooling": ["topk"]}, r"pooling must be one of .*, not \['topk'\]"),
         ({"qkv": "all"}, "qkv must be one of head, abstracted, abstracted-qk, not 'all'"),
         ({"theta_kernel": "5x1x1"}, "theta_kernel must be one of 3x1x1, 1x1x1, 3x3x3, not '5x1x1'"),

@@ -93,11 +93,17 @@ class Backbone(nn.Module):
     """
 
     def __init__(
-        self, stages: Mapping[str, nn.Module], spec: BackboneSpec, *, uncuttable: Collection[str] = ()
+        self,
+        stages: Mapping[str, nn.Module],
+        spec: BackboneSpec,
+        *,
+        uncuttable: Collection[str] = (),
+        divided: Collection[str] = (),
     ) -> None:
         """Put ``stages`` in order.
 
         ``uncuttable`` names the stages after which more than one tensor travels on, where no compressor can stand.
+        ``divided`` names those, each an ``nn.Sequential``, that can be cut inside too: after a layer, as ``stem.pool``.
         """
         super().__init__()
         names = list(stages)
@@ -105,8 +111,18 @@ class Backbone(nn.Module):
             raise ValueError(f"a backbone needs at least one stage and then {CLASSIFIER!r}, not {names}")
         self.stages = nn.ModuleDict(stages)
         self.spec = spec
-        self.cuts = tuple(name for name in names[:-1] if name not in uncuttable)
-        """Names of the stages after which the backbone can be cut: those whose features are one tensor."""
+        self._divided = frozenset(divided)
+        self.cuts = tuple(name for name in list(self._parts())[:-1] if name not in uncuttable)
+        """Names of what the backbone can be cut after: the stages, and layers of them, whose features are one tensor."""
+
+    def _parts(self) -> dict[str, nn.Module]:
+        """What lies between possible cuts; the last part of a divided stage has the stage's name."""
+        parts: dict[str, nn.Module] = {}
+        for name, stage in self.stages.items():
+            *inner, (_, last) = stage.named_children() if name in self._divided else [(name, stage)]
+            parts |= {f"{name}.{layer}": module for layer, module in inner}
+            parts[name] = last
+        return parts
 
     def split(self, cuts: Sequence[str]) -> list[nn.Sequential]:
         """Slice the stages after each of ``cuts``: one segment more than there are cuts, sharing this one's weights.
@@ -114,7 +130,8 @@ class Backbone(nn.Module):
         Raises:
             CutError: a name is not in :attr:`cuts`, is named twice, or the names are not in the network's order.
         """
-        names = list(self.stages)
+        parts = self._parts()
+        names = list(parts)
         bounds = [0]
         for cut in cuts:
             if cut not in self.cuts:
@@ -124,14 +141,13 @@ class Backbone(nn.Module):
             raise CutError(f"cuts must follow the network's order ({', '.join(self.cuts)}), not {', '.join(cuts)}")
         bounds.append(len(names))
         return [
-            nn.Sequential(*(self.stages[name] for name in names[start:end]))
-            for start, end in itertools.pairwise(bounds)
+            nn.Sequential(*(parts[name] for name in names[start:end])) for start, end in itertools.pairwise(bounds)
         ]
 
     def temporal_stride(self, after: str) -> int:
-        """Input frames per feature frame once the stage ``after`` has run."""
+        """Input frames per feature frame once the stage, or layer of one, ``after`` has run."""
         stride = 1
-        for name in self.stages:
+        for name in self._parts():
             stride *= self.spec.temporal_strides.get(name, 1)
             if name == after:
                 return stride

@@ -90,15 +90,20 @@ class SameMaxPool3d(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, C, T, H, W) to (N, C, T/stride, H/stride, W/stride), rounded up."""
-        if self.kernel == (3, 3, 3) and self.stride == (1, 1, 1) and not torch.is_grad_enabled():
+        kernel = self.kernel
+        if kernel == (3, 3, 3) and self.stride == (1, 1, 1) and not torch.is_grad_enabled():
             # Axis by axis a third of the comparisons are left, and they are vectorised: less than half the time.
             return _highest_of_three(_highest_of_three(_highest_of_three(features, 2), 3), 4)
+        if (self.kernel[0], self.stride[0]) == (2, 1):
+            # With a stride of 1 nothing hangs over the edge: the last frame stands for the one behind it.
+            features = torch.maximum(features, torch.cat([features[:, :, 1:], features[:, :, -1:]], dim=2))
+            kernel = (1, *self.kernel[1:])
         # What SAME adds behind, torch's ceil mode adds too: a last window that hangs over the edge.
         before = [
-            same_padding(size, kernel, stride)[0]
-            for size, kernel, stride in zip(features.shape[2:], self.kernel, self.stride, strict=True)
+            same_padding(size, length, stride)[0]
+            for size, length, stride in zip(features.shape[2:], kernel, self.stride, strict=True)
         ]
-        return F.max_pool3d(features, self.kernel, self.stride, before, ceil_mode=True)
+        return F.max_pool3d(features, kernel, self.stride, before, ceil_mode=True)
 
 
 def _highest_of_three(features: Tensor, axis: int) -> Tensor:
@@ -160,12 +165,23 @@ def _mixed(names: Sequence[str]) -> dict[str, nn.Module]:
     return {f"mixed_{name}" if name != names[-1] else f"mixed_{name[0]}": Mixed(*_MIXED[name]) for name in names}
 
 
-def i3d_inception(classes: int = 400) -> Backbone:
+def i3d_inception(classes: int = 400, mixed_4a_stride: int = 2) -> Backbone:
     """I3D on RGB, for every frame of 25 a second.
 
     Stages are fine, so that a compressor can stand between any two modules: ``mixed_3b``, ``mixed_3`` (what the paper
-    calls Mixed_3c, the last of its scale), ``mixed_4a`` (the pool that opens the scale), ``mixed_4b`` and so on.
+    calls Mixed_3c, the last of its scale), ``mixed_4a`` (the pool that opens the scale), ``mixed_4b`` and so on; the
+    stem can be cut inside, too.
+
+    Args:
+        classes: how many labels.
+        mixed_4a_stride: of that pool in time. With 1 it takes the maximum of two frames instead of three and keeps all:
+            where a compressor before it has left every second frame, these are as far apart as with 2 and none.
+
+    Raises:
+        ValueError: the stride is neither 1 nor 2.
     """
+    if mixed_4a_stride not in (1, 2):
+        raise ValueError(f"mixed_4a_stride must be 1 or 2, not {mixed_4a_stride!r}")
     stem = nn.Sequential()
     stem.add_module("conv_1a", SameConvBN(3, 64, kernel=7, stride=2))
     stem.add_module("pool_2a", SameMaxPool3d((1, 3, 3), (1, 2, 2)))
@@ -175,7 +191,7 @@ def i3d_inception(classes: int = 400) -> Backbone:
     stages: dict[str, nn.Module] = {
         "stem": stem,
         **_mixed(["3b", "3c"]),
-        "mixed_4a": SameMaxPool3d((3, 3, 3), (2, 2, 2)),
+        "mixed_4a": SameMaxPool3d((1 + mixed_4a_stride, 3, 3), (mixed_4a_stride, 2, 2)),
         **_mixed(["4b", "4c", "4d", "4e", "4f"]),
         "mixed_5a": SameMaxPool3d((2, 2, 2), (2, 2, 2)),
         **_mixed(["5b", "5c"]),
@@ -188,9 +204,9 @@ def i3d_inception(classes: int = 400) -> Backbone:
         crop=224,
         mean=CENTERED_NORM.mean,
         std=CENTERED_NORM.std,
-        temporal_strides={"stem": 2, "mixed_4a": 2, "mixed_5a": 2},
+        temporal_strides={"stem.conv_1a": 2, "mixed_4a": mixed_4a_stride, "mixed_5a": 2},
         fps=25.0,
         # The network takes any number; with these its last features stand for two moments.
         shortest=16,
     )
-    return Backbone(stages, spec)
+    return Backbone(stages, spec, divided=("stem",))

@@ -10,7 +10,8 @@ Section 3.1 and equations 3–5. What the text leaves open is settled by the pap
 
 TopK pooling ranks whole frames by their mean activation and keeps the chosen ones in the order of time. The text also
 allows the k largest values of every channel and position, taken apart (``topk-elementwise``); ranking frames keeps q
-a set of real frames, and is the default.
+a set of real frames, and is the default. Two poolings are not the paper's: ``max``, and ``even``, every τ-th frame,
+for tails whose temporal kernels were trained on frames that are equally far apart.
 """
 
 from __future__ import annotations
@@ -173,6 +174,12 @@ def topk_elements(features: Tensor, keep: int) -> Tensor:
     return features.gather(2, kept)
 
 
+def evenly_spaced_frames(features: Tensor, keep: int) -> Tensor:
+    """Keep ``keep`` frames of (N, C, T, H, W), as far apart as can be, beginning with the first."""
+    frames = features.shape[2]
+    return features[:, :, [-(-number * frames // keep) for number in range(keep)]]
+
+
 def average_frames(features: Tensor, keep: int) -> Tensor:
     """Average (N, C, T, H, W) within ``keep`` windows of time that cover all frames."""
     return F.adaptive_avg_pool3d(features, (keep, *features.shape[3:]))
@@ -187,6 +194,7 @@ def max_frames(features: Tensor, keep: int) -> Tensor:
 POOLINGS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "topk": topk_frames,
     "topk-elementwise": topk_elements,
+    "even": evenly_spaced_frames,
     "average": average_frames,
     "max": max_frames,
 }
