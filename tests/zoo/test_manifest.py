@@ -178,7 +178,7 @@ def test_weights_in_several_files_are_one_set_of_tensors(tmp_path: Path) -> None
     for name, tensors in (
         ("a", {"x": torch.ones(2)}),
         ("b", {"y": torch.zeros(3).half()}),
-        ("c", {"x": torch.ones(2)}),
+        ("c", {"x": torch.full((2,), 5.0)}),
     ):
         save_file(tensors, tmp_path / f"{name}.safetensors")
     parted = {"file": "a.safetensors", "more": [{"file": "b.safetensors"}]}
@@ -194,3 +194,7 @@ def test_weights_in_several_files_are_one_set_of_tensors(tmp_path: Path) -> None
     assert doubled.backbone.weights is not None
     with pytest.raises(ZooError, match="x is in more than one"):
         read(doubled.backbone.weights, doubled.origin, "lite0_slow")
+    parted["more"][-1]["replaces"] = True  # type: ignore[index]
+    replaced = read_manifest(write(tmp_path, change("backbone", "weights", value=parted)))
+    assert replaced.backbone.weights is not None
+    assert read(replaced.backbone.weights, replaced.origin, "lite0_slow")["x"].tolist() == [5, 5]

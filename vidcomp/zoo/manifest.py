@@ -55,6 +55,9 @@ class WeightsSource(_Section):
     )
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="checksum of the file, 64 hex digits")
     more: tuple[WeightsSource, ...] = Field((), description="further files, which hold the rest of the tensors")
+    replaces: bool = Field(
+        False, description="true where the file's tensors take the place of those of the same name in the files before"
+    )
 
     @model_validator(mode="after")
     def _one_location(self) -> WeightsSource:

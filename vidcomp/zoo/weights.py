@@ -73,12 +73,13 @@ def read(
 
     Raises:
         WeightsError: as :func:`locate`, or a file is not safetensors (or, from torchvision, not a plain checkpoint), or
-            a tensor is in two of them.
+            a tensor is in two of them, of which the later does not replace the other.
     """
     tensors: dict[str, Tensor] = {}
     for part in source.parts:
         found = _read_file(part, manifest_file, family, progress)
-        if twice := sorted(tensors.keys() & found.keys()):
+        twice = sorted(tensors.keys() & found.keys())
+        if twice and not part.replaces:
             raise WeightsError(f"{manifest_file}: {twice[0]} is in more than one of the weights' files; leave one out")
         tensors |= found
     return tensors
