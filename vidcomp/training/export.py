@@ -128,7 +128,8 @@ def _from_elsewhere(source: WeightsSource, folder: Path) -> WeightsSource:
     if source.file is None:
         return source.model_copy(update={"more": more})
     path = (folder / source.file).resolve()
-    return WeightsSource(path=str(path), sha256=source.sha256 or sha256_of(path), more=more)
+    checksum = source.sha256 or sha256_of(path)
+    return WeightsSource(path=str(path), sha256=checksum, more=more, replaces=source.replaces)
 
 
 def export(manifest: Manifest, paths: Paths, rows: Sequence[dict[str, float]], by: str, **changes: Any) -> Manifest:
