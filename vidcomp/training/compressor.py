@@ -14,6 +14,7 @@ from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.grammar import parse_strategy
 from vidcomp.nn.backbones import Backbone
 from vidcomp.nn.compressors import COMPRESSORS, SFC
+from vidcomp.nn.compressors.sfc import AbstractionBlock
 from vidcomp.nn.fuse_bn import fuse_bn
 from vidcomp.nn.whole_video import CompressedModel
 from vidcomp.training import DataError, RequestError
@@ -213,6 +214,25 @@ def start_near_identity(sfc: SFC, gain: float = 1.0) -> None:
     for theta in (sfc.theta_q, sfc.theta_k):
         nn.init.dirac_(theta.weight)
         theta.weight.mul_(gain)
+
+
+@torch.no_grad()
+def start_at_own_frames(sfc: SFC, gain: float = 4.0) -> None:
+    """Let every kept frame attend to itself, and to others where a video stands still.
+
+    The abstraction starts as the features themselves, its residual branches as 0. Features that are never negative have
+    products that tell bright frames from dark ones rather than like from unlike: θ_q therefore starts as the second
+    difference in time, in which what all frames have in common cancels, and θ_k as the identity, both ``gain`` times.
+    """
+    start_near_identity(sfc, gain)
+    if sfc.theta_q.kernel_size[0] == 3:
+        middle = sfc.theta_q.weight[:, :, 1].clone()
+        sfc.theta_q.weight[:, :, 0] = sfc.theta_q.weight[:, :, 2] = -middle / 2
+    for block in sfc.abstraction.children():
+        assert isinstance(block, AbstractionBlock)
+        nn.init.zeros_(block.expand_bn.weight)
+        if isinstance(block.shortcut, nn.Sequential):
+            nn.init.dirac_(block.shortcut.get_submodule("0").get_parameter("weight"))
 
 
 def _ask_teacher(

@@ -113,7 +113,7 @@ class Backbone(nn.Module):
         self.spec = spec
         self._divided = frozenset(divided)
         self.cuts = tuple(name for name in list(self._parts())[:-1] if name not in uncuttable)
-        """Names of what the backbone can be cut after: the stages, and layers of them, whose features are one tensor."""
+        """Names of what the backbone can be cut after: stages, and layers of them, whose features are one tensor."""
 
     def _parts(self) -> dict[str, nn.Module]:
         """What lies between possible cuts; the last part of a divided stage has the stage's name."""
@@ -140,9 +140,7 @@ class Backbone(nn.Module):
         if any(later <= earlier for earlier, later in itertools.pairwise(bounds)):
             raise CutError(f"cuts must follow the network's order ({', '.join(self.cuts)}), not {', '.join(cuts)}")
         bounds.append(len(names))
-        return [
-            nn.Sequential(*(parts[name] for name in names[start:end])) for start, end in itertools.pairwise(bounds)
-        ]
+        return [nn.Sequential(*(parts[name] for name in names[start:end])) for start, end in itertools.pairwise(bounds)]
 
     def temporal_stride(self, after: str) -> int:
         """Input frames per feature frame once the stage, or layer of one, ``after`` has run."""

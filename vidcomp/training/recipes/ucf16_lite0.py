@@ -159,9 +159,9 @@ def main() -> None:
             _fit_compressors(stage, f"stage{number}", backbone, trained, options, pool)
     for name, stream in streams.items():
         weigh(stream, CONFIDENCE)
-        _ship(unfold_stream(backbone, name), options.out / f"ucf16-lite0-{name}.safetensors")
+        ship(unfold_stream(backbone, name), options.out / f"ucf16-lite0-{name}.safetensors")
     for file, tensors in trained.items():
-        _ship(tensors, options.out / file)
+        ship(tensors, options.out / file)
 
 
 def _fit_stream(name: str, data: Path, work: Path, wanted: TrainingVideos, pool: DecodePool) -> Backbone:
@@ -273,7 +273,7 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
 
 
-def _ship(tensors: dict[str, Tensor], file: Path) -> None:
+def ship(tensors: dict[str, Tensor], file: Path) -> None:
     """Save as half precision, which is what the network will be run from."""
     half = {
         name: tensor.half().contiguous() if tensor.is_floating_point() else tensor.contiguous()
