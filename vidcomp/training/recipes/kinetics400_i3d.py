@@ -43,10 +43,12 @@ _FRAMES = 32  # of features, from the middle of a clip: 64 of the video
 _POSITIONS = 1200  # of a clip, drawn for each layer
 _RIDGE = 1e-3  # of the inputs' mean square: keeps kernels near what they were where these clips say little
 _HELD_OUT = 4  # clips on which the fit is judged
+_RATIOS = (0.8, 1.5)  # between which a channel's deviation may be changed
+_LEAST = 1e-4  # a deviation that is told from none
 
 _log = logging.getLogger(__name__)
 # The network's features of a clip, (1, C, T, H, W), and the refitted one's, of every τ-th of these frames.
-_Both = tuple[Tensor, Tensor]
+Both = tuple[Tensor, Tensor]
 
 
 def main() -> None:
@@ -101,11 +103,11 @@ def refit(backbone: nn.Module, features: Sequence[Tensor]) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in after.items() if not torch.equal(tensor, before[name])}
 
 
-def _follow(name: str, teacher: nn.Module, student: nn.Module, pairs: list[_Both]) -> list[_Both]:
+def _follow(name: str, teacher: nn.Module, student: nn.Module, pairs: list[Both]) -> list[Both]:
     """What both make of their features, every convolution of the student being refitted on the way."""
     if isinstance(teacher, SameConvBN):
         assert isinstance(student, SameConvBN)
-        _refit_convolution(name, teacher, student, pairs)
+        refit_convolution(name, teacher, student, pairs)
     parts = [(f"{name}.{part}", module, student.get_submodule(part)) for part, module in teacher.named_children()]
     if isinstance(teacher, nn.Sequential):
         for part in parts:
@@ -117,34 +119,47 @@ def _follow(name: str, teacher: nn.Module, student: nn.Module, pairs: list[_Both
     return [(teacher(full.float()).half(), student(few.float()).half()) for full, few in pairs]
 
 
-def _refit_convolution(name: str, teacher: SameConvBN, student: SameConvBN, pairs: Sequence[_Both]) -> None:
-    """Fit the student's kernel and bias to the teacher's normalized outputs, at positions drawn at random."""
-    kernel, variance = student.conv.weight, student.bn.running_var
+def refit_convolution(name: str, teacher: SameConvBN, student: SameConvBN, pairs: Sequence[Both]) -> None:
+    """Fit the student's kernel and bias to the teacher's normalized outputs, at positions drawn at random.
+
+    The nearest outputs vary less than those that they are near to, and what follows would take that for less motion:
+    each channel is brought to the mean and the deviation that the teacher's has.
+    """
+    kernel, mean, variance = student.conv.weight, student.bn.running_mean, student.bn.running_var
+    assert mean is not None
     assert variance is not None
+    deviation = (variance + student.bn.eps).sqrt()
+    # Convolution and BatchNorm as one matrix, whose last row is the bias.
+    now = torch.cat([kernel.flatten(1).T, -mean[None]]) / deviation
+    now[-1] += student.bn.bias
     random = torch.Generator().manual_seed(0)
-    squares = torch.zeros(kernel[0].numel() + 1, kernel[0].numel() + 1)
-    products = torch.zeros(kernel[0].numel() + 1, len(kernel))
-    judged = []
-    for number, (full, few) in enumerate(pairs):
-        wanted = teacher.bn(teacher.conv(full.float()))[:, :, ::TAU]
-        at = torch.stack([torch.randint(0, size, (_POSITIONS,), generator=random) for size in wanted.shape[2:]])
-        seen = F.pad(_windows(few[0].float(), at, kernel.shape[2]), (0, 1), value=1.0)
-        target = wanted[0][:, at[0], at[1], at[2]].T
-        missing = target - student.bn(student.conv(few.float()))[0][:, at[0], at[1], at[2]].T
-        if number < _HELD_OUT:
-            judged.append((seen, missing, target))
-            continue
+    squares, products = torch.zeros(len(now), len(now)), torch.zeros_like(now)
+    seen_of, wanted_of = [], []
+    for full, few in pairs:
+        outputs = teacher.bn(teacher.conv(full.float()))[0, :, ::TAU]
+        at = torch.stack([torch.randint(0, size, (_POSITIONS,), generator=random) for size in outputs.shape[1:]])
+        seen_of.append(F.pad(_windows(few[0].float(), at, kernel.shape[2]), (0, 1), value=1.0))
+        wanted_of.append(outputs[:, at[0], at[1], at[2]].T)
+    judged, fitted = slice(0, _HELD_OUT), slice(_HELD_OUT, None)
+    for seen, wanted in zip(seen_of[fitted], wanted_of[fitted], strict=True):
         squares += seen.T @ seen
-        products += seen.T @ missing
-    squares.diagonal().add_(_RIDGE * squares.diagonal().mean())
-    change = torch.linalg.solve(squares, products)
-    before = sum(float(missing.square().sum()) for _, missing, _ in judged)
-    after = sum(float((missing - seen @ change).square().sum()) for seen, missing, _ in judged)
-    spread = sum(float((target - target.mean(dim=0)).square().sum()) for *_, target in judged)
-    _log.info("%s: %.3f of the variance unexplained, %.3f after the fit", name, before / spread, after / spread)
-    # The outputs that were fitted are divided by the deviation, the convolution's own are not.
-    kernel.add_((change[:-1].T * (variance + student.bn.eps).sqrt()[:, None]).reshape(kernel.shape))
-    student.bn.bias.add_(change[-1])
+        products += seen.T @ (wanted - seen @ now)
+    ridge = _RIDGE * squares.diagonal().mean() * torch.eye(len(squares))
+    nearest = now + torch.linalg.solve(squares + ridge, products)
+    made = torch.cat([seen @ nearest for seen in seen_of[fitted]])
+    target = torch.cat(wanted_of[fitted])
+    ratio = (target.std(dim=0) / made.std(dim=0).clamp(min=_LEAST)).clamp(*_RATIOS)
+    fit = nearest * ratio
+    fit[-1] += target.mean(dim=0) - made.mean(dim=0) * ratio
+    kernel.copy_((fit[:-1] * deviation).T.reshape(kernel.shape))
+    student.bn.bias.copy_(fit[-1] + mean / deviation)
+    seen, target = torch.cat(seen_of[judged]), torch.cat(wanted_of[judged])
+    before, after = (_unexplained(seen @ matrix, target) for matrix in (now, fit))
+    _log.info("%s: %.3f of the variance unexplained, %.3f after the fit", name, before, after)
+
+
+def _unexplained(made: Tensor, target: Tensor) -> float:
+    return float((target - made).square().sum() / (target - target.mean(dim=0)).square().sum())
 
 
 def _windows(features: Tensor, at: Tensor, size: int) -> Tensor:
