@@ -63,6 +63,7 @@ def main() -> None:
     runner = Runner(CompressedModel(backbone, [Insertion(CUT, Identity())]), torch.device("cpu"), precision="float32")
     features = [_middle_of(runner, path) for path in _in_turn(options.data, options.clips)]
     ship(refit(backbone, features), options.out / f"{MODEL}-sfc.refitted.safetensors")
+    torch.manual_seed(0)
     sfc = SFC(features[0].shape[1], tau=TAU, pooling="even")
     start_at_own_frames(sfc)
     ship(sfc.state_dict(), options.out / f"{MODEL}-sfc.safetensors")
