@@ -1,15 +1,18 @@
 """A decoder, or a program, that comes to grief at one file: for tests that nothing else suffers.
 
 The fault is armed by the environment, which decoding processes inherit: ``VIDCOMP_TEST_FAULT`` is `hang`, `crash`,
-`memory` or `kill`, and every file whose name holds ``VICTIM`` meets it when its first frames are read.
+`memory`, `kill` or `terminate`, and every file whose name holds ``VICTIM`` meets it when its first frames are read.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from vidcomp.video import Frames
@@ -18,6 +21,12 @@ from vidcomp.video.worker import process
 VARIABLE = "VIDCOMP_TEST_FAULT"
 VICTIM = "victim"
 _CHILD = "from vidcomp.video.worker.child import main;"
+_PRELOADED = (
+    "vidcomp.cli",
+    "vidcomp.evaluation.evaluator",
+    "vidcomp.output.labels_file",
+    "vidcomp.training.compressor",
+)
 BOOTSTRAP = process._BOOTSTRAP.replace(_CHILD, f"import tests.saboteur as s; s.arm_decoder(); {_CHILD}")
 
 
@@ -43,10 +52,32 @@ def _strike(fault: str | None) -> None:
         bytearray(1 << 46)
     elif fault == "kill":
         os.kill(os.getppid(), signal.SIGKILL)
+    elif fault == "terminate":
+        os.kill(os.getppid(), signal.SIGTERM)
 
 
-if __name__ == "__main__":
+def run(arguments: Sequence[object], fault: str, told: Path) -> int:
+    """The exit code of `vidcomp` in a process of its own, minus the signal's number if one ended it.
+
+    All that it prints is in the file ``told`` then. Programs are forked from one that has imported everything.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, *_PRELOADED])
+    program = context.Process(target=_main, args=(list(map(str, arguments)), {**os.environ, VARIABLE: fault}, told))
+    program.start()
+    program.join()
+    code: int = program.exitcode
+    program.close()
+    return code
+
+
+def _main(arguments: list[str], environment: dict[str, str], told: Path) -> None:
     from vidcomp.cli import main
 
+    os.environ.update(environment)
+    with told.open("wb") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
     process._BOOTSTRAP = BOOTSTRAP
+    sys.argv = ["vidcomp", *arguments]
     main()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
-import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,9 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def make_videos(folder: Path, originals: Path, fault: str) -> Path:
-    """Ten videos of three classes, the third of which meets the fault."""
-    for number in range(1, 11):
+def make_videos(folder: Path, originals: Path, fault: str, *, count: int = 10) -> Path:
+    """Videos of three classes, the third of which meets the fault."""
+    for number in range(1, count + 1):
         victim = number == 3
         name = f"{number:02}-victim.mp4" if victim else f"{number:02}.mp4"
         path = folder / CLASSES[number % 3] / name
@@ -106,9 +107,9 @@ def outcomes(path: Path) -> dict[str, str | None]:
     return {Path(name).name: kind for name, kind in pairs}
 
 
-def expected(fault: str) -> dict[str, str | None]:
-    """Nine good records and the one of the video that met the fault."""
-    good = {f"{number:02}.mp4": None for number in range(1, 11) if number != 3}
+def expected(fault: str, *, count: int = 10) -> dict[str, str | None]:
+    """Good records and the one of the video that met the fault."""
+    good = {f"{number:02}.mp4": None for number in range(1, count + 1) if number != 3}
     return {**good, "03-victim.mp4": FAULTS[fault]}
 
 
@@ -205,14 +206,10 @@ def quick_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_video_that_kills_the_program_ends_as_a_record(
     form: str, originals: Path, model: Path, tmp_path: Path
 ) -> None:
-    videos, output = make_videos(tmp_path / "videos", originals, "kill"), tmp_path / f"labels.{form}"
-    command = [sys.executable, "-m", "tests.saboteur", "classify", str(videos), "--model", str(model)]
-    codes = []
-    while len(codes) < 5 and (not codes or codes[-1] == -signal.SIGKILL):
-        done = subprocess.run([*command, "--output", str(output)], env={**os.environ, saboteur.VARIABLE: "kill"})
-        codes.append(done.returncode)
-    assert codes == [-signal.SIGKILL, -signal.SIGKILL, 1]
-    assert outcomes(output) == {**expected("crash")}
+    videos, output = make_videos(tmp_path / "videos", originals, "kill", count=6), tmp_path / f"labels.{form}"
+    command = ("classify", videos, "--model", model, "--output", output)
+    assert codes_until_it_ends(command, tmp_path / "told") == KILLED_TWICE
+    assert outcomes(output) == expected("crash", count=6)
 
 
 @pytest.mark.parametrize("beside", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -220,20 +217,74 @@ def test_a_video_that_kills_the_program_gets_no_subtitles(
     beside: bool, originals: Path, model: Path, tmp_path: Path
 ) -> None:
     """Nothing else remembers a run that makes subtitles; started again and again, it must end all the same."""
-    videos, output = make_videos(tmp_path / "videos", originals, "kill"), tmp_path / "subtitles"
+    videos, output = make_videos(tmp_path / "videos", originals, "kill", count=6), tmp_path / "subtitles"
     output.mkdir()
-    command = [sys.executable, "-m", "tests.saboteur", "classify", str(videos), "--model", str(model)]
-    command += ["--every", "1s", "--format", "srt", *([] if beside else ["--output", str(output)])]
-    environment = {**os.environ, saboteur.VARIABLE: "kill"}
-    assert [subprocess.run(command, env=environment).returncode for _ in range(4)] == [*[-signal.SIGKILL] * 2, 1, 1]
+    command = ["classify", videos, "--model", model, "--every", "1s", "--format", "srt"]
+    command += [] if beside else ["--output", output]
+    told = tmp_path / "told"
+    assert codes_until_it_ends(command, told) == KILLED_TWICE
+    assert saboteur.run(command, "kill", told) == 1
     folder = videos if beside else output
-    assert {path.name for path in folder.rglob("*.srt")} == {f"{name}.vidcomp.srt" for name in expected("crash")} - {
-        "03-victim.mp4.vidcomp.srt"
-    }
+    assert {path.name for path in folder.rglob("*.srt")} == {
+        f"{name}.vidcomp.srt" for name in expected("crash", count=6)
+    } - {"03-victim.mp4.vidcomp.srt"}
     assert len(list(folder.rglob(".*.inprogress"))) == 1
-    assert subprocess.run([*command, "--no-resume"], env={**os.environ, saboteur.VARIABLE: ""}).returncode == 0
-    assert len(list(folder.rglob("*.srt"))) == 10
+    assert saboteur.run([*command, "--no-resume"], "", told) == 0
+    assert len(list(folder.rglob("*.srt"))) == 6
     assert not list(folder.rglob(".*.inprogress"))
+
+
+@pytest.mark.parametrize("name", ["evaluate", "compare", "train"])
+def test_a_video_that_kills_the_program_is_left_out_of_what_becomes_of_the_others(
+    name: str, originals: Path, model: Path, tmp_path: Path
+) -> None:
+    count = 6 if name == "train" else 4  # every class that is to be learned has a video that can be
+    videos, output = make_videos(tmp_path / "videos", originals, "kill", count=count), tmp_path / "mine.yaml"
+    more = {
+        "evaluate": ("--format", "json"),
+        "compare": ("--whole", "--rounds", 1, "--format", "json"),
+        "train": ("--output", output, "--epochs", 1, "--batch", 3, "--views-cached", 1, "--device", "cpu"),
+    }[name]
+    command, told = (name, videos, "--model", model, *more), tmp_path / "told"
+    assert codes_until_it_ends(command, told) == KILLED_TWICE
+    said = told.read_text()
+    (line,) = (line for line in said.splitlines() if line.startswith("vidcomp: ") and "03-victim.mp4: " in line)
+    note = Path(re.search(r"delete (.+) to have it tried again", line)[1])
+    if name == "evaluate":
+        assert '"videos": 3' in said
+        assert '"failed": 1' in said
+    elif name == "compare":
+        answers = json.loads(said[said.index("\n{") :])["videos"]
+        assert {Path(video["path"]).name for video in answers if video["answers"]["whole"]["label"]} == (
+            expected("crash", count=count).keys() - {"03-victim.mp4"}
+        )
+    else:
+        assert output.exists()
+        command += ("--overwrite",)
+    note.unlink()
+    assert saboteur.run(command, "", told) == 0
+    assert not list(tmp_path.rglob(".*.inprogress*"))
+
+
+@pytest.mark.parametrize("name", ["evaluate", "compare"])
+def test_a_request_to_terminate_is_no_videos_fault(name: str, originals: Path, model: Path, tmp_path: Path) -> None:
+    videos = make_videos(tmp_path / "videos", originals, "terminate", count=3)
+    more = ("--whole", "--rounds", 1) if name == "compare" else ()
+    told = tmp_path / "told"
+    assert saboteur.run((name, videos, "--model", model, *more), "terminate", told) == 128 + signal.SIGTERM
+    assert "interrupted" in told.read_text()
+    assert not list(tmp_path.rglob(".*.inprogress*"))
+
+
+KILLED_TWICE = [-signal.SIGKILL, -signal.SIGKILL, 1]
+
+
+def codes_until_it_ends(command: Sequence[object], told: Path) -> list[int]:
+    """Exit codes of a command that is started again whenever it is killed, at most five times."""
+    codes: list[int] = []
+    while len(codes) < 5 and (not codes or codes[-1] == -signal.SIGKILL):
+        codes.append(saboteur.run(command, "kill", told))
+    return codes
 
 
 def test_a_name_of_255_bytes_is_labelled(originals: Path, model: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from vidcomp import DEFAULT_MODEL
 from vidcomp.cli.errors import INTERRUPTED, SOME_FAILED, UsageError, reported
 from vidcomp.cli.files import check_file, write_file
 from vidcomp.cli.options import DeviceChoice
+from vidcomp.cli.signals import Stopped, stop_signals
 from vidcomp.cli.terminal import warn
 
 if TYPE_CHECKING:
@@ -125,9 +127,9 @@ def compare(
     from 1 is marked. docs/compare.md says more.
 
     The exit code is 0 if everything was measured, 1 if a video or a row could not be, 2 for wrong usage, 130 if
-    interrupted; the rows measured until then are printed.
+    interrupted, 143 if terminated; the rows measured until then are printed.
     """
-    with reported(debug=debug):
+    with reported(debug=debug), ExitStack() as stack:
         if save is not None:
             check_file("--save", save, ".html")
         if plot is not None:
@@ -135,22 +137,26 @@ def compare(
         from vidcomp.cli.terminal import download_progress
         from vidcomp.evaluation.evaluator import Evaluator
         from vidcomp.inference.classifier import Classifier
+        from vidcomp.inference.in_progress import noted_in_cache
 
+        strategies = _strategies(
+            dense=dense or [],
+            whole=whole,
+            sfc=sfc,
+            taus=tau or [],
+            sgs=sgs,
+            uniform=uniform or [],
+            named=strategy or [],
+        )
+        stop = stack.enter_context(stop_signals())
+        in_progress = stack.enter_context(noted_in_cache("compare", (*(paths or ()), model, *strategies)))
         videos = _videos(paths or [], null=null, quiet=quiet)
         try:
             with download_progress(quiet=quiet) as progress:
                 evaluator = Evaluator(
                     model,
                     videos,
-                    _strategies(
-                        dense=dense or [],
-                        whole=whole,
-                        sfc=sfc,
-                        taus=tau or [],
-                        sgs=sgs,
-                        uniform=uniform or [],
-                        named=strategy or [],
-                    ),
+                    strategies,
                     rounds=rounds,
                     seconds=seconds,
                     device=device.value,
@@ -158,6 +164,7 @@ def compare(
                     classifier=partial(Classifier, decode_timeout_s=decode_timeout),
                     tell=(lambda note: None) if quiet else warn,
                     progress=progress,
+                    in_progress=in_progress,
                 )
         except ValueError as error:
             raise UsageError(str(error)) from None
@@ -165,7 +172,7 @@ def compare(
             comparison = _measure(evaluator, quiet=quiet)
             _render(comparison, output_format, save=save, plot=plot)
         if comparison.interrupted:
-            raise typer.Exit(INTERRUPTED)
+            raise typer.Exit(Stopped(stop.number).exit_code if stop.number else INTERRUPTED)
         if comparison.failed:
             raise typer.Exit(SOME_FAILED)
 

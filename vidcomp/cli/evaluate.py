@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from vidcomp.cli.options import (
     PrecisionChoice,
     Strategy,
 )
+from vidcomp.cli.signals import Stopped, stop_signals
 from vidcomp.cli.terminal import compile_model, warn
 
 if TYPE_CHECKING:
@@ -76,15 +77,19 @@ def evaluate(
     """Measure a model on labelled videos: top-1, top-5, accuracy per class, calibration, GMACs per video.
 
     Videos that cannot be read are left out of the shares, named on standard error, and make the exit code 1. Ctrl-C
-    ends it with what was measured until then, and exit code 130.
+    ends it with what was measured until then, and exit code 130 (143 for a request to terminate).
     """
-    with reported(debug=debug):
+    with reported(debug=debug), ExitStack() as stack:
         for file in confusion or ():
             check_file("--confusion", file, ".csv", ".png")
         from vidcomp.cli.terminal import download_progress, video_progress
         from vidcomp.evaluation.evaluator import Evaluator
         from vidcomp.inference.classifier import Classifier
+        from vidcomp.inference.in_progress import noted_in_cache
 
+        stop = stack.enter_context(stop_signals())
+        asked = (str(folder), model, str(strategy), str(tau), str(agreement))
+        in_progress = stack.enter_context(noted_in_cache("evaluate", asked))
         try:
             strategies = _strategies(strategy, tau=tau, agreement=agreement)
             videos = _videos(folder, model, quiet=quiet)
@@ -105,6 +110,7 @@ def evaluate(
                     ),
                     tell=partial(warn, prefix="error"),
                     progress=progress,
+                    in_progress=in_progress,
                 )
         except ValueError as error:
             raise UsageError(str(error)) from None
@@ -124,7 +130,7 @@ def evaluate(
         for file in confusion or ():
             write_file("--confusion", file, partial(_confusion, evaluation, file.suffix.lower()))
         if evaluator.interrupted:
-            raise typer.Exit(INTERRUPTED)
+            raise typer.Exit(Stopped(stop.number).exit_code if stop.number else INTERRUPTED)
         if evaluation.failed:
             raise typer.Exit(SOME_FAILED)
 

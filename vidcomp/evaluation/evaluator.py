@@ -24,9 +24,11 @@ from vidcomp.evaluation.strategy_run import StrategyRun, default_strategies, loa
 from vidcomp.inference.classifier import Classifier, failure_of
 from vidcomp.inference.device import choose_device
 from vidcomp.inference.grammar import NamedStrategy, StrategyError, parse_strategy
+from vidcomp.inference.in_progress import InProgress
 from vidcomp.inference.strategies import Strategy, WholeVideo
 from vidcomp.transfer import Progress
 from vidcomp.video import VideoError, probe
+from vidcomp.video.errors import VideoTooLarge
 from vidcomp.video.labeled import LabeledVideo, check_labeled, find_labeled, keep_known
 from vidcomp.video.synthetic import FPS, FRAMES, SIZE, make_video
 from vidcomp.zoo import ManifestError
@@ -124,12 +126,14 @@ class Evaluator:
         classifier: Callable[..., Classifier] = Classifier,
         tell: Callable[[str], None] = lambda note: None,
         progress: Progress | None = None,
+        in_progress: InProgress | None = None,
     ) -> None:
         """Load a network for every strategy that the model can do.
 
         Where ``strict``, each must be possible and have its weights; else what is not possible is noted and left out,
         and random weights stand for those that are not to be had. ``classifier`` makes a classifier of a
         :class:`LoadedModel`, given ``device`` and ``strategy``. ``tell`` is told each note, ``progress`` of downloads.
+        ``in_progress`` remembers which video was in the works, should the program be killed.
         """
         self.manifest = model if isinstance(model, Manifest) else find_manifest(model)
         self.rounds = rounds
@@ -137,6 +141,7 @@ class Evaluator:
         self.machine = describe_machine(choose_device(device))
         self.notes: list[str] = []
         self._tell = tell
+        self._in_progress = in_progress or InProgress()
         self.failed = False
         self.interrupted = False
         self.runs: list[StrategyRun] = []
@@ -192,6 +197,7 @@ class Evaluator:
                 for run in self.runs:
                     run.search_fits_at_once()
                 self._time_rounds(done)
+            self._in_progress.complete()
         except KeyboardInterrupt:
             self.interrupted = True
             raise
@@ -262,21 +268,33 @@ class Evaluator:
             self._note(f"random weights in {', '.join(names)}: the cost is true, labels are left out; {reason}")
 
     def _label_all(self, done: Callable[[str], None]) -> None:
-        """Pass every video through every strategy once."""
-        # Begun only where they are used: without rounds.
-        ahead = [run.label_all([video.path for video in self.videos]) for run in self.runs]
-        for video in self.videos:
-            problem = self._unfit(video.path) if self.rounds else None
+        """Pass every video through every strategy once; suspects of having killed the program come last, one by one."""
+        fresh, suspects = self._in_progress.parted(self.videos)
+        if self.rounds:
+            fresh, suspects = [], fresh + suspects
+        ahead = [run.label_all(video.path for video in self._in_progress.together(fresh)) for run in self.runs]
+        for video in fresh:
             for run, labeling in zip(self.runs, ahead, strict=True):
-                if problem is not None:
-                    run.errors[video.path] = problem
-                elif self.rounds:
-                    run.label(video.path)
-                else:
-                    next(labeling)
-                if video.path in run.errors:
-                    self._note(run.errors[video.path], failed=True)
-                done(run.name)
+                next(labeling)
+                self._labeled(run, video, done)
+            self._in_progress.rest(video.path)
+        for video in suspects:
+            try:
+                with self._in_progress.attempt(video.path):
+                    if self.rounds:
+                        self._check_timeable(video.path)
+                    for run in self.runs:
+                        run.label(video.path)
+                        self._labeled(run, video, done)
+            except VideoError as error:
+                for run in self.runs:
+                    run.errors[video.path] = str(error)
+                    self._labeled(run, video, done)
+
+    def _labeled(self, run: StrategyRun, video: LabeledVideo, done: Callable[[str], None]) -> None:
+        if video.path in run.errors:
+            self._note(run.errors[video.path], failed=True)
+        done(run.name)
 
     def _time_rounds(self, done: Callable[[str], None]) -> None:
         runs = [run for run in self.runs if run.observations]
@@ -291,29 +309,29 @@ class Evaluator:
             if number and spent + spent / number > self.seconds:
                 break
             for path in self._timed:
-                for run in runs:
-                    try:
-                        run.time_model(path, number)
-                    except Exception as error:
-                        failure = failure_of(path, error)
-                        if failure is None:
-                            raise
-                        self._note(f"{run.name}: {failure.message}", failed=True)
-                for run in runs:
-                    run.time_end_to_end(path, number)
-                    done(run.name)
+                with self._in_progress.attempt(path):
+                    for run in runs:
+                        try:
+                            run.time_model(path, number)
+                        except Exception as error:
+                            failure = failure_of(path, error)
+                            if failure is None:
+                                raise
+                            self._note(f"{run.name}: {failure.message}", failed=True)
+                    for run in runs:
+                        run.time_end_to_end(path, number)
+                        done(run.name)
             self._rounds_done = number + 1
 
-    def _unfit(self, path: str) -> str | None:
-        """Why a video cannot be timed by any strategy: it cannot be opened, or is too long to be held and passed."""
-        try:
-            info = probe(path, count=False)
-        except VideoError as error:
-            return str(error)
-        most = self.manifest.max_frames
-        if (info.expected_frames or 0) > most:
-            return f"{path}: {info.expected_frames} frames are more than the {most} that this model is passed whole"
-        return None
+    def _check_timeable(self, path: str) -> None:
+        """Find out whether any strategy can be timed on a video.
+
+        Raises:
+            VideoError: it cannot be opened, or is too long to be held and passed.
+        """
+        frames, most = probe(path, count=False).expected_frames or 0, self.manifest.max_frames
+        if frames > most:
+            raise VideoTooLarge(path, f"{frames} frames are more than the {most} that this model is passed whole")
 
     def _generate(self) -> LabeledVideo:
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vidcomp-")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -103,11 +103,11 @@ class StrategyRun:
         else:
             self._keep(path, prediction, memory.bytes)
 
-    def label_all(self, paths: Sequence[str]) -> Iterator[str]:
+    def label_all(self, paths: Iterable[str]) -> Iterator[str]:
         """Classify videos in order, the next ones being decoded meanwhile, without memory; yields each one's path."""
-        for path, prediction in zip(paths, self.classifier.classify_all(paths), strict=True):
-            self._keep(path, prediction)
-            yield path
+        for prediction in self.classifier.classify_all(paths):
+            self._keep(prediction.path, prediction)
+            yield prediction.path
 
     def _keep(self, path: str, prediction: Prediction, peak_bytes: int | None = None) -> None:
         if prediction.error is not None:

@@ -16,6 +16,10 @@ from vidcomp.inference.prediction import Failure, Prediction, Timing
 
 # What a file that is no video gives. Of files that only might have been videos, these are no errors.
 _NO_VIDEO = frozenset({"not_video", "no_video_stream", "empty"})
+KILLED_TWICE = (
+    "vidcomp was killed twice while it worked on this video, the second time on no other; it may need more memory than "
+    "there is"
+)
 
 
 @dataclass(frozen=True)
@@ -224,6 +228,5 @@ def label_all(
 def _killed_twice(path: str) -> Failure:
     return Failure(
         CRASHED,
-        f"{printable(path)}: vidcomp was killed twice while it worked on this video, the second time on no other; it "
-        "may need more memory than there is, of which the strategy uniform8 takes less",
+        f"{printable(path)}: {KILLED_TWICE}, of which the strategy uniform8 takes less",
     )

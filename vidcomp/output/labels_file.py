@@ -15,9 +15,10 @@ from types import TracebackType
 
 from vidcomp.files import replace_file
 from vidcomp.inference.batch import Job, Known, Sink, Stamp
+from vidcomp.inference.in_progress import InProgress
 from vidcomp.inference.prediction import Prediction
 from vidcomp.output.formats import Csv, Document, Entry, JsonArray, JsonLines, Lines, Record
-from vidcomp.output.journal import InProgress, Lock, RecordLog
+from vidcomp.output.journal import Lock, RecordLog
 from vidcomp.output.parquet import Parquet
 from vidcomp.output.places import OutputError, identity, kept_so_far
 

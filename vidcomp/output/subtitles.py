@@ -7,8 +7,8 @@ from pathlib import Path
 
 from vidcomp.files import encodable, printable, replace_file
 from vidcomp.inference.batch import Job, Sink, Stamp, Unwritable
+from vidcomp.inference.in_progress import InProgress
 from vidcomp.inference.prediction import Prediction, Window
-from vidcomp.output.journal import InProgress
 from vidcomp.output.places import OutputError, Places, identity, kept_so_far, unwritable
 
 SUBTITLES = ("srt", "vtt")

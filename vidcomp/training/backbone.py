@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from vidcomp.inference.in_progress import noted_beside
 from vidcomp.nn.backbones import Backbone
 from vidcomp.training import DataError
 from vidcomp.training.callbacks import Callbacks
@@ -53,8 +54,8 @@ def train_backbone(
         "model": manifest.name if job.from_scratch else fingerprint(manifest),
         "what is unfrozen": str(unfreeze),
     }
-    with DecodePool(paths.workers) as pool:
-        trainer = Trainer(job.recipe, paths, pool, callbacks)
+    with DecodePool(paths.workers) as pool, noted_beside(paths.output) as in_progress:
+        trainer = Trainer(job.recipe, paths, pool, callbacks, in_progress)
         rows = fit_backbone(
             trainer, backbone, planned, wanted, identity, unfreeze=unfreeze, trained_before=not job.from_scratch
         )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from vidcomp.files import printable
 from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.grammar import parse_strategy
+from vidcomp.inference.in_progress import noted_beside
 from vidcomp.nn.backbones import Backbone
 from vidcomp.nn.compressors import COMPRESSORS, SFC
 from vidcomp.nn.compressors.sfc import AbstractionBlock
@@ -78,8 +79,8 @@ def train_compressor(
         "what is unfrozen": job.unfreeze,
         "start": str(job.from_trained),
     }
-    with DecodePool(paths.workers) as pool:
-        trainer = Trainer(job.recipe, paths, pool, callbacks)
+    with DecodePool(paths.workers) as pool, noted_beside(paths.output) as in_progress:
+        trainer = Trainer(job.recipe, paths, pool, callbacks, in_progress)
         rows = fit_compressors(trainer, network, manifest, wanted, identity, unfreeze=job.unfreeze)
     weights = elsewhere(manifest)
     if job.unfreeze != "nothing":
@@ -249,7 +250,8 @@ def _ask_teacher(
     ) as classifier:
         for video in videos:
             try:
-                taught[video.path] = ask(classifier, video.path, cache)
+                with trainer.in_progress.attempt(video.path):
+                    taught[video.path] = ask(classifier, video.path, cache)
             except VideoError as error:
                 trainer.callbacks.skipped(str(error))
             trainer.advance()

@@ -10,7 +10,7 @@ import copy
 import hashlib
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -97,7 +97,8 @@ class Dataset:
         self._max_frames = max_frames
         self._lock = threading.Lock()
         self._view_seed = recipe.seed if recipe.view_seed is None else recipe.view_seed
-        self._readable: list[TrainingVideo] = []
+        self.readable: list[TrainingVideo] = []
+        """Videos of which pictures may be laid over others, in an order that chance counts on."""
         self._distractors = recipe.distractors if isinstance(recipe, CompressorRecipe) else 0.0
         self._encoder: CompressedModel | None = None
         settings = {"spec": repr(network.spec), "clips": clips, "format": 1}
@@ -117,11 +118,11 @@ class Dataset:
         """Tensors that found no room in the cache, and are made anew whenever they are wanted."""
         return self._frames.turned_away + (self._features.turned_away if self._encoder is not None else 0)
 
-    def prepare(self, videos: Sequence[TrainingVideo]) -> Iterator[tuple[TrainingVideo, VideoError | None]]:
+    def prepare(self, videos: Iterable[TrainingVideo]) -> Iterator[tuple[TrainingVideo, VideoError | None]]:
         """Read every video once, keep what there is room for, and tell which cannot be read."""
         for video, error in self._pool.map(self._prepare, videos):
             if error is None:
-                self._readable.append(video)
+                self.readable.append(video)
             yield video, error
 
     def view(self, video: TrainingVideo, random: np.random.Generator, subsampling: int = 1) -> View:
@@ -218,7 +219,7 @@ class Dataset:
         """Pixels (3, T, H, W) of a view, as bytes."""
 
         def still() -> NDArray[np.uint8]:
-            other = self._readable[int(random.integers(len(self._readable)))]
+            other = self.readable[int(random.integers(len(self.readable)))]
             picture: NDArray[np.uint8] = self._pixels(other, random)[0]
             return picture
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vidcomp.inference.device import choose_device
+from vidcomp.inference.in_progress import InProgress
 from vidcomp.nn.compressors import FeaturesError
 from vidcomp.nn.whole_video import CompressedModel
 from vidcomp.training import DataError, Interrupted, RequestError, TrainingError
@@ -35,7 +36,14 @@ _GB = 1e9
 class Trainer:
     """Fits parts of one network to videos, be they its compressors or the stages of its backbone."""
 
-    def __init__(self, recipe: Recipe, paths: Paths, pool: DecodePool, callbacks: Callbacks | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        paths: Paths,
+        pool: DecodePool,
+        callbacks: Callbacks | None = None,
+        in_progress: InProgress | None = None,
+    ) -> None:
         """Find the device.
 
         Args:
@@ -43,6 +51,7 @@ class Trainer:
             paths: where it reads and writes, and on which device it runs.
             pool: where frames come from.
             callbacks: who is told.
+            in_progress: remembers which video was being read, should the program be killed.
 
         Raises:
             RequestError: the device is not there, or cannot compute in the recipe's precision.
@@ -50,6 +59,7 @@ class Trainer:
         self.recipe = recipe
         self.paths = paths
         self.callbacks = callbacks or Callbacks()
+        self.in_progress = in_progress or InProgress()
         try:
             self.device = choose_device(paths.device)
         except ValueError as error:
@@ -100,13 +110,15 @@ class Trainer:
         for note in wanted.notes:
             self.callbacks.note(note)
         self.callbacks.begin("reading videos", len(wanted.videos))
-        kept = []
-        for video, error in self._dataset.prepare(wanted.videos):
-            if error is None:
-                kept.append(video)
-            else:
+        skipped = set()
+        for video, error in self._prepared(wanted.videos):
+            if error is not None:
+                skipped.add(video)
                 self.callbacks.skipped(str(error))
             self.advance()
+        # In the order given, whichever was read last: chance counts places.
+        kept = [video for video in wanted.videos if video not in skipped]
+        self._dataset.readable = kept
         check_classes(self.paths.source, wanted, kept)
         if self._dataset.turned_away and self.paths.cache_gb > 0:
             self.callbacks.note(
@@ -114,6 +126,20 @@ class Trainer:
                 "allow more, or keep fewer views (views_cached)"
             )
         return kept
+
+    def _prepared(self, videos: Sequence[TrainingVideo]) -> Iterator[tuple[TrainingVideo, VideoError | None]]:
+        """Read the videos; suspects of having killed the program come last, one by one."""
+        fresh, suspects = self.in_progress.parted(videos)
+        for video, error in self._dataset.prepare(self.in_progress.together(fresh)):
+            self.in_progress.rest(video.path)
+            yield video, error
+        for video in suspects:
+            try:
+                with self.in_progress.attempt(video.path):
+                    prepared = list(self._dataset.prepare([video]))
+            except VideoError as error:
+                prepared = [(video, error)]
+            yield from prepared
 
     def read_validation(self, labels: Sequence[str], taus: Sequence[float | None] = (None,)) -> None:
         """Judge each epoch by the validation videos, if there are any, with each of ``taus`` (``None``: as it is).
@@ -129,7 +155,8 @@ class Trainer:
         self.callbacks.begin("reading validation videos", len(wanted.videos))
         for video in wanted.videos:
             try:
-                self._dataset.whole(video, self._network)
+                with self.in_progress.attempt(video.path):
+                    self._dataset.whole(video, self._network)
                 self._validation.append(video)
             except VideoError as error:
                 self.callbacks.skipped(str(error))
@@ -167,6 +194,8 @@ class Trainer:
             TrainingError: a loss is not finite, a file can no longer be read or written, or the checkpoint is damaged
                 or of another training.
         """
+        # What a step takes follows from the recipe: each video alone has shown by now that it kills nobody.
+        self.in_progress.complete()
         self._videos = videos
         self._taught = taught or {}
         self._steps = -(-len(videos) // self.recipe.batch)

@@ -107,7 +107,7 @@ class VideoTimeout(VideoError):
 
 
 class VideoCrashed(VideoError):
-    """The process that decoded the file died."""
+    """The process that decoded the file died, or the whole program, twice, while it worked on it."""
 
     kind = "crashed"
 
