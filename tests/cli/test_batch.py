@@ -11,10 +11,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -26,6 +27,7 @@ from tests.output.test_formats import GOOD
 from vidcomp.cli import app, terminal
 from vidcomp.inference.batch import Job, RunStats, stamp_of
 from vidcomp.inference.classifier import Classifier
+from vidcomp.inference.prediction import Prediction
 from vidcomp.output.labels_file import LabelsFile
 from vidcomp.output.labels_file import Run as LabelsRun
 from vidcomp.video import ERRORS
@@ -91,8 +93,12 @@ def test_failed_ones_are_taken_again_only_if_asked(
     folder: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
-    real = Classifier.begin
-    monkeypatch.setattr(Classifier, "begin", lambda self, path: seen.append(path) or real(self, path))
+    real = Classifier.batches
+
+    def noting(self: Classifier, paths: Iterable[str], **options: Any) -> Generator[list[Prediction]]:
+        return real(self, (seen.append(path) or path for path in paths), **options)
+
+    monkeypatch.setattr(Classifier, "batches", noting)
     for options in ([], [], ["--retry-errors"]):
         run(folder, "--output", tmp_path / "labels.csv", *options)
     assert [Path(path).name for path in seen] == ["x.mp4", "broken.mp4", "x.mp4", "broken.mp4"]
@@ -194,15 +200,15 @@ def test_the_unforeseen_is_one_videos_error(folder: Path, run: Run, monkeypatch:
 def test_signals_end_the_run_in_good_order(
     number: int, code: int, folder: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Classifier.begin
+    real = Classifier.batches
 
-    def interrupted(self: Classifier, path: str) -> object:
-        if path.endswith("broken.mp4"):
+    def interrupted(self: Classifier, paths: Iterable[str], **options: Any) -> Generator[list[Prediction]]:
+        for batch in real(self, paths, **options):
+            yield batch
             os.kill(os.getpid(), number)
             time.sleep(1)
-        return real(self, path)
 
-    monkeypatch.setattr(Classifier, "begin", interrupted)
+    monkeypatch.setattr(Classifier, "batches", interrupted)
     # A test run in the background may have been told to ignore interrupts, which vidcomp then rightly does too.
     inherited = signal.signal(number, signal.default_int_handler)
     try:
