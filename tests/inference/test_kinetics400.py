@@ -16,7 +16,7 @@ from vidcomp.inference.prediction import Prediction
 from vidcomp.inference.strategies import DenseViews, Strategy, UniformClips
 from vidcomp.inference.windows import Windows
 from vidcomp.video.transforms import to_input
-from vidcomp.zoo.build import LoadedModel, load_model, load_variant
+from vidcomp.zoo.build import LoadedModel, Variant, load_model, load_variant
 from vidcomp.zoo.labels import labels_of
 from vidcomp.zoo.manifest import PreprocessingSection, find_manifest
 
@@ -32,6 +32,18 @@ def test_the_published_sample(shared_data: Path) -> None:
     assert (prediction.frames.decoded, prediction.frames.used) == (79, 79)
     assert prediction.passes is not None
     assert (prediction.passes.height, prediction.passes.width) == (224, 224)
+
+
+@pytest.mark.shared_data
+def test_the_published_sample_with_every_second_frame(shared_data: Path) -> None:
+    with Classifier(load_model(NAME, Variant("sfc")), device="cpu") as classifier:
+        prediction = classifier.classify(str(shared_data / "vectors" / "cricket.gif"))
+    assert prediction.labels[0].label == "playing cricket"
+    # The first convolution makes 40 frames of 79, of which every second attends to itself, but for one that is less
+    # like itself than like another.
+    assert prediction.attention is not None
+    assert prediction.attention.weights.shape == (20, 40)
+    assert sum(prediction.attention.weights.argmax(axis=1) == np.arange(0, 40, 2)) >= 19
 
 
 def kinetics_names() -> dict[str, set[str]]:

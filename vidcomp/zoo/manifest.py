@@ -117,7 +117,7 @@ class Manifest(_Section):
     compressors: tuple[CompressorSection, ...] = Field(min_length=1, description="compressors in the network's order")
     siblings: dict[str, str] = Field(
         default_factory=dict,
-        description="models of the same backbone with other compressors: kinds, joined by +, and names that ship",
+        description="the same model with other compressors: kinds, joined by +, and names that ship",
     )
     labels: str | tuple[str, ...] = Field(description="name of a label list that ships, or the labels themselves")
     only: tuple[str, ...] = Field((), description="labels to choose among, if not among all of them")
