@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
 from tests import clips
 from tests.tiny_model import make_tiny_model
+from vidcomp.cli import app
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
 
@@ -21,6 +24,10 @@ def sh(command: str, **names: object) -> subprocess.CompletedProcess[str]:
     for name, value in values.items():
         command = command.replace(f"${name}", value)
     return subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=120, check=False)
+
+
+def in_process(*arguments: object) -> Result:
+    return CliRunner().invoke(app, list(map(str, arguments)))
 
 
 @pytest.mark.parametrize("closed", ["<&- >&- 2>&-", "2>&-"])
@@ -66,4 +73,45 @@ def test_a_list_on_an_input_that_is_closed_is_empty() -> None:
     done = sh("$vidcomp classify - <&-")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_log_on_a_full_disk_ends_nothing(tmp_path: Path) -> None:
+    clip = clips.make_clip(tmp_path / "clip.mp4", 8, size=(64, 48))
+    model, output = make_tiny_model(tmp_path), tmp_path / "labels.jsonl"
+    (broken := tmp_path / "broken.mp4").write_bytes(b"no video")
+    done = sh("$vidcomp classify $broken $clip --model $model --output $output 2>/dev/full",
+              clip=clip, broken=broken, model=model, output=output)  # fmt: skip
+    assert done.returncode == 1
+    assert len(output.read_text().splitlines()) == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_an_output_that_takes_nothing_is_one_line(form: str, tmp_path: Path) -> None:
+    clip = clips.make_clip(tmp_path / "clip.mp4", 8, size=(64, 48))
+    done = in_process("classify", clip, "--model", make_tiny_model(tmp_path), "--output", "/dev/full", "--format", form)
+    assert done.exit_code == 2
+    assert done.stderr.count("\n") == 1
+    assert "--output /dev/full: cannot be written (No space left on device)" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["n" * 260 + ".jsonl", "n" * 250 + ".jsonl", "n" * 240 + ".json"])
+def test_names_of_outputs_that_are_too_long_are_one_line(name: str, tmp_path: Path) -> None:
+    clip = clips.make_clip(tmp_path / "clip.mp4", 8, size=(64, 48))
+    done = in_process("classify", clip, "--model", make_tiny_model(tmp_path), "--output", tmp_path / name)
+    assert done.exit_code == 2
+    assert done.stderr.count("\n") == 1
+    assert "File name too long" in done.stderr
+
+
+def test_a_folder_to_work_in_that_was_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip, model = clips.make_clip(tmp_path / "clip.mp4", 8, size=(64, 48)), make_tiny_model(tmp_path)
+    (gone := tmp_path / "gone").mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert in_process("classify", clip, "--model", model).exit_code == 0
+    done = in_process("classify", clip, "--model", model, "--output", "labels.jsonl")
+    assert done.exit_code == 2
     assert done.stderr.count("\n") == 1

@@ -105,8 +105,7 @@ def _jobs(options: ClassifyOptions) -> list[Job]:
         root = _root(given.one_folder)
         jobs = [Job(video.path, video.relative, video.certain, root) for video in chosen]
     else:
-        root = os.getcwd()  # noqa: PTH109
-        jobs = [Job(video.path, video.path, video.certain, _root_of(video.path, root, given)) for video in chosen]
+        jobs = [Job(video.path, video.path, video.certain, _root_of(video.path, given)) for video in chosen]
     if output.paths is PathsChoice.ABSOLUTE:
         jobs = [replace(job, name=identity(job.root, job.name), root=None) for job in jobs]
     return jobs
@@ -117,10 +116,10 @@ def _root(folder: str) -> str:
     return os.path.realpath(folder) if ".." in Path(folder).parts else absolute(folder)
 
 
-def _root_of(path: str, working_directory: str, given: InputOptions) -> str | None:
+def _root_of(path: str, given: InputOptions) -> str | None:
     """What the name of a video is relative to."""
     is_file = not (given.allow_urls and is_address(path)) or os.path.lexists(path)
-    return working_directory if is_file and not os.path.isabs(path) else None  # noqa: PTH117
+    return os.getcwd() if is_file and not os.path.isabs(path) else None  # noqa: PTH109, PTH117
 
 
 def _apart(videos: Sequence[VideoFile], options: ClassifyOptions) -> list[VideoFile]:
@@ -184,8 +183,8 @@ def _sink(options: ClassifyOptions, classifier: Classifier, *, single: bool) -> 
         ) as file:
             yield file
     else:
-        with ExitStack() as stack:
-            stream = stack.enter_context(_open_output(path)) if path else sys.stdout
+        with _written_to(path), ExitStack() as stack:
+            stream = stack.enter_context(path.open("w", encoding="utf-8", newline="")) if path else sys.stdout
             writer = _writer(form, stream, output.top_k, single=single)
             stack.callback(writer.close)
             yield _Stream(writer)
@@ -284,10 +283,16 @@ def _inside(folder: Path | None) -> str | None:
     return None if folder is None else os.path.join(absolute(str(folder)), "")  # noqa: PTH118
 
 
-def _open_output(path: Path) -> TextIO:
+@contextmanager
+def _written_to(path: Path | None) -> Iterator[None]:
+    """Within this, results are written to a device or a pipe, if that is named."""
     try:
-        return path.open("w", encoding="utf-8", newline="")
+        yield
+    except BrokenPipeError:
+        raise
     except OSError as error:
+        if path is None:
+            raise
         raise UsageError(f"--output {path}: cannot be written ({error.strerror}); choose another file") from None
 
 

@@ -47,6 +47,12 @@ def reported(*, debug: bool) -> Iterator[None]:
         fail("interrupted", INTERRUPTED)
     except OUTPUT_ERRORS as error:
         raise typer.Exit(tell_lost_output(error)) from None
+    except OSError as error:
+        if debug:
+            raise
+        # Whatever else the system refuses: a name too long, a folder that was removed.
+        name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "a file or folder"
+        fail(f"{name}: cannot be used ({error.strerror or error}); choose another place", USAGE)
 
 
 def tell_lost_output(error: OSError) -> int:

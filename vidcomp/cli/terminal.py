@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
@@ -59,11 +60,20 @@ class _Output(io.FileIO):
             raise OutputLost(error.errno, error.strerror) from None
 
 
+class _Messages(io.FileIO):
+    """Standard error that loses what cannot be written, on a full disk, say, rather than end the work."""
+
+    def write(self, data: Any) -> int:
+        with contextlib.suppress(OSError):
+            super().write(data)
+        return len(data)
+
+
 def prepare_streams() -> None:
     """Open those of the streams that the caller closed, as cron may, and make every name printable.
 
     Files that are opened later would otherwise take the streams' numbers, and receive what is written to these. A
-    missing input is empty, messages to a missing stderr are lost, and results for a missing output are an error.
+    missing input is empty, messages that stderr does not take are lost, and results for a missing output are an error.
     """
     # In the order of their numbers: each open takes the lowest that is free.
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
@@ -73,6 +83,8 @@ def prepare_streams() -> None:
     if not sys.stdout.isatty():
         raw = _Output(sys.stdout.fileno(), "w", closefd=False)
         sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), encoding=sys.stdout.encoding)
+    messages = io.BufferedWriter(_Messages(sys.stderr.fileno(), "w", closefd=False))
+    sys.stderr = io.TextIOWrapper(messages, encoding=sys.stderr.encoding, line_buffering=True)
     # Names that are not valid UTF-8 must be printable.
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
