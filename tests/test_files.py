@@ -52,6 +52,27 @@ def test_permissions_stay(tmp_path: Path) -> None:
     assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"new", 0o640)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names")
+def test_a_pipe_or_a_device_stays_what_it_is(tmp_path: Path) -> None:
+    """Else `--output /dev/null` would take the system's away."""
+    os.mkfifo(pipe := tmp_path / "pipe.srt")
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    replace_file(pipe, [b"one ", b"two"])
+    assert os.read(reader, 100) == b"one two"
+    os.close(reader)
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (folder := tmp_path / "elsewhere").mkdir()
+    (link := tmp_path / "link").symlink_to(target := folder / "file")
+    for content in (b"new", b"newer"):
+        replace_file(link, [content])
+        assert (link.is_symlink(), target.read_bytes()) == (True, content)
+    assert list(folder.iterdir()) == [target]
+
+
 @pytest.mark.parametrize("shared", [False, True])
 def test_names_may_be_as_long_as_file_systems_allow(shared: bool, tmp_path: Path) -> None:
     path = tmp_path / ("ä" * 127)

@@ -6,6 +6,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,7 +20,8 @@ _LONGEST_NAME = 255
 def replacing(path: Path, *, shared: bool = False, sync: bool = True) -> Iterator[Path]:
     """Give the path of a new file beside ``path``, which takes its place once it is whole, and else leaves no trace.
 
-    The permissions of the file that was there are kept.
+    The permissions of the file that was there are kept, and a link is followed. A pipe or a device, such as `/dev/null`,
+    stays what it is, and receives what was written.
 
     Args:
         path: the file to replace, or to make.
@@ -29,6 +31,13 @@ def replacing(path: Path, *, shared: bool = False, sync: bool = True) -> Iterato
     Raises:
         OSError: it cannot be written; the old one is as it was.
     """
+    if path.exists() and not path.is_file():
+        with tempfile.TemporaryDirectory() as folder:
+            yield (written := Path(folder) / "new")
+            with written.open("rb") as source, path.open("wb") as target:
+                shutil.copyfileobj(source, target)
+        return
+    path = Path(os.path.realpath(path))
     new = _beside(path, secrets.token_hex(4) if shared else "")
     try:
         yield new
