@@ -20,8 +20,8 @@ _LONGEST_NAME = 255
 def replacing(path: Path, *, shared: bool = False, sync: bool = True) -> Iterator[Path]:
     """Give the path of a new file beside ``path``, which takes its place once it is whole, and else leaves no trace.
 
-    The permissions of the file that was there are kept, and a link is followed. A pipe or a device, such as `/dev/null`,
-    stays what it is, and receives what was written.
+    The permissions of the file that was there are kept, and a link is followed. A pipe or a device stays what it is,
+    and receives what was written.
 
     Args:
         path: the file to replace, or to make.

@@ -173,6 +173,8 @@ def test_a_hole_from_a_power_cut(tmp_path: Path) -> None:
         ("labels.csv", "name,price\nmilk,1\n"),
         ("labels.json", '{"a": 1}'),
         ("labels.json", "[1, 2]"),
+        ("labels.json", "[" * 100_000),
+        ("labels.jsonl", '{"path": ' * 100_000 + "\n"),
     ],
 )
 def test_somebody_elses_file_is_left_alone(name: str, content: str, tmp_path: Path) -> None:

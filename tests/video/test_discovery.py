@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vidcomp.files import printable
-from vidcomp.video import SourceError, find_videos
+from vidcomp.video import SourceError, discovery, find_videos
 from vidcomp.video.discovery import names_of
 from vidcomp.video.errors import VideoMissing
 
@@ -238,3 +238,13 @@ def test_a_folder_that_may_not_be_read_is_noted(folder: Path) -> None:
     (folder / "sub").chmod(0o755)
     assert [video.relative for video in found.videos] == ["a.MKV", "b.mp4"]
     assert "cannot be read" in found.notes[0]
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no /dev/zero")
+def test_lists_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery, "_MOST_LIST_BYTES", 1 << 20)
+    for read in (lambda: find_videos([], lists=["/dev/zero"]), lambda: discovery.read_text("/dev/zero")):
+        with pytest.raises(SourceError, match="/dev/zero: it is too large for a list"):
+            read()
+    with Path("/dev/zero").open("rb") as endless, pytest.raises(SourceError, match="-: it is too large for a list"):
+        find_videos(["-"], stdin=endless)

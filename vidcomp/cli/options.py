@@ -175,10 +175,10 @@ class ModelOptions:
         if self.only_file is None:
             return self.only
         from vidcomp.video import SourceError
-        from vidcomp.video.discovery import text_of
+        from vidcomp.video.discovery import read_text
 
         try:
-            lines = text_of(str(self.only_file), self.only_file.read_bytes()).splitlines()
+            lines = read_text(str(self.only_file)).splitlines()
         except (OSError, SourceError) as error:
             why = error.reason if isinstance(error, SourceError) else error.strerror
             raise UsageError(f"--only-file {self.only_file}: cannot be read ({why}); name a file of labels") from None

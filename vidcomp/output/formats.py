@@ -149,8 +149,8 @@ class JsonLines(Lines):
         """Read a line back; one without ``input`` and ``run`` is a record of an unknown run."""
         if not self.ended(piece):
             raise ValueError("not a whole record")
-        record = json.loads(piece)
         try:
+            record = json.loads(piece)
             source = record.get("input") or {}
             labels, error = record["labels"], record["error"]
             return Entry(
@@ -162,7 +162,7 @@ class JsonLines(Lines):
                 labels[0]["label"] if labels else None,
                 error["kind"] if error else None,
             )
-        except (AttributeError, IndexError, KeyError, TypeError) as error:
+        except (AttributeError, IndexError, KeyError, RecursionError, TypeError) as error:
             raise ValueError("not a record") from error
 
     def record(self, piece: bytes) -> Record:

@@ -122,17 +122,29 @@ def find_videos(
 def _read(stdin: IO[bytes] | None) -> bytes:
     if stdin is None:
         raise SourceError(STDIN, "there is no standard input to read a list from")
-    return stdin.read()
+    return _limited(STDIN, stdin)
 
 
 def _read_file(name: str) -> bytes:
     try:
-        if Path(name).stat().st_size > _MOST_LIST_BYTES:
-            raise SourceError(name, "this is too large for a list; name a file that holds one path per line")
-        return Path(name).read_bytes()
+        with open(name, "rb") as file:  # noqa: PTH123 - a name may hold what pathlib refuses
+            return _limited(name, file)
+    except SourceError:
+        raise
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise SourceError(name, f"this list cannot be read ({why}); name a file that holds one path per line") from None
+
+
+def _limited(name: str, file: IO[bytes]) -> bytes:
+    """All of a file, which need not have an end: it may be a device."""
+    pieces, left = [], _MOST_LIST_BYTES
+    while piece := file.read(1 << 20):
+        pieces.append(piece)
+        left -= len(piece)
+        if left < 0:
+            raise SourceError(name, "it is too large for a list; name a file of one entry per line")
+    return b"".join(pieces)
 
 
 def text_of(source: str, data: bytes) -> str:
@@ -150,6 +162,16 @@ def text_of(source: str, data: bytes) -> str:
             except UnicodeDecodeError:
                 raise SourceError(source, f"it is marked as {encoding} and is not; save it as UTF-8") from None
     return _MARKED_LINE.sub("", os.fsdecode(data))
+
+
+def read_text(name: str) -> str:
+    """What `text_of` makes of a file.
+
+    Raises:
+        OSError, SourceError: it cannot be read, is too large, or is not what its mark says.
+    """
+    with open(name, "rb") as file:  # noqa: PTH123 - a name may hold what pathlib refuses
+        return text_of(name, _limited(name, file))
 
 
 def names_of(source: str, data: bytes, *, null: bool = False) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from vidcomp.files import printable
-from vidcomp.video.discovery import SourceError, VideoFile, find_videos, text_of
+from vidcomp.video.discovery import SourceError, VideoFile, find_videos, read_text
 
 _COLUMNS = ("path", "label")
 # What a heading may be known by, right or not.
@@ -64,7 +64,7 @@ def read_csv(file: Path) -> list[LabeledVideo]:
         SourceError: the file cannot be read, its heading lacks or repeats one, or a line has not one or two fields.
     """
     try:
-        text = text_of(str(file), file.read_bytes())
+        text = read_text(str(file))
         rows = [(number, row) for number, row in enumerate(csv.reader(io.StringIO(text, newline="")), 1) if any(row)]
     except (OSError, csv.Error) as error:
         raise SourceError(str(file), f"cannot be read as a CSV file ({error})") from None
