@@ -31,7 +31,7 @@ def pyav_loop(path: str, size: tuple[int, int]) -> int:
         stream = container.streams.video[0]
         stream.thread_count = 1
         for frame in container.decode(stream):
-            frame.to_ndarray(format="rgb24", width=size[0], height=size[1], interpolation="BILINEAR")
+            frame.to_ndarray(format="rgb24", width=size[0], height=size[1], interpolation="BICUBIC")
             count += 1
     return count
 
@@ -71,7 +71,7 @@ def measure(path: str, size: tuple[int, int], frames: int, rounds: int, worker: 
         "vidcomp in process, PyAV": partial(in_process, path, DecodeOptions(SHORT_SIDE)),
     }
     if importlib.util.find_spec("decord"):
-        decord = DecodeOptions(SHORT_SIDE, backend="decord", chunk_frames=8)
+        decord = DecodeOptions(SHORT_SIDE, decoder="decord", chunk_frames=8)
         ways["decord alone"] = partial(decord_loop, path, small)
         ways["vidcomp isolated, decord"] = partial(isolated, path, decord, worker)
     if importlib.util.find_spec("torchcodec"):

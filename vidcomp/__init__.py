@@ -20,7 +20,7 @@ A classifier takes paths, the bytes of a file, and frames in memory, one or a li
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -74,6 +74,7 @@ def load(
     precision: str = "auto",
     batch: int | None = None,
     max_damage: float = 0.5,
+    decoder: Literal["auto", "decord", "pyav"] = "auto",
     only: Sequence[str] = (),
 ) -> Classifier:
     """Load a model, ready to classify: ``vidcomp.load(name).classify(path) -> Prediction``.
@@ -91,6 +92,7 @@ def load(
         only: labels to choose among; by default among all that the model has.
         batch: videos that may go through compressor and tail together; by default 1 on a CPU, 16 on CUDA.
         max_damage: share of a video's frames, 0 to 1, that may come damaged or not at all before it is an error.
+        decoder: what reads files: ``"decord"``, ``"pyav"``, or ``"auto"``: decord where it is exact.
 
     Raises:
         vidcomp.zoo.ZooError: the model or its weights are not to be had.
@@ -113,6 +115,7 @@ def load(
         precision=precision,
         batch=batch,
         max_damage=max_damage,
+        decoder=decoder,
     )
 
 

@@ -50,7 +50,7 @@ def test_facts_check_themselves() -> None:
     with pytest.raises(ValueError, match="fps"):
         VideoInfo("a", 64, 48, 0, float("inf"), None, None, "h264", "mp4", 1)
     with pytest.raises(ValueError, match="counts"):
-        DecodeReport(decoded=1, used=2, repaired=0, duration_s=1.0, backend="pyav")
+        DecodeReport(decoded=1, used=2, repaired=0, duration_s=1.0, decoder="pyav")
 
 
 def test_expected_frames_are_the_claim_or_an_estimate() -> None:

@@ -1,4 +1,4 @@
-"""Odd, hostile and broken files: for each file and backend, the frames or the one error, through the child process."""
+"""Odd, hostile and broken files: for each file and decoder, the frames or the one error, through the child process."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from vidcomp.video import DecodeOptions, DecodeWorker, VideoError, decord, open_
 
 pytestmark = pytest.mark.shared_data
 
-# file: (frames, width, height) or the kind of error; who decodes when decord is asked.
+# file: (frames, width, height) or the kind of error; who decodes, unless it must be PyAV.
 TABLE: dict[str, tuple[tuple[int, int, int] | str, str]] = {
-    "anim.gif": ((20, 160, 120), "pyav"),
+    "anim.gif": ((20, 160, 120), "decord"),
     "audio_only.mp4": ("no_video_stream", ""),
-    "av1.mp4": ((120, 340, 256), "pyav"),
-    "bf.avi": ((60, 340, 256), "decord"),
+    "av1.mp4": ((120, 340, 256), "decord"),
+    "bf.avi": ((60, 340, 256), "pyav"),
     "cover.m4a": ("no_video_stream", ""),
     "demo.mp4": ((280, 340, 256), "decord"),
     "frag.mp4": ((120, 340, 256), "decord"),
@@ -26,7 +26,7 @@ TABLE: dict[str, tuple[tuple[int, int, int] | str, str]] = {
     "hevc4k.mp4": ((40, 3840, 2160), "decord"),
     "long4096.mp4": ((4096, 320, 240), "decord"),
     "midstart.ts": ("truncated", ""),
-    "odd_vp9.webm": ((40, 321, 241), "pyav"),
+    "odd_vp9.webm": ((40, 321, 241), "decord"),
     "one.mp4": ((1, 340, 256), "decord"),
     "one.png": ((1, 340, 256), "pyav"),
     "pancake.mkv": ((310, 426, 240), "decord"),
@@ -35,14 +35,14 @@ TABLE: dict[str, tuple[tuple[int, int, int] | str, str]] = {
     "t.ts": ((300, 340, 256), "pyav"),
     "text.mp4": ("not_video", ""),
     "tiny.mp4": ((10, 16, 16), "pyav"),
-    "trunc.mkv": ((140, 426, 240), "decord"),
+    "trunc.mkv": ((140, 426, 240), "decord+pyav"),
     "trunc_2k.mp4": ("truncated", ""),
     "trunc_end.mp4": ("truncated", ""),
     "vfr.mp4": ((213, 340, 256), "decord"),
     "video_90.mov": ((3, 320, 568), "decord"),
-    "vp9.webm": ((120, 340, 256), "pyav"),
-    "x.flv": ((60, 340, 256), "decord"),
-    "x.wmv": ((60, 340, 256), "decord"),
+    "vp9.webm": ((120, 340, 256), "decord"),
+    "x.flv": ((60, 340, 256), "pyav"),
+    "x.wmv": ((60, 340, 256), "pyav"),
     "zero.mp4": ("empty", ""),
 }
 LARGE = {"hevc4k.mp4", "long4096.mp4"}
@@ -65,16 +65,16 @@ def test_the_table_says_what_the_data_says(shared_data: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "backend"),
-    [(name, backend) for name in TABLE for backend in ("auto", "pyav", "decord") if (name, backend) not in SAME],
+    ("name", "decoder"),
+    [(name, decoder) for name in TABLE for decoder in ("auto", "pyav", "decord") if (name, decoder) not in SAME],
 )
-def test_odd_file(name: str, backend: str, shared_data: Path, worker: DecodeWorker) -> None:
+def test_odd_file(name: str, decoder: str, shared_data: Path, worker: DecodeWorker) -> None:
     outcome, by_decord = TABLE[name]
     path = str(shared_data / "odd" / name)
-    if backend == "decord" and not decord.available():
+    if decoder == "decord" and not decord.available():
         pytest.skip("decord has no wheel for this platform")
     # The size of the source, but for two files that would take seconds: there the size is checked, and the count small.
-    options = DecodeOptions(backend=backend, short_side=32 if name in LARGE else None)  # type: ignore[arg-type]
+    options = DecodeOptions(decoder=decoder, short_side=32 if name in LARGE else None)  # type: ignore[arg-type]
     if isinstance(outcome, str):
         with pytest.raises(VideoError, match=name) as caught:
             worker.open(path, options)
@@ -90,17 +90,17 @@ def test_odd_file(name: str, backend: str, shared_data: Path, worker: DecodeWork
         seconds = [second for chunk in chunks for second in chunk.seconds]
         assert seconds[0] == 0.0
         assert seconds == sorted(set(seconds))
-        assert reader.report.backend == (by_decord if backend == "decord" else "pyav")
+        assert reader.report.decoder == ("pyav" if decoder == "pyav" else by_decord)
         assert reader.report.repaired == 0
 
 
 @pytest.mark.parametrize("name", [name for name, (_, by) in TABLE.items() if by == "decord" and name not in LARGE])
-def test_backends_give_the_same_pictures(name: str, shared_data: Path) -> None:
+def test_decoders_give_the_same_pictures(name: str, shared_data: Path) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("decord")
     path = str(shared_data / "odd" / name)
     means = []
-    readers = [open_reader(path, DecodeOptions(backend=backend, short_side=64)) for backend in ("pyav", "decord")]
+    readers = [open_reader(path, DecodeOptions(decoder=decoder)) for decoder in ("pyav", "decord")]
     for ours, theirs in zip(readers[0].chunks(), readers[1].chunks(), strict=True):
         assert ours.seconds == pytest.approx(theirs.seconds, abs=1e-6)
         means.append(abs(ours.pixels.astype(int) - theirs.pixels).mean(axis=(1, 2, 3)).max())

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests import clips
-from tests.video.test_reader import BACKENDS, read
+from tests.video.test_reader import DECODERS, read
 
 WIDTH, HEIGHT = 128, 96
 COLORS = np.array([[220, 40, 40], [40, 220, 40], [40, 40, 220], [220, 220, 220]])
@@ -73,7 +73,7 @@ def by_ffmpeg(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
     program = shutil.which("ffmpeg")
     if program is None:
         pytest.skip("no ffmpeg program to compare with")
-    scale = ["-vf", f"scale={size[0]}:{size[1]}:flags=bilinear", "-pix_fmt", "rgb24", "-f", "rawvideo", "-"]
+    scale = ["-vf", f"scale={size[0]}:{size[1]}:flags=bicubic", "-pix_fmt", "rgb24", "-f", "rawvideo", "-"]
     command = [program, "-v", "error", "-nostdin", "-i", str(path), *scale]
     raw = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
     return np.frombuffer(raw, np.uint8).reshape(-1, size[1], size[0], 3)
@@ -91,13 +91,13 @@ def turned(tmp_path: Path, matrix: tuple[float, float, float, float], ending: st
     return path
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("ending", ["mp4", "mov"])
 @pytest.mark.parametrize("name", ORIENTATIONS)
-def test_flips_and_turns(tmp_path: Path, name: str, ending: str, backend: str) -> None:
+def test_flips_and_turns(tmp_path: Path, name: str, ending: str, decoder: str) -> None:
     matrix, shown = ORIENTATIONS[name]
     path = turned(tmp_path, matrix, ending)
-    frames, report = read(path, backend=backend, short_side=48)
+    frames, report = read(path, decoder=decoder, short_side=48)
     size = (48, 64) if matrix[0] == 0 else (64, 48)
     assert (frames.pixels.shape[2], frames.pixels.shape[1]) == size
     assert {corners(picture) for picture in frames.pixels} == {shown}
@@ -114,26 +114,26 @@ def test_flips_and_turns_as_ffmpeg_shows_them(tmp_path: Path, name: str, ending:
     assert abs(frames.pixels.astype(int) - theirs).mean() < 0.5
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("name", ODD)
-def test_other_matrices_are_ignored_with_a_note(tmp_path: Path, name: str, backend: str) -> None:
-    frames, report = read(clips.set_matrix(make(tmp_path / "a.mp4"), ODD[name]), backend=backend)
+def test_other_matrices_are_ignored_with_a_note(tmp_path: Path, name: str, decoder: str) -> None:
+    frames, report = read(clips.set_matrix(make(tmp_path / "a.mp4"), ODD[name]), decoder=decoder)
     assert frames.pixels.shape == (12, HEIGHT, WIDTH, 3)
     assert {corners(picture) for picture in frames.pixels} == {"01/23"}
     assert len([note for note in report.notes if "matrix" in note]) == 1
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("ending", ["mp4", "ts"])
 @pytest.mark.parametrize(("codec", "header"), [("libx264", b"\x06"), ("libx265", b"\x4e\x01")])
 def test_pictures_with_their_own_orientation(
-    tmp_path: Path, codec: str, header: bytes, ending: str, backend: str
+    tmp_path: Path, codec: str, header: bytes, ending: str, decoder: str
 ) -> None:
     # In HEVC what was said holds until something else is.
     said = {4: (180, False), 5: (90, False), 6: (0, False), 8: (0, True), 9: (0, False)}
     messages = {number: sei(degrees, mirrored=mirrored, header=header) for number, (degrees, mirrored) in said.items()}
     path = make(tmp_path / f"a.{ending}", messages, codec)
-    frames, _ = read(path, backend=backend)
+    frames, _ = read(path, decoder=decoder)
     expected = {4: "32/10", 5: "13/02", 8: "10/32"}
     assert [corners(picture) for picture in frames.pixels] == [expected.get(n, "01/23") for n in range(12)]
     theirs = by_ffmpeg(path, (WIDTH, HEIGHT))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ from vidcomp.video import (
 )
 from vidcomp.video.pyav import Clock
 
-BACKENDS = ["pyav", pytest.param("decord", marks=pytest.mark.skipif(not decord.available(), reason="no decord"))]
+DECODERS = ["pyav", pytest.param("decord", marks=pytest.mark.skipif(not decord.available(), reason="no decord"))]
 
 
 def read(path: Path, **options: Any) -> tuple[Frames, DecodeReport]:
@@ -49,39 +50,39 @@ def fails(path: Path | str, **options: Any) -> VideoError:
     return caught.value
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_every_frame_comes_once_and_in_order(clip: Path, backend: str) -> None:
-    frames, report = read(clip, backend=backend)
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_every_frame_comes_once_and_in_order(clip: Path, decoder: str) -> None:
+    frames, report = read(clip, decoder=decoder)
     assert clips.numbers(frames.pixels) == list(range(60)) == frames.indices.tolist()
     assert frames.seconds == pytest.approx(np.arange(60) / 25)
-    assert report == DecodeReport(decoded=60, used=60, repaired=0, duration_s=pytest.approx(2.4), backend=backend)
+    assert report == DecodeReport(decoded=60, used=60, repaired=0, duration_s=pytest.approx(2.4), decoder=decoder)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("stride", [2, 7, 59, 100])
-def test_a_stride_is_a_slice(clip: Path, backend: str, stride: int) -> None:
-    every, _ = read(clip, backend=backend)
-    some, report = read(clip, backend=backend, selection=whole(stride))
+def test_a_stride_is_a_slice(clip: Path, decoder: str, stride: int) -> None:
+    every, _ = read(clip, decoder=decoder)
+    some, report = read(clip, decoder=decoder, selection=whole(stride))
     assert (some.pixels == every.pixels[::stride]).all()
     assert some.seconds.tolist() == every.seconds[::stride].tolist()
     # A frame stepped over was decoded all the same.
     assert (report.decoded, report.used, report.notes) == (60, len(some), ())
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_chunks_do_not_change_the_frames(clip: Path, backend: str) -> None:
-    whole_clip, _ = read(clip, backend=backend, chunk_frames=1000)
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_chunks_do_not_change_the_frames(clip: Path, decoder: str) -> None:
+    whole_clip, _ = read(clip, decoder=decoder, chunk_frames=1000)
     for chunk_frames in (1, 7, 60):
-        with open_reader(str(clip), DecodeOptions(backend=backend, chunk_frames=chunk_frames)) as opened:  # type: ignore[arg-type]
+        with open_reader(str(clip), DecodeOptions(decoder=decoder, chunk_frames=chunk_frames)) as opened:  # type: ignore[arg-type]
             parts = list(opened.chunks())
         assert {len(part) for part in parts[:-1]} <= {chunk_frames}
         assert (np.concatenate([part.pixels for part in parts]) == whole_clip.pixels).all()
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_views_share_the_frames_they_need(clip: Path, backend: str) -> None:
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_views_share_the_frames_they_need(clip: Path, decoder: str) -> None:
     views = dense_views(60, clip_frames=4, stride=3, clips=3)
-    frames, report = read(clip, backend=backend, selection=needed(views))
+    frames, report = read(clip, decoder=decoder, selection=needed(views))
     for view in views:
         rows, repeated = rows_of(view, frames.indices)
         assert clips.numbers(frames.pixels[rows]) == list(view.frame_indices)
@@ -96,18 +97,18 @@ def test_reading_stops_after_the_last_frame_wanted(clip: Path) -> None:
     assert not report.notes
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("short_side", [50, 96, 200])
-def test_target_size(clip: Path, backend: str, short_side: int) -> None:
-    frames, _ = read(clip, backend=backend, short_side=short_side)
+def test_target_size(clip: Path, decoder: str, short_side: int) -> None:
+    frames, _ = read(clip, decoder=decoder, short_side=short_side)
     assert frames.pixels.shape[1:3] == (short_side, 2 * round(short_side * 64 / 96))
     assert clips.numbers(frames.pixels) == list(range(60))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_rotation(tmp_path: Path, backend: str) -> None:
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_rotation(tmp_path: Path, decoder: str) -> None:
     path = clips.make_clip(tmp_path / "turned.mp4", 9, turned=True)
-    frames, _ = read(path, backend=backend, short_side=48)
+    frames, _ = read(path, decoder=decoder, short_side=48)
     assert (frames.info.width, frames.info.height, frames.info.rotation) == (128, 96, 270)
     assert frames.pixels.shape == (9, 48, 64, 3)
     assert clips.numbers(frames.pixels) == list(range(9))
@@ -126,51 +127,52 @@ def test_rotation(tmp_path: Path, backend: str) -> None:
         ("a.wmv", "wmv2"),
     ],
 )
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_formats(tmp_path: Path, name: str, codec: str, backend: str) -> None:
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_formats(tmp_path: Path, name: str, codec: str, decoder: str) -> None:
     path = clips.make_clip(tmp_path / name, 12, codec=codec, pixel_format="yuvj420p" if codec == "mjpeg" else "yuv420p")
-    frames, report = read(path, backend=backend)
+    frames, report = read(path, decoder=decoder)
     assert clips.numbers(frames.pixels) == list(range(12))
     assert frames.seconds == pytest.approx(np.arange(12) / 25, abs=0.002)
     assert report.repaired == 0
     assert container.describe(str(path), count=True).frame_count == 12
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_variable_rate_keeps_its_timestamps(tmp_path: Path, backend: str) -> None:
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_variable_rate_keeps_its_timestamps(tmp_path: Path, decoder: str) -> None:
     times = [0, 1, 4, 9, 16, 25, 36]
-    frames, _ = read(clips.make_clip(tmp_path / "vfr.mp4", 7, times=times), backend=backend)
+    frames, _ = read(clips.make_clip(tmp_path / "vfr.mp4", 7, times=times), decoder=decoder)
     assert frames.seconds == pytest.approx(np.array(times) / 25)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize(("codec", "options"), [("libx264", {}), ("mpeg4", {"bf": "2"}), ("mpeg4", {})])
-def test_avi_tells_no_times_of_presentation(tmp_path: Path, codec: str, options: dict[str, str], backend: str) -> None:
+def test_avi_tells_no_times_of_presentation(tmp_path: Path, codec: str, options: dict[str, str], decoder: str) -> None:
     """Frames that are coded in another order than they are shown in come evenly all the same."""
     path = clips.make_clip(tmp_path / "a.avi", 37, codec=codec, fps=12, options=options)
-    frames, report = read(path, backend=backend)
+    frames, report = read(path, decoder=decoder)
     assert clips.numbers(frames.pixels) == list(range(37))
     assert frames.seconds == pytest.approx(np.arange(37) / 12)
-    assert (report.duration_s, report.notes) == (pytest.approx(37 / 12), ())
+    assert report.duration_s == pytest.approx(37 / 12)
+    assert decoder == "decord" or not report.notes
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_an_edit_list_hides_frames(tmp_path: Path, backend: str) -> None:
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_an_edit_list_hides_frames(tmp_path: Path, decoder: str) -> None:
     source = clips.make_clip(tmp_path / "a.mp4", 60, options={"g": "20", "bf": "2"})
     path = clips.copy_from(source, tmp_path / "cut.mp4", 30)
-    frames, report = read(path, backend=backend)
+    frames, report = read(path, decoder=decoder)
     assert clips.numbers(frames.pixels) == list(range(30, 60))
     assert frames.seconds == pytest.approx(np.arange(30) / 25)
     assert not [note for note in report.notes if "promises" in note]
     assert container.describe(str(path), count=True).frame_count == 30
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_size_that_changes_midway_comes_as_one(tmp_path: Path, backend: str) -> None:
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_size_that_changes_midway_comes_as_one(tmp_path: Path, decoder: str) -> None:
     parts = [clips.make_clip(tmp_path / f"{w}.h264", 10, size=(w, h)) for w, h in ((128, 96), (192, 144))]
     path = tmp_path / "changing.h264"
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
-    frames, _ = read(path, backend=backend)
+    frames, _ = read(path, decoder=decoder)
     assert frames.pixels.shape == (20, 96, 128, 3)
     assert clips.numbers(frames.pixels) == [*range(10), *range(10)]
 
@@ -181,24 +183,24 @@ def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return clips.make_clip(path, 200, options={"g": "50"}, container_options={"movflags": "faststart"})
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_cut_file_gives_its_readable_part(long_clip: Path, tmp_path: Path, backend: str) -> None:
-    frames, report = read(clips.cut(long_clip, tmp_path / "cut.mp4", 0.7), backend=backend)
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_cut_file_gives_its_readable_part(long_clip: Path, tmp_path: Path, decoder: str) -> None:
+    frames, report = read(clips.cut(long_clip, tmp_path / "cut.mp4", 0.7), decoder=decoder)
     assert 50 < len(frames) < 200
     assert clips.numbers(frames.pixels) == list(range(len(frames)))
     assert f"the file promises 200 frames, {len(frames)} could be read" in report.notes
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_damage_in_the_middle_is_counted(long_clip: Path, tmp_path: Path, backend: str) -> None:
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_damage_in_the_middle_is_counted(long_clip: Path, tmp_path: Path, decoder: str) -> None:
     path = clips.damage(long_clip, tmp_path / "damaged.mp4", 0.5, 0.6)
-    frames, report = read(path, backend=backend)
+    frames, report = read(path, decoder=decoder)
     assert clips.numbers(frames.pixels)[-1] == 199
     assert frames.seconds[-1] == pytest.approx(199 / 25, abs=0.1)
     assert report.repaired > 0
-    assert report.backend == ("pyav" if backend == "pyav" else "decord+pyav")
+    assert report.decoder == ("pyav" if decoder == "pyav" else "decord+pyav")
     # PyAV takes over at the right frame: no frame is doubled or left out on the way.
-    alone, _ = read(path, backend="pyav")
+    alone, _ = read(path, decoder="pyav")
     assert frames.seconds.tolist() == alone.seconds.tolist()
     assert clips.numbers(frames.pixels) == clips.numbers(alone.pixels)
 
@@ -265,24 +267,24 @@ def test_a_path_is_never_an_address(clip: Path, name: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="such names cannot be made there")
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("name", [b"concat:a|b.mp4", b"caf\xe9\n.mp4", b"%03d.mp4", "τ ×.mp4".encode()])
-def test_names_of_any_kind(clip: Path, tmp_path: Path, name: bytes, backend: str) -> None:
+def test_names_of_any_kind(clip: Path, tmp_path: Path, name: bytes, decoder: str) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
     path.write_bytes(clip.read_bytes())
-    assert len(read(path, backend=backend)[0]) == 60
+    assert len(read(path, decoder=decoder)[0]) == 60
 
 
 def test_without_decord_pyav_reads(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decord, "available", lambda: False)
-    _, report = read(clip, backend="decord")
-    assert report.backend == "pyav"
+    _, report = read(clip, decoder="decord")
+    assert report.decoder == "pyav"
     assert "not installed" in report.notes[0]
 
 
 def test_wrong_use_is_named(clip: Path) -> None:
-    with pytest.raises(ValueError, match="backend must be one of auto, decord, pyav"):
-        DecodeOptions(backend="opencv")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="decoder must be one of auto, decord, pyav"):
+        DecodeOptions(decoder="opencv")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="short_side"):
         DecodeOptions(short_side=0)
     with open_reader(str(clip)) as opened:
@@ -322,9 +324,27 @@ def worker() -> Iterator[DecodeWorker]:
         yield worker
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_isolated_is_the_same(clip: Path, worker: DecodeWorker, backend: str) -> None:
-    options: dict[str, Any] = {"backend": backend, "short_side": 64, "selection": whole(3), "chunk_frames": 6}
+@pytest.mark.skipif(not decord.available(), reason="no decord")
+def test_what_decord_conceals_is_told(long_clip: Path, tmp_path: Path, worker: DecodeWorker) -> None:
+    """A few bytes that changed: decord gives all frames without a word, and FFmpeg's remark brings PyAV in."""
+    path = str(clips.overwrite(long_clip, tmp_path / "noisy.mp4", 0.5, 0.502))
+    reports = {}
+    for decoder in ("auto", "pyav"):
+        with worker.open(path, DecodeOptions(decoder=decoder, max_damage=1.0)) as reader:  # type: ignore[arg-type]
+            numbers = [number for chunk in reader.chunks() for number in chunk.indices.tolist()]
+            reports[decoder] = reader.report
+        assert numbers == list(range(len(numbers)))
+    assert reports["auto"].decoder == "decord+pyav"
+    assert reports["pyav"].repaired > 0
+    assert dataclasses.replace(reports["auto"], decoder="pyav") == reports["pyav"]
+    with worker.open(str(long_clip)) as reader:
+        list(reader.chunks())
+        assert reader.report.decoder == "decord"
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_isolated_is_the_same(clip: Path, worker: DecodeWorker, decoder: str) -> None:
+    options: dict[str, Any] = {"decoder": decoder, "short_side": 64, "selection": whole(3), "chunk_frames": 6}
     frames, report = read(clip, **options)
     with worker.open(str(clip), DecodeOptions(**options)) as isolated:
         chunks = list(isolated.chunks())
@@ -334,11 +354,11 @@ def test_isolated_is_the_same(clip: Path, worker: DecodeWorker, backend: str) ->
     assert (isolated.info, isolated.report, isolated.size) == (frames.info, report, (86, 64))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize(("fps", "expected"), [(5, [0] * 3 + [1] * 5 + [2] * 7), (50, list(range(0, 40, 2)))])
-def test_frames_by_the_second(backend: str, fps: int, expected: list[int], tmp_path: Path) -> None:
+def test_frames_by_the_second(decoder: str, fps: int, expected: list[int], tmp_path: Path) -> None:
     clip = clips.make_clip(tmp_path / "clip.mp4", 3 if fps == 5 else 40, fps=fps, options={"g": "4"})
-    frames, report = read(clip, selection=whole(fps=25), backend=backend, chunk_frames=4)
+    frames, report = read(clip, selection=whole(fps=25), decoder=decoder, chunk_frames=4)
     assert clips.numbers(frames.pixels) == frames.indices.tolist() == expected
     assert frames.seconds == pytest.approx(np.arange(len(expected)) / 25)
     assert report.used == len(set(expected))
@@ -346,10 +366,10 @@ def test_frames_by_the_second(backend: str, fps: int, expected: list[int], tmp_p
     assert not report.notes
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_chosen_samples_by_the_second(backend: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_chosen_samples_by_the_second(decoder: str, tmp_path: Path) -> None:
     clip = clips.make_clip(tmp_path / "clip.mp4", 20, fps=10)
-    frames, report = read(clip, selection=Selection(indices=(1, 2, 3, 20), fps=25), backend=backend)
+    frames, report = read(clip, selection=Selection(indices=(1, 2, 3, 20), fps=25), decoder=decoder)
     # 0.04, 0.08, 0.12 and 0.8 s.
     assert clips.numbers(frames.pixels) == frames.indices.tolist() == [0, 1, 1, 8]
     assert report.decoded < 20
@@ -360,9 +380,9 @@ def test_a_stream_without_timestamps_is_sampled_by_its_rate(tmp_path: Path) -> N
     assert len(frames) == round(50 / frames.info.fps * 25)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize(("ending", "codec"), [("mp4", "libx264"), ("mpg", "mpeg2video")])
-def test_interlaced_pictures_are_scaled_whole(tmp_path: Path, ending: str, codec: str, backend: str) -> None:
+def test_interlaced_pictures_are_scaled_whole(tmp_path: Path, ending: str, codec: str, decoder: str) -> None:
     """Two fields that differ, as where something moves, become one gray, and no comb."""
     path = tmp_path / f"a.{ending}"
     options = {"x264-params": "interlaced=1:qp=4"} if codec == "libx264" else {"flags": "+ildct+ilme", "qmax": "2"}
@@ -376,7 +396,7 @@ def test_interlaced_pictures_are_scaled_whole(tmp_path: Path, ending: str, codec
         made.mux(stream.encode())
     with av.open(str(path)) as opened:
         assert next(opened.decode(video=0)).interlaced_frame
-    frames, _ = read(path, backend=backend, short_side=48)
+    frames, _ = read(path, decoder=decoder, short_side=48)
     assert len(frames) == 6
     assert frames.pixels.mean() == pytest.approx(130, abs=6)
     assert np.ptp(frames.pixels[:, 4:-4]) < 12

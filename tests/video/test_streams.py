@@ -11,7 +11,7 @@ import pytest
 from av.stream import Disposition
 
 from tests import clips
-from tests.video.test_reader import BACKENDS, read
+from tests.video.test_reader import DECODERS, read
 from vidcomp.video.container import describe
 
 SMALL, LARGE = (64, 48), (128, 96)
@@ -64,21 +64,21 @@ def make_with_sound(path: Path, *, start: int = 0, sound_s: int = 1) -> Path:
     return path
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("ending", ["mp4", "mkv", "ts"])
 @pytest.mark.parametrize("name", CASES)
-def test_the_stream_that_is_read(tmp_path: Path, name: str, ending: str, backend: str) -> None:
+def test_the_stream_that_is_read(tmp_path: Path, name: str, ending: str, decoder: str) -> None:
     streams, default, chosen = CASES[name]
-    frames, report = read(make(tmp_path / f"a.{ending}", streams, default), backend=backend)
+    frames, report = read(make(tmp_path / f"a.{ending}", streams, default), decoder=decoder)
     assert clips.numbers(frames.pixels) == [100 * chosen + number for number in range(8)]
     width, height = streams[chosen][0]
     assert f"it has 2 video streams; number {chosen + 1} was read ({width}×{height})" in report.notes
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("first", [False, True])
 @pytest.mark.parametrize("kind", ["attached_pic", "timed_thumbnails"])
-def test_pictures_beside_the_video_are_none(tmp_path: Path, kind: str, first: bool, backend: str) -> None:
+def test_pictures_beside_the_video_are_none(tmp_path: Path, kind: str, first: bool, decoder: str) -> None:
     """However large they are, and wherever they stand."""
     path = tmp_path / "a.mp4"
     with av.open(str(path), "w") as container:
@@ -97,23 +97,23 @@ def test_pictures_beside_the_video_are_none(tmp_path: Path, kind: str, first: bo
     with av.open(str(path)) as container:
         if not any(stream.disposition & Disposition[kind] for stream in container.streams.video):
             pytest.skip(f"this FFmpeg writes no {kind} into MP4")
-    frames, report = read(path, backend=backend)
+    frames, report = read(path, decoder=decoder)
     assert (frames.info.width, frames.info.height) == SMALL
     assert clips.numbers(frames.pixels) == list(range(8))
     assert not [note for note in report.notes if "was read" in note]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("default", [0, 1])
-def test_the_default_stream_goes_first(tmp_path: Path, default: int, backend: str) -> None:
-    frames, _ = read(make(tmp_path / "a.mkv", [(LARGE, 8), (SMALL, 8)], default), backend=backend)
+def test_the_default_stream_goes_first(tmp_path: Path, default: int, decoder: str) -> None:
+    frames, _ = read(make(tmp_path / "a.mkv", [(LARGE, 8), (SMALL, 8)], default), decoder=decoder)
     assert clips.numbers(frames.pixels)[0] == 100 * default
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("ending", ["mp4", "mkv", "ts"])
-def test_a_video_that_starts_late(tmp_path: Path, ending: str, backend: str) -> None:
-    frames, report = read(make_with_sound(tmp_path / f"a.{ending}", start=50, sound_s=3), backend=backend)
+def test_a_video_that_starts_late(tmp_path: Path, ending: str, decoder: str) -> None:
+    frames, report = read(make_with_sound(tmp_path / f"a.{ending}", start=50, sound_s=3), decoder=decoder)
     # Sound is led in by up to two blocks of its codec.
     assert frames.seconds == pytest.approx(2 + np.arange(25) / 25, abs=0.13)
     assert frames.seconds[0] == frames.info.start_s
@@ -121,21 +121,21 @@ def test_a_video_that_starts_late(tmp_path: Path, ending: str, backend: str) -> 
     assert not [note for note in report.notes if "promises" in note]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("ending", ["mkv", "flv", "mp4"])
-def test_sound_that_outlasts_the_picture_is_no_cut(tmp_path: Path, ending: str, backend: str) -> None:
+def test_sound_that_outlasts_the_picture_is_no_cut(tmp_path: Path, ending: str, decoder: str) -> None:
     path = make_with_sound(tmp_path / f"a.{ending}", sound_s=6)
-    frames, report = read(path, backend=backend)
+    frames, report = read(path, decoder=decoder)
     assert len(frames) == 25
     assert not [note for note in report.notes if "promises" in note]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("ending", ["mkv", "mp4"])
-def test_a_time_lapse_lacks_no_frame(tmp_path: Path, ending: str, backend: str) -> None:
+def test_a_time_lapse_lacks_no_frame(tmp_path: Path, ending: str, decoder: str) -> None:
     """The header of the MKV claims 25 frames a second."""
     path = clips.make_clip(tmp_path / f"a.{ending}", 20, times=range(0, 1000, 50))
-    frames, report = read(path, backend=backend)
+    frames, report = read(path, decoder=decoder)
     assert clips.numbers(frames.pixels) == list(range(20))
     assert report.duration_s == pytest.approx(40, abs=2)
     assert not [note for note in report.notes if "promises" in note]

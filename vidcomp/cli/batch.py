@@ -154,6 +154,7 @@ def _load(options: ClassifyOptions) -> Classifier:
             batch=chosen.batch,
             allow_urls=options.input.allow_urls,
             max_damage=chosen.max_damage,
+            decoder=chosen.decoder,
         )
     except ValueError as error:
         raise UsageError(str(error)) from None

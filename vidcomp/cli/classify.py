@@ -15,6 +15,8 @@ from vidcomp.cli.options import (
     Batch,
     ClassifyOptions,
     Compile,
+    Decoder,
+    DecoderChoice,
     DecodeWorkers,
     Device,
     DeviceChoice,
@@ -107,6 +109,7 @@ def classify(
         _how("--decode-timeout", min=0.1, help="Seconds that decoding one video may take; by default scaled to it."),
     ] = None,
     max_damage: MaxDamage = 50.0,
+    decoder: Decoder = DecoderChoice.AUTO,
     output: Annotated[
         Path | None,
         _where(
@@ -209,6 +212,7 @@ def classify(
                 batch=batch,
                 decode_timeout_s=decode_timeout,
                 max_damage=max_damage / 100,
+                decoder=decoder.value,
             ),
             output=OutputOptions(
                 path=output,

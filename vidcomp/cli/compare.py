@@ -14,7 +14,7 @@ import typer
 from vidcomp import DEFAULT_MODEL
 from vidcomp.cli.errors import INTERRUPTED, SOME_FAILED, UsageError, reported
 from vidcomp.cli.files import check_file, write_file
-from vidcomp.cli.options import DeviceChoice
+from vidcomp.cli.options import Decoder, DecoderChoice, DeviceChoice
 from vidcomp.cli.signals import Stopped, stop_signals
 from vidcomp.cli.terminal import warn
 
@@ -105,6 +105,7 @@ def compare(
             "--decode-timeout", min=0.1, help="Seconds that decoding one video may take; by default scaled to it."
         ),
     ] = None,
+    decoder: Decoder = DecoderChoice.AUTO,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no warnings.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
@@ -161,7 +162,7 @@ def compare(
                     seconds=seconds,
                     device=device.value,
                     random_weights=random_weights,
-                    classifier=partial(Classifier, decode_timeout_s=decode_timeout),
+                    classifier=partial(Classifier, decode_timeout_s=decode_timeout, decoder=decoder.value),
                     tell=(lambda note: None) if quiet else warn,
                     progress=progress,
                     in_progress=in_progress,

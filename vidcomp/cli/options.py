@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 HOW = "How they are passed"
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _DEFAULT_EVERY_S = 10.0
+
+
+class DecoderChoice(str, Enum):
+    """What may be asked for with --decoder."""
+
+    AUTO = "auto"
+    DECORD = "decord"
+    PYAV = "pyav"
 
 
 class DeviceChoice(str, Enum):
@@ -77,6 +85,14 @@ Batch = Annotated[
         "--batch",
         min=1,
         help="Videos of equal shape that go through compressor and tail together; by default 1 on a CPU, 16 on CUDA.",
+        rich_help_panel=HOW,
+    ),
+]
+Decoder = Annotated[
+    DecoderChoice,
+    typer.Option(
+        "--decoder",
+        help="What reads videos; auto is decord where it is exact, and PyAV elsewhere.",
         rich_help_panel=HOW,
     ),
 ]
@@ -167,6 +183,7 @@ class ModelOptions:
     batch: int | None = None
     strategy: str | None = None
     max_damage: float = 0.5
+    decoder: Literal["auto", "decord", "pyav"] = "auto"
     only: tuple[str, ...] = ()
     only_file: Path | None = None
 

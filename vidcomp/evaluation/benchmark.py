@@ -55,7 +55,7 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "av": _version("av"),
-        "decord": _version("decord"),
+        "decord": _version("decord2"),
         "vidcomp": __version__,
         "load_before": round(psutil.getloadavg()[0], 2),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -28,7 +28,7 @@ from vidcomp.nn.compressors import FeaturesError
 from vidcomp.nn.whole_video import CompressedModel
 from vidcomp.video import DecodeOptions, DecodePool, DecoderUnavailable, DecodeWorker, VideoError
 from vidcomp.video.memory import FramesInMemory
-from vidcomp.video.reader import MAX_DAMAGE
+from vidcomp.video.reader import MAX_DAMAGE, DecoderName, check_decoder
 from vidcomp.video.remote import Downloads, is_address
 from vidcomp.video.transforms import to_input
 from vidcomp.video.worker.pool import default_workers
@@ -102,6 +102,7 @@ class Classifier:
         batch: int | None = None,
         allow_urls: bool = False,
         max_damage: float = MAX_DAMAGE,
+        decoder: DecoderName = "auto",
     ) -> None:
         """Put the model on its device.
 
@@ -115,10 +116,11 @@ class Classifier:
             batch: videos that may go through compressor and tail together; by default 1 on a CPU, 16 on CUDA.
             allow_urls: fetch videos that are named by a web address; without it they are files that are missing.
             max_damage: share of a video's frames, 0 to 1, that may come damaged or not at all before it is an error.
+            decoder: ``decord``, ``pyav``, or ``auto``: see :class:`~vidcomp.video.reader.Reader`.
 
         Raises:
             ValueError: the device or the precision is not to be had, there would be no process to decode or no
-                video in a batch, or ``max_damage`` is no share.
+                video in a batch, ``max_damage`` is no share, or there is no such ``decoder``.
             RuntimeError: this process is a fork of one that has loaded a classifier.
         """
         for argument, value in (("decode_workers", decode_workers), ("batch", batch)):
@@ -131,6 +133,7 @@ class Classifier:
             )
         if not 0 <= max_damage <= 1:
             raise ValueError(f"max_damage is a share from 0 to 1, not {max_damage}")
+        check_decoder(decoder)
         Classifier._loaded_in = self._process = os.getpid()
         self.runner = Runner(model.network, choose_device(device), precision=precision, videos_at_once=batch)
         # Of the network as it was given nothing is kept.
@@ -143,6 +146,7 @@ class Classifier:
             max_frames=model.manifest.max_frames,
             timeout_s=decode_timeout_s,
             max_damage=max_damage,
+            decoder=decoder,
         )
         self.pool = DecodePool(timeout_s=decode_timeout_s)
         self._prefetcher = Prefetcher(self._open, self.pool, self.decode_workers)

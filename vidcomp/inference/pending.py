@@ -20,7 +20,7 @@ from vidcomp.video import (
 from vidcomp.video.errors import VideoTooLarge
 from vidcomp.video.limits import memory_at_hand
 from vidcomp.video.memory import FramesInMemory
-from vidcomp.video.reader import MAX_DAMAGE
+from vidcomp.video.reader import MAX_DAMAGE, DecoderName
 from vidcomp.video.sampling import count_samples
 from vidcomp.video.worker.prefetch import AnyReader
 
@@ -112,6 +112,7 @@ class VideoOpener:
     max_frames: int
     timeout_s: float | None = None
     max_damage: float = MAX_DAMAGE
+    decoder: DecoderName = "auto"
 
     def open(self, worker: DecodeWorker | FramesInMemory, path: str) -> PendingVideo:
         """Open a video; one that claims too many frames to be passed whole is counted first.
@@ -152,6 +153,7 @@ class VideoOpener:
             strategy.select(spec, count),
             chunk_frames=self.runner.chunk_frames,
             max_damage=self.max_damage,
+            decoder=self.decoder,
         )
         reader = worker.open(path, options, timeout_s=self.timeout_s)
         return PendingVideo(path=path, strategy=strategy, frame_count=count, most_frames=most_frames, reader=reader)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
@@ -22,11 +24,29 @@ from vidcomp.video.pyav import Clock, Picture
 from vidcomp.video.sampling import Selection
 from vidcomp.video.streams import info_of, video_stream
 
-# decord 0.6.0 was compared with PyAV, frame by frame, on these. Elsewhere it refuses (GIF, AV1, raw streams), or gives
-# wrong frames in silence (MPEG-TS, interlaced MPEG-2, edit lists, mirrored pictures, pictures 16 pixels wide).
-_CONTAINERS = frozenset({"mov", "mp4", "matroska", "webm", "avi", "flv", "asf"})
-_CODECS = frozenset({"h264", "hevc", "mpeg4", "flv", "wmv2"})
+# decord2 3.4 gave the same frames as PyAV, at the same times, in every file of these kinds: `benchmarks.decoders` makes
+# the table. Elsewhere it refuses (MPEG-TS, raw streams), or is wrong in silence (edit lists, mirrored pictures, ones
+# 16 pixels wide), or takes more than 1.5 times PyAV's time (MPEG-4 part 2).
+_CONTAINERS = frozenset({"mov", "mp4", "matroska", "webm", "flv", "gif"})
+_CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "gif"})
 _MIN_WIDTH = 32
+# Remarks of decord's scaler on files that are as they should be.
+_HARMLESS = (b"[in @", b"[swscaler @")
+
+_log: int | None = None
+
+
+def listen() -> None:
+    """Let decord be heard: from now on what this process writes to standard error is kept, and nobody else sees it.
+
+    decord conceals damage and tells nobody, but FFmpeg, within it, writes a line.
+    """
+    global _log
+    # Where the system has no way to read what another thread is writing, or no room, decord stays unheard.
+    with contextlib.suppress(OSError), tempfile.TemporaryFile() as file:
+        if hasattr(os, "pread"):
+            os.dup2(file.fileno(), 2)
+            _log = 2
 
 
 def available() -> bool:
@@ -35,7 +55,7 @@ def available() -> bool:
 
 
 class DecordReader:
-    """Forward-only decoding with decord, scaled by its decoder.
+    """Forward-only decoding with decord, scaled by its decoder. It stops where FFmpeg complains of damage.
 
     Raises:
         DecodeFailed: decord is not installed, cannot read the file, or is known to read this kind of file wrongly.
@@ -48,7 +68,7 @@ class DecordReader:
     def __init__(self, path: str, *, short_side: int | None, threads: int, max_pixels: int) -> None:
         self._path = path
         if not available():
-            raise DecodeFailed(path, "decord is not installed here; use the pyav backend")
+            raise DecodeFailed(path, "decord is not installed here; use pyav")
         with open_container(path) as container:
             stream = video_stream(path, container)
             first = Decoding(path, container, stream, max_pixels).first
@@ -58,7 +78,7 @@ class DecordReader:
         self.size = target_size(self.info.width, self.info.height, short_side)
         self._scan = scan(path)
         if reason := self._unfit():
-            raise DecodeFailed(path, f"decord cannot be trusted with this file ({reason}); use the pyav backend")
+            raise DecodeFailed(path, f"decord cannot be trusted with this file ({reason}); use pyav")
         self._video: Any = self._open(threads)
         self.clock = Clock(self.info.fps, self.info.start_s)
         self.others_end_s = self._scan.others_end_s
@@ -82,24 +102,27 @@ class DecordReader:
         return "pictures too narrow" if min(self.info.width, *self.size) < _MIN_WIDTH else None
 
     def _open(self, threads: int) -> Any:
-        _import_torch_first()
+        _import_others_first()
         import decord
 
-        decord.logging.set_level(decord.logging.QUIET)
+        decord.logging.set_level(decord.logging.QUIET if _log is None else decord.logging.INFO)
+        if _log is not None:
+            os.ftruncate(_log, 0)
+            os.lseek(_log, 0, os.SEEK_SET)
         width, height = self.size
         try:
             # An absolute path, no part of which can be taken for a protocol.
             absolute = os.path.abspath(self._path)  # noqa: PTH100 - links stay as they are
             return decord.VideoReader(absolute, width=width, height=height, num_threads=threads)
         except (decord.DECORDError, RuntimeError, AssertionError, UnicodeEncodeError) as error:
-            raise DecodeFailed(self._path, "decord cannot open it; use the pyav backend") from error
+            raise DecodeFailed(self._path, "decord cannot open it; use pyav") from error
 
     def damage(self) -> Damage:
         """None: it stops at the first damaged frame."""
         return Damage()
 
     def pictures(self, selection: Selection, after: int = -1) -> Iterator[Picture]:
-        """The selected frames beyond number `after`; those between are decoded, but never converted or copied.
+        """The selected frames beyond number `after`; those between are decoded too.
 
         Raises:
             DecodeFailed: decord stopped before the end, as it does at the first damaged frame.
@@ -122,16 +145,21 @@ class DecordReader:
 
         width, height = self.size
         try:
-            if index > self.decoded:
-                self._video.skip_frames(index - self.decoded)
-                self.decoded = index
+            # Its own way to skip frames seeks, and open groups of pictures then lack what they refer to.
+            for _ in range(index - self.decoded):
+                self._video.next()
+                self.decoded += 1
             if index == promised:
+                if _complained():
+                    raise DecodeFailed(self._path, f"decord found damage by frame {promised} of {promised}")
                 return None
             pixels: NDArray[np.uint8] = self._video.next().asnumpy()
         except (DECORDError, RuntimeError, StopIteration) as error:
             raise DecodeFailed(self._path, f"decord stopped at frame {self.decoded} of {promised}") from error
         if pixels.shape != (height, width, 3):
             raise DecodeFailed(self._path, f"decord gave a picture of shape {pixels.shape}")
+        if _complained():
+            raise DecodeFailed(self._path, f"decord found damage by frame {self.decoded} of {promised}")
         self.decoded += 1
         return pixels
 
@@ -140,10 +168,26 @@ class DecordReader:
         self._video = None
 
 
-def _import_torch_first() -> None:
-    """Decord imported before torch can crash or hang as soon as CUDA is used, so torch goes first.
+def suits(selection: Selection) -> bool:
+    """Whether decord is asked first: where it can be heard, and no frame is skipped, which saves it nothing."""
+    return _log is not None and available() and selection.stride == 1 and selection.indices is None
 
-    A process that has imported decord already, as the decoding child does, which never touches CUDA, is spared it.
+
+def _complained() -> bool:
+    """Whether FFmpeg has found fault with the file that is being read; it is ahead of the frames that are given."""
+    if _log is None or not (size := os.fstat(_log).st_size):
+        return False
+    lines = os.pread(_log, min(size, 4096), 0).splitlines()
+    return size > 4096 or any(not line.startswith(_HARMLESS) for line in lines)
+
+
+def _import_others_first() -> None:
+    """Import what must come before decord.
+
+    torch, because CUDA can crash or hang otherwise; PyAV, because decord gives its FFmpeg to whatever is loaded later.
+    A process that has imported decord already, as the decoding child does, which never touches CUDA, is spared torch.
     """
-    if "decord" not in sys.modules and importlib.util.find_spec("torch") is not None:
-        importlib.import_module("torch")
+    if "decord" not in sys.modules:
+        for name in ("torch", "av"):
+            if importlib.util.find_spec(name) is not None:
+                importlib.import_module(name)

@@ -76,7 +76,7 @@ class VideoDamaged(VideoError):
 
 
 class DecodeFailed(VideoError):
-    """The container opens, but the decoder gives no frame, or the chosen backend cannot read this kind of file."""
+    """The container opens, but the decoder gives no frame, or the chosen decoder cannot read this kind of file."""
 
     kind = "decode_failed"
 

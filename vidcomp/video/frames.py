@@ -123,7 +123,7 @@ class DecodeReport:
 
     `decoded` counts the frames that the decoder delivered, `used` those that were asked for, and `repaired` the coded
     frames that came damaged or not at all: the decoder concealed the damage, or left the frame out.
-    `duration_s` is the time that the decoded frames cover. `backend` names who decoded. `notes` are sentences for a
+    `duration_s` is the time that the decoded frames cover. `decoder` names who decoded. `notes` are sentences for a
     person, such as "the file promises 300 frames, 140 could be read".
     """
 
@@ -131,7 +131,7 @@ class DecodeReport:
     used: int
     repaired: int
     duration_s: float
-    backend: str
+    decoder: str
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

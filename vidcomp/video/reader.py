@@ -1,4 +1,4 @@
-"""A file becomes frames: the one interface to decoding, and the rule for which backend reads what."""
+"""A file becomes frames: the one interface to decoding, and the rule for which decoder reads what."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcomp.video import damage
+from vidcomp.video import damage, decord
 from vidcomp.video.container import MAX_PIXELS, check_scaled, open_container
-from vidcomp.video.decord import DecordReader
 from vidcomp.video.errors import DecodeFailed, VideoDamaged, VideoEncrypted, VideoError, VideoTruncated
 from vidcomp.video.frames import Damage, DecodeReport, Frames, VideoInfo
 from vidcomp.video.pyav import Clock, Picture, PyAVReader
 from vidcomp.video.sampling import WHOLE, Selection
 
-BackendName = Literal["auto", "decord", "pyav"]
-
-# Measured on H.264 and HEVC from 320×240 to 4K, PyAV takes 0.6–1.0 of decord's time. It also reads every format, works
-# on every platform, never hangs on a wrong frame count, and tells which frames came damaged.
-_AUTO: Literal["decord", "pyav"] = "pyav"
+DecoderName = Literal["auto", "decord", "pyav"]
 
 MAX_CHUNK_BYTES = 8 * 1024 * 1024
 """Pixels of one chunk, in bytes: a chunk holds fewer frames rather than more than this (but always one)."""
 
 MAX_DAMAGE = 0.5
 """The share of a video's coded frames that may come damaged, or not at all, before it is an error."""
+
+
+def check_decoder(name: str) -> None:
+    """Raise ValueError if there is no decoder of that name, or it is not installed."""
+    if name not in get_args(DecoderName):
+        raise ValueError(f"decoder must be one of {', '.join(get_args(DecoderName))}, got {name!r}")
 
 
 @dataclass(frozen=True)
@@ -39,20 +40,19 @@ class DecodeOptions:
     keep. `chunk_frames`: most frames in one chunk. `threads`: of the decoder; one by default, because several videos
     are decoded side by side, and threads may make the concealing of damage depend on timing; 0 takes all cores.
     `max_pixels`: larger pictures are refused, before and after scaling. `max_damage`: the share,
-    0 to 1, of the coded frames read that may come damaged or not at all. `backend`: see `Reader`.
+    0 to 1, of the coded frames read that may come damaged or not at all. `decoder`: see `Reader`.
     """
 
     short_side: int | None = None
     selection: Selection = WHOLE
-    backend: BackendName = "auto"
+    decoder: DecoderName = "auto"
     chunk_frames: int = 32
     threads: int = 1
     max_pixels: int = MAX_PIXELS
     max_damage: float = MAX_DAMAGE
 
     def __post_init__(self) -> None:
-        if self.backend not in get_args(BackendName):
-            raise ValueError(f"backend must be one of {', '.join(get_args(BackendName))}, got {self.backend!r}")
+        check_decoder(self.decoder)
         if self.short_side is not None and self.short_side < 1:
             raise ValueError(f"short_side must be at least 1 pixel, got {self.short_side}")
         if self.chunk_frames < 1 or self.threads < 0 or self.max_pixels < 1:
@@ -125,8 +125,9 @@ class Reader:
     `info` is what the file claims, `size` the (width, height) of the frames to come. `chunks()` may be called once;
     `report` is there when it has ended.
 
-    Backends: `pyav` reads everything. `decord` reads the kinds of files on which it is exact, and PyAV takes over, at
-    the right frame, where it cannot open a file or stops early, as at the first damaged frame. `auto` is `pyav`.
+    Decoders: `pyav` reads everything. `decord` reads the kinds of files on which it is exact, and PyAV takes over, at
+    the right frame, where it cannot open a file or finds damage. `auto` is `decord` in a decoding process, where a
+    crash or hang costs one video and damage does not go unnoticed, if every frame is wanted; `pyav` elsewhere.
     """
 
     def __init__(self, path: str, options: DecodeOptions = DEFAULTS) -> None:
@@ -136,7 +137,10 @@ class Reader:
         self._names: list[str] = []
         self._report: DecodeReport | None = None
         self._started = False
-        self._backend = self._open(_AUTO if options.backend == "auto" else options.backend)
+        chosen = options.decoder
+        if chosen == "auto":
+            chosen = "decord" if decord.suits(options.selection) else "pyav"
+        self._backend = self._open(chosen)
 
     @property
     def info(self) -> VideoInfo:
@@ -208,7 +212,7 @@ class Reader:
 
     def _open(self, name: Literal["decord", "pyav"]) -> Backend:
         options = self._options
-        reads = DecordReader if name == "decord" else PyAVReader
+        reads = decord.DecordReader if name == "decord" else PyAVReader
         try:
             backend: Backend = reads(
                 self._path, short_side=options.short_side, threads=options.threads, max_pixels=options.max_pixels
@@ -216,7 +220,8 @@ class Reader:
         except DecodeFailed as error:
             if name == "pyav":
                 raise
-            self._notes.append(error.reason)
+            if options.decoder == "decord":
+                self._notes.append(error.reason)
             return self._open("pyav")
         try:
             check_scaled(backend.info, backend.size, options.max_pixels)
@@ -233,7 +238,8 @@ class Reader:
                 last = picture[0]
                 yield picture
         except DecodeFailed as error:
-            self._notes.append(f"{error.reason}; PyAV took over")
+            if self._options.decoder == "decord":
+                self._notes.append(f"{error.reason}; PyAV took over")
             self._backend.close()
             self._backend = self._open("pyav")
             yield from self._backend.pictures(self._options.selection, after=last)

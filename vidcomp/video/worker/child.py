@@ -18,6 +18,7 @@ import threading
 import time
 from typing import IO
 
+from vidcomp.video import decord
 from vidcomp.video.container import describe
 from vidcomp.video.errors import DecodeFailed, VideoError, VideoOutOfMemory
 from vidcomp.video.limits import cap_memory
@@ -35,8 +36,11 @@ def main(memory_bytes: int) -> None:
     No video may make this process take more than ``memory_bytes`` beyond what it has at the start.
     """
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
+    decord.listen()
     # What a library prints must not mix with the answers.
     os.dup2(2, 1)
+    # PyAV first: decord gives its FFmpeg to whatever is loaded after it, and PyAV has its own.
+    importlib.import_module("av")
     with contextlib.suppress(ImportError, OSError):
         importlib.import_module("decord")
     cap_memory(memory_bytes)
