@@ -226,7 +226,7 @@ def test_signals_end_the_run_in_good_order(
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
 def test_a_full_disk_is_one_line(folder: Path, model: Path, tmp_path: Path) -> None:
     output = tmp_path / "labels.jsonl"
-    earlier = LabelsRun("tiny", fingerprint(read_manifest(model)), "auto", "float32", 5)
+    earlier = LabelsRun("tiny", fingerprint(read_manifest(model)), "auto", "fp32", 5)
     with LabelsFile(output, "jsonl", run=earlier) as file:
         # The limit holds for shared memory, too, which needs a few thousand bytes.
         for number in range(100):
@@ -315,7 +315,7 @@ def test_two_folders_in_one_output_and_both_at_once(folder: Path, run: Run, tmp_
 
 def test_a_video_that_killed_the_program_twice_gets_its_record(folder: Path, run: Run, model: Path) -> None:
     output = folder / "labels.jsonl"
-    earlier = LabelsRun("tiny", fingerprint(read_manifest(model)), "auto", "float32", 5)
+    earlier = LabelsRun("tiny", fingerprint(read_manifest(model)), "auto", "fp32", 5)
     for alone in (False, True):
 
         def work(alone: bool = alone) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.tiny_model import make_tiny_model
-from vidcomp.inference.device import choose_precision, cpu_has_bf16
+from vidcomp.inference.device import PRECISIONS, choose_precision, cpu_has_bf16, precision_name
 from vidcomp.inference.memory import BatchSize
 from vidcomp.inference.runner import Runner, dummy_clip
 from vidcomp.zoo.build import build_network, load_model
@@ -93,7 +93,12 @@ def test_what_smaller_batches_do_not_mend_is_raised(fits: int, error: type[Excep
 def test_precisions_of_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_precision("auto", CPU) == torch.float32
     assert choose_precision("fp32", CPU) == torch.float32
-    for name, message in (("fp16", "too slowly"), ("int4", "choose auto, fp32, bf16, fp16")):
+    assert [precision_name(dtype) for dtype in PRECISIONS.values()] == list(PRECISIONS)
+    for name, message in (
+        ("fp16", "too slowly"),
+        ("int4", "choose auto, fp32, bf16, fp16"),
+        ("float32", "called fp32 now"),
+    ):
         with pytest.raises(ValueError, match=message):
             choose_precision(name, CPU)
     monkeypatch.setattr("vidcomp.inference.device.cpu_has_bf16", lambda: False)

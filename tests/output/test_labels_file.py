@@ -37,7 +37,7 @@ def form(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-RUN = Run("m", "ab" * 32, "auto", "float32", 2)
+RUN = Run("m", "ab" * 32, "auto", "fp32", 2)
 
 
 def opened(path: Path, run: Run = RUN, **options: Any) -> LabelsFile:
@@ -126,7 +126,7 @@ def test_the_contracts_keys_and_two_more(tmp_path: Path) -> None:
     record = json.loads(path.read_text())
     assert list(record)[:6] == ["path", "status", "error", "labels", "model", "strategy"]
     assert record["input"] == {"root": "/videos", "size": 1000, "mtime_ns": 1_700_000_000_123_456_789}
-    assert record["run"] == "m@abababababababab auto float32 top2 min0.0"
+    assert record["run"] == "m@abababababababab auto fp32 top2 min0.0"
 
 
 @pytest.mark.parametrize("form", GROWING)
@@ -426,7 +426,7 @@ def test_a_journal_of_0_1_0_goes_on(tmp_path: Path) -> None:
         ({"model": "other"}, "model m, not other"),
         ({"fingerprint": "cd" * 32}, "other weights, compressor or settings of m"),
         ({"strategy": "every10.0s"}, "strategy auto, not every10.0s"),
-        ({"precision": "bfloat16"}, "precision fp32, not bf16"),
+        ({"precision": "bf16"}, "precision fp32, not bf16"),
     ],
 )
 def test_labels_of_another_model_or_settings_are_not_replaced(
@@ -446,7 +446,7 @@ def test_labels_of_another_model_or_settings_are_not_replaced(
 
 def test_what_another_machine_computed_in_its_own_precision_stays(form: str, tmp_path: Path) -> None:
     path = tmp_path / f"labels.{form}"
-    with opened(path, replace(RUN, precision="bfloat16")) as file:
+    with opened(path, replace(RUN, precision="bf16")) as file:
         write(file, "x.mp4")
     with opened(path, any_precision=True) as file:
         assert file.known(job("x.mp4"), STAMP) == Known("jump", None)

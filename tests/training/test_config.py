@@ -33,6 +33,8 @@ def test_options_go_over_the_file_and_the_file_over_the_defaults(tmp_path: Path)
         ("start_gain: 0.4", "start_gain is called init_gain now"),
         ("square: 160", "square is called random_resized_crop now"),
         ("thinning: [2]", r"thinning: unknown key; allowed here are epochs"),
+        ("precision: bfloat16", "precision: bfloat16: it is called bf16 now"),
+        ("precision: int4", "precision: int4: choose auto, fp32, bf16, fp16"),
         ("epochs: 0", r"epochs: Input should be greater than or equal to 1 — epochs is passes over all videos"),
         ("taus: [0.5]", "taus must be at least 1"),
         ("scale: [1.2, 1.0]", "scale must be two numbers of at least 1"),

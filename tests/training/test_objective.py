@@ -141,9 +141,9 @@ def test_averaged_weights_are_kept_and_those_that_learn_come_back() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_a_step_on_a_gpu(precision: str) -> None:
-    recipe = CompressorRecipe(precision=precision)  # type: ignore[arg-type]
+    recipe = CompressorRecipe(precision=precision)
     network = CompressedModel(lite0_slow(2), [Insertion("res3", SFC(40))])
     fitted = Objective(network, list(network.compressors), recipe, torch.device("cuda"))
     fitted.train()

@@ -44,7 +44,7 @@ def one_step(optimizer: Optimizer, network: nn.Linear, factor: float = 1.0) -> t
 
 def test_gradients_that_overflow_in_float16_are_left_out_and_halve_the_scale() -> None:
     network = nn.Linear(2, 2, bias=False)
-    recipe = CompressorRecipe(precision="float16", momentum=0.0, weight_decay=0.0, learning_rate=0.5)
+    recipe = CompressorRecipe(precision="fp16", momentum=0.0, weight_decay=0.0, learning_rate=0.5)
     optimizer = Optimizer(network, list(network.named_parameters()), recipe, 1)
     start = network.weight.detach().clone()
     assert torch.equal(one_step(optimizer, network, 1e38), start)

@@ -19,6 +19,7 @@ from vidcomp.cli.terminal import batch_progress, compile_model, download_progres
 from vidcomp.files import absolute
 from vidcomp.inference.batch import Job, RunStats, Sink, Stamp, label_all, pending
 from vidcomp.inference.classifier import Classifier
+from vidcomp.inference.device import precision_name
 from vidcomp.inference.prediction import Prediction
 from vidcomp.output.explanations import is_explanation
 from vidcomp.output.formats import STREAMED, RecordWriter, Writer
@@ -197,7 +198,7 @@ def _run_of(classifier: Classifier, output: OutputOptions) -> Run:
         manifest.name,
         fingerprint(manifest),
         classifier.strategy.name if classifier.strategy else "auto",
-        str(classifier.runner.precision).removeprefix("torch."),
+        precision_name(classifier.runner.precision),
         output.top_k,
         output.min_probability,
     )

@@ -84,8 +84,8 @@ class Options:
     precision: Annotated[
         str | None,
         _how(
-            metavar="float32|bfloat16|float16",
-            help="Of the arithmetic; bfloat16 is for GPUs and CPUs that have it, float16 for GPUs.",
+            metavar="auto|fp32|bf16|fp16",
+            help="Of the arithmetic; bf16 is for GPUs and CPUs that have it, fp16 for GPUs.",
         ),
     ] = None
     keys: Annotated[list[str], _how("--set", metavar="KEY=VALUE", help="Any key of the recipe; may be repeated.")] = (

@@ -44,8 +44,8 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """
     if name == "auto":
         return _auto(device)
-    if name not in PRECISIONS:
-        raise ValueError(f"precision={name!r}: choose auto, {', '.join(PRECISIONS)}")
+    if problem := problem_with_precision(name):
+        raise ValueError(f"precision={name!r}: {problem}")
     if device.type == "cpu" and name == "fp16":
         raise ValueError("precision='fp16': CPUs compute in it too slowly; use fp32, or bf16 where the CPU has it")
     if device.type == "cpu" and name == "bf16" and not cpu_has_bf16():
@@ -53,6 +53,24 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     if device.type == "cuda" and name == "bf16" and torch.cuda.get_device_capability(device) < _BF16_BOARDS:
         raise ValueError("precision='bf16': this GPU would have to emulate it; use fp16 or fp32")
     return PRECISIONS[name]
+
+
+def problem_with_precision(name: str) -> str | None:
+    """What is wrong with a precision's name: torch's names, which 0.1.0 took in recipes, are told the name of today."""
+    if name == "auto" or name in PRECISIONS:
+        return None
+    today = {str(dtype).removeprefix("torch."): now for now, dtype in PRECISIONS.items()}
+    return f"it is called {today[name]} now" if name in today else f"choose auto, {', '.join(PRECISIONS)}"
+
+
+def precision_name(dtype: torch.dtype) -> str:
+    """The name of what :func:`choose_precision` gave: ``fp32``, ``bf16`` or ``fp16``."""
+    return next(name for name, known in PRECISIONS.items() if known == dtype)
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """A context in which products are computed in that type."""
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
 def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vidcomp.inference.compilation import Compilation, compile_segments
-from vidcomp.inference.device import choose_precision
+from vidcomp.inference.device import autocast, choose_precision
 from vidcomp.inference.memory import BatchSize
 from vidcomp.nn.compressors.base import Features, FeaturesError, Ragged, pathways_of
 from vidcomp.nn.compressors.binning import check_finite
@@ -188,7 +188,7 @@ class Runner:
         return [output.of_video(number) for number in range(len(videos))]
 
     def _cast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
+        return autocast(self.device, self.precision)
 
     def _split(self, chunk: ChunkData) -> Iterator[_Part]:
         data = chunk if isinstance(chunk, Mapping) else {"rgb": chunk}

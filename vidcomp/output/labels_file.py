@@ -31,7 +31,7 @@ _NAME = re.compile(r"(.+)@([0-9a-f]{16}) (\S+) (\S+) top(\d+) min(\S+)", re.DOTA
 _DIGITS = 16
 
 # vidcomp 0.1.0 wrote a hash of all settings, so what stood behind it is found by trying.
-_PRECISIONS_OF_0_1_0 = ("float32", "bfloat16", "float16")
+_PRECISIONS_OF_0_1_0 = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 _MOST_LABELS_OF_0_1_0 = 100
 
 
@@ -56,11 +56,6 @@ class Run:
         )
 
     @property
-    def short_precision(self) -> str:
-        """The precision as `--precision` takes it."""
-        return self.precision.replace("bfloat", "bf").replace("float", "fp")
-
-    @property
     def filters(self) -> tuple[int, float]:
         """Which labels are written."""
         return self.top_k, self.min_probability
@@ -68,11 +63,12 @@ class Run:
     def read(self, name: str) -> Run | None:
         """The run of that name; None where it is no such name. This run's values are tried for names of 0.1.0."""
         if match := _NAME.fullmatch(name):
-            return Run(match[1], match[2], match[3], match[4], int(match[5]), float(match[6]))
-        for precision in _PRECISIONS_OF_0_1_0:
+            precision = _PRECISIONS_OF_0_1_0.get(match[4], match[4])
+            return Run(match[1], match[2], match[3], precision, int(match[5]), float(match[6]))
+        for torchs, precision in _PRECISIONS_OF_0_1_0.items():
             for min_probability in {0.0, self.min_probability}:
                 for top_k in {*range(1, _MOST_LABELS_OF_0_1_0 + 1), self.top_k}:
-                    if self._name_in_0_1_0(precision, top_k, min_probability) == name:
+                    if self._name_in_0_1_0(torchs, top_k, min_probability) == name:
                         return Run(self.model, self.fingerprint, self.strategy, precision, top_k, min_probability)
         return None
 
@@ -86,7 +82,7 @@ class Run:
         if self.strategy != other.strategy:
             found.append(f"strategy {other.strategy}, not {self.strategy}")
         if self.precision != other.precision:
-            found.append(f"precision {other.short_precision}, not {self.short_precision}")
+            found.append(f"precision {other.precision}, not {self.precision}")
         return found
 
     def _name_in_0_1_0(self, precision: str, top_k: int, min_probability: float) -> str:
@@ -184,7 +180,7 @@ class LabelsFile(Sink):
         if self._otherwise:
             remarks.append(
                 f"{self._otherwise} of the videos labelled before were computed in another precision than "
-                f"{self._run.short_precision}, which this machine takes; they keep their labels"
+                f"{self._run.precision}, which this machine takes; they keep their labels"
             )
         if self._suspected:
             remarks.append(

@@ -13,7 +13,6 @@ from vidcomp.inference.grammar import parse_strategy
 from vidcomp.training import RecipeError, RequestError
 from vidcomp.zoo.schema import SchemaError, first_problem, read_mapping
 
-Precision = Literal["float32", "bfloat16", "float16"]
 # Keys of 0.1.0, and what they are called now.
 _RENAMED = {
     "averaging": "ema_decay",
@@ -99,7 +98,16 @@ class Recipe(BaseModel):
     view_seed: int | None = Field(
         None, ge=0, description="what chance in cached views follows from, for trainings that share them; null: seed"
     )
-    precision: Precision = Field("float32", description="of the arithmetic: float32, bfloat16, or float16 (GPU only)")
+    precision: str = Field("fp32", description="of the arithmetic: fp32, bf16, fp16 (GPU only), or auto")
+
+    @field_validator("precision")
+    @classmethod
+    def _known_precision(cls, name: str) -> str:
+        from vidcomp.inference.device import problem_with_precision
+
+        if problem := problem_with_precision(name):
+            raise ValueError(f"{name}: {problem}")
+        return name
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:

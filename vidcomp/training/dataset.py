@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vidcomp.inference.device import PRECISIONS, autocast
 from vidcomp.inference.strategies import HeadInput, UniformClips
 from vidcomp.nn.compressors import Features, FeaturesError
 from vidcomp.nn.compressors.base import map_pathways, pathways_of
@@ -29,7 +30,6 @@ from vidcomp.training import RequestError
 from vidcomp.training.cache import TensorCache, digest_of, file_key
 from vidcomp.training.config import CompressorRecipe, Recipe
 from vidcomp.training.distractors import insert_distractor, make_distractor
-from vidcomp.training.objective import compute
 from vidcomp.training.videos import TrainingVideo
 from vidcomp.training.views import augment, take_clip
 from vidcomp.video import DecodeOptions, DecodePool, Selection, VideoError, whole
@@ -81,7 +81,7 @@ class Dataset:
 
         Args:
             network: whose head, as it is now, makes the features.
-            recipe: how views are made.
+            recipe: how views are made, and in which precision (``auto`` resolved).
             pool: where frames come from.
             cache: opens the cache of tensors of one kind.
             device: where the head runs, and where examples are to be.
@@ -92,7 +92,7 @@ class Dataset:
         self._spec = network.spec
         self._recipe = recipe
         self._pool = pool
-        self._device = device
+        self._device, self._dtype = device, PRECISIONS[recipe.precision]
         self._clips = clips
         self._max_frames = max_frames
         self._lock = threading.Lock()
@@ -153,7 +153,7 @@ class Dataset:
             VideoError: it cannot be read.
         """
         if self._encoder is None:
-            with compute(self._recipe.precision, self._device), torch.no_grad():
+            with autocast(self._device, self._dtype), torch.no_grad():
                 return network.encode(self._all_frames(video.path))
         key = f"{_key(video.path)}-whole"
         kept = self._features.get(key, lambda: _pack(self._encode(video.path, self._all_frames(video.path))))
@@ -280,7 +280,7 @@ class Dataset:
         assert self._encoder is not None
         pieces = (part for chunk in chunks for part in chunk.split(_CHUNK, dim=2))
         # One pass at a time: several would only take each other's cores and memory.
-        with self._lock, compute(self._recipe.precision, self._device), torch.no_grad():
+        with self._lock, autocast(self._device, self._dtype), torch.no_grad():
             features = self._encoder.encode(pieces)
         try:
             for part in pathways_of(features):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,39 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidcomp.inference.device import cpu_has_bf16
+from vidcomp.inference.device import PRECISIONS, autocast
 from vidcomp.nn.compressors import SFC, Features, FeaturesError
 from vidcomp.nn.compressors.base import join_features, map_pathways, pathways_of
 from vidcomp.nn.video_model import ModelOutput, rollout
 from vidcomp.nn.whole_video import CompressedModel
-from vidcomp.training import RequestError, TrainingError
-from vidcomp.training.config import CompressorRecipe, Precision, Recipe
+from vidcomp.training import TrainingError
+from vidcomp.training.config import CompressorRecipe, Recipe
 
 _NORM_MOMENTUM = 0.1
 # Attention that is all but gone would give a loss, and with it gradients, without bounds.
 _LEAST_SHARE = 1e-4
-_DTYPES: dict[Precision, torch.dtype] = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-@contextlib.contextmanager
-def compute(precision: Precision, device: torch.device) -> Iterator[None]:
-    """Within this, arithmetic has the precision asked for."""
-    with torch.autocast(device.type, _DTYPES.get(precision), enabled=precision in _DTYPES):
-        yield
-
-
-def check_precision(precision: Precision, device: torch.device) -> None:
-    """Refuse a precision that the device has no instructions for.
-
-    Raises:
-        RequestError: it would be wrong, or some hundred times slower than float32.
-    """
-    if precision == "float16" and device.type == "cpu":
-        raise RequestError("precision=float16 is for GPUs; use float32, or bfloat16 where the processor has it")
-    if precision == "bfloat16" and device.type == "cpu" and not cpu_has_bf16():
-        raise RequestError(
-            "precision=bfloat16: this processor would have to emulate it, many times slower; use float32"
-        )
 
 
 @dataclass(frozen=True)
@@ -91,7 +68,7 @@ class Objective:
         Args:
             network: the whole.
             parts: modules of it that learn.
-            recipe: what the network is to say, and in which precision.
+            recipe: what the network is to say, and in which precision (``auto`` resolved).
             device: where it is trained.
             from_clips: whether examples are clips for the head, rather than its features.
             frozen_bn: those of ``parts`` that were trained before: their BatchNorm keeps the statistics it has, which
@@ -148,7 +125,7 @@ class Objective:
         """Summed cross-entropy of videos of one shape with their targets, each mixed with another."""
         features = join_features([member.features for member in members])
         set_tau(self.network, members[0].tau)
-        with compute(self._recipe.precision, self.device):
+        with autocast(self.device, PRECISIONS[self._recipe.precision]):
             targets = mixed = self.targets(members, features)
             if share < 1:
                 features = map_pathways(features, lambda part: share * part + (1 - share) * part.flip(0))

@@ -53,7 +53,7 @@ class Optimizer:
         else:
             self._optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate)
         self._schedule = LambdaLR(self._optimizer, lambda done: rate_factor(recipe, *divmod(done, steps), steps))
-        self._scaler = torch.amp.GradScaler(device.type if device else "cpu", enabled=recipe.precision == "float16")
+        self._scaler = torch.amp.GradScaler(device.type if device else "cpu", enabled=recipe.precision == "fp16")
         self._averaged = _averaged(parts, recipe.ema_decay) if recipe.ema_decay else None
 
     def backward(self, loss: Tensor) -> None:

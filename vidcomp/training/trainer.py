@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vidcomp.inference.device import choose_device
+from vidcomp.inference.device import PRECISIONS, autocast, choose_device, choose_precision, precision_name
 from vidcomp.inference.in_progress import InProgress
 from vidcomp.nn.compressors import FeaturesError
 from vidcomp.nn.whole_video import CompressedModel
@@ -24,7 +24,7 @@ from vidcomp.training.callbacks import Callbacks, EpochLog, StepState
 from vidcomp.training.config import BackboneRecipe, CompressorRecipe, Paths, Recipe
 from vidcomp.training.dataset import Dataset
 from vidcomp.training.export import Checkpoint, Position
-from vidcomp.training.objective import Example, Objective, check_precision, compute, set_tau
+from vidcomp.training.objective import Example, Objective, set_tau
 from vidcomp.training.optimizer import Optimizer, rate_factor
 from vidcomp.training.videos import TrainingVideo, TrainingVideos, check_classes, find_training_videos
 from vidcomp.video import DecodePool, VideoError
@@ -56,15 +56,15 @@ class Trainer:
         Raises:
             RequestError: the device is not there, or cannot compute in the recipe's precision.
         """
-        self.recipe = recipe
         self.paths = paths
         self.callbacks = callbacks or Callbacks()
         self.in_progress = in_progress or InProgress()
         try:
             self.device = choose_device(paths.device)
+            precision = precision_name(choose_precision(recipe.precision, self.device))
         except ValueError as error:
             raise RequestError(str(error)) from None
-        check_precision(recipe.precision, self.device)
+        self.recipe = recipe.model_copy(update={"precision": precision})
         self._pool = pool
         self._taus: Sequence[float | None] = (None,)
         self._validation: list[TrainingVideo] = []
@@ -298,7 +298,7 @@ class Trainer:
                 features = self._dataset.whole(video, self._network)
                 for number, tau in enumerate(self._taus):
                     set_tau(self._network, tau)
-                    with compute(self.recipe.precision, self.device), contextlib.suppress(FeaturesError):
+                    with autocast(self.device, PRECISIONS[self.recipe.precision]), contextlib.suppress(FeaturesError):
                         logits = self._network.finish(features).logits
                         right[number] += bool(logits.isfinite().all()) and int(logits.argmax()) == video.label
         names = ["val_accuracy" if tau is None else f"val_accuracy_tau{tau:g}" for tau in self._taus]

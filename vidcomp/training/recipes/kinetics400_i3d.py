@@ -57,9 +57,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=24, help="how many clips, taken from all classes in turn")
     options = parser.parse_args()
     backbone = load_backbone(find_manifest(MODEL)).eval().to(memory_format=torch.channels_last_3d)
-    runner = Runner(
-        CompressedModel(backbone, [Insertion(BEFORE, Identity())]), torch.device("cpu"), precision="float32"
-    )
+    runner = Runner(CompressedModel(backbone, [Insertion(BEFORE, Identity())]), torch.device("cpu"), precision="fp32")
     features = [_middle_of(runner, path) for path in _in_turn(options.data, options.clips)]
     layer = backbone.get_submodule(LAYER)
     assert isinstance(layer, SameConvBN)

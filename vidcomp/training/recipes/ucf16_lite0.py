@@ -48,7 +48,7 @@ _COMMON: dict[str, Any] = {
     "camera_jitter": 0.05,
     "random_erasing": 0.25,
     "seed": 1,
-    "precision": "bfloat16",
+    "precision": "bf16",
 }
 # Half of the steps show the tail all of the head's frames, the others what a compressor would leave.
 _STREAM = BackboneRecipe(
