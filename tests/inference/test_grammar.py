@@ -59,6 +59,8 @@ def test_what_the_name_leaves_open_may_be_given_beside_it() -> None:
         ("sfc,whole", {}, "unknown strategy; name one, such as"),
         ("sfc+sfc", {}, "unknown strategy"),
         ("uniform0", {}, "unknown strategy"),
+        ("uniform100000", {}, "four digits at most"),
+        ("dense30x99999", {}, "four digits at most"),
         ("identity", {}, "unknown strategy"),
         ("30", {}, "unknown strategy"),
         ("", {}, "unknown strategy"),

@@ -75,6 +75,8 @@ def parse_strategy(name: str | None, *, compressor: str | None = None, tau: floa
     ratio = _ratio(name, suffix) if base != name else tau
     if tau not in (None, ratio):
         raise StrategyError(f"{name}: another compression ratio was asked for too (tau={tau:g}); choose one")
+    if re.search(r"\d{5}", base):
+        raise StrategyError(f"{name}: clips, crops and frames are numbers of four digits at most")
     if match := re.fullmatch(r"dense(\d+)(?:x(\d+))?", base):
         return NamedStrategy(_dense(name, match[1], match[2]), _uncompressed(name, compressor, ratio))
     if base == "whole":
