@@ -185,3 +185,11 @@ def test_few_frames_are_no_damage(tmp_path: Path) -> None:
     times = [*range(30), *range(970, 1000)]
     path = clips.make_clip(tmp_path / "seldom.mkv", 60, times=times)
     assert numbers_of(path, max_damage=0.0)[0] == list(range(60))
+
+
+def test_a_small_hole_is_told(tmp_path: Path) -> None:
+    """Where the decoder notices nothing: the hole begins and ends between key frames that follow one another."""
+    whole = clips.make_clip(tmp_path / "whole.webm", 120, codec="libvpx", options={"g": "4"}, size=(320, 240))
+    found, report = numbers_of(clips.damage(whole, tmp_path / "hole.webm", 0.4, 0.55))
+    assert 70 < len(found) < 110
+    assert [note for note in report.notes if note.startswith("the file promises about 120 frames")]

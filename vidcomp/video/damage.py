@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,8 @@ _SYNC = 0x47
 _PES = re.compile(rb"\x00\x00\x01[\xe0-\xef]..([\x80-\xbf])", re.DOTALL)
 # What a container itself takes of its bytes, at most: headers, and stuffing.
 _OVERHEAD = 0.25
+# What lies between two packets and is longer is none of that.
+_HOLE = 0.05
 
 
 def is_encrypted(packet: Packet[Any]) -> bool:
@@ -78,17 +81,21 @@ def _program_flags(block: bytes) -> list[bool]:
 def unread_share(container: InputContainer) -> float:
     """The share of a file's bytes, from the first packet on, that are in no packet: holes that could not be read.
 
-    What a container itself needs, and what cannot be told, is 0.
+    What a container itself needs, spread over the file, and what cannot be told, is 0.
     """
     import av
 
-    read, begin = 0, container.size
+    packets: list[tuple[int, int]] = []
     try:
         for packet in container.demux():
             if packet.size and packet.pos is not None and packet.pos >= 0:
-                begin = min(begin, packet.pos)
-                read += packet.size
+                packets.append((packet.pos, packet.size))
     except (av.FFmpegError, IndexError):
         pass  # what comes behind was not read either; or a stream appeared on the way: see `streams.demux`
-    unread = 1 - read / (container.size - begin) if begin < container.size else 0.0
-    return unread if unread > _OVERHEAD else 0.0
+    packets.sort()
+    length = container.size - packets[0][0] if packets else 0
+    if length <= 0:
+        return 0.0
+    unread = 1 - sum(size for _, size in packets) / length
+    longest = max((later - begin - size for (begin, size), (later, _) in pairwise(packets)), default=0) / length
+    return unread if unread > _OVERHEAD or longest > _HOLE else 0.0
