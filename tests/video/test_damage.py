@@ -188,8 +188,8 @@ def test_few_frames_are_no_damage(tmp_path: Path) -> None:
 
 
 def test_a_small_hole_is_told(tmp_path: Path) -> None:
-    """Where the decoder notices nothing: the hole begins and ends between key frames that follow one another."""
-    whole = clips.make_clip(tmp_path / "whole.webm", 120, codec="libvpx", options={"g": "4"}, size=(320, 240))
-    found, report = numbers_of(clips.damage(whole, tmp_path / "hole.webm", 0.4, 0.55))
-    assert 70 < len(found) < 110
+    """Also where the decoder notices nothing, as each picture stands for itself."""
+    whole = clips.make_clip(tmp_path / "whole.mkv", 120, codec="mjpeg", pixel_format="yuvj420p", size=(320, 240))
+    found, report = numbers_of(clips.damage(whole, tmp_path / "hole.mkv", 0.4, 0.55))
+    assert 90 < len(found) < 110
     assert [note for note in report.notes if note.startswith("the file promises about 120 frames")]

@@ -248,3 +248,10 @@ def test_lists_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
             read()
     with Path("/dev/zero").open("rb") as endless, pytest.raises(SourceError, match="-: it is too large for a list"):
         find_videos(["-"], stdin=endless)
+
+
+def test_recorders_have_extensions_of_their_own(tmp_path: Path) -> None:
+    names = ["a.WTV", "b.m2t", "c.trp", "d.qt", "e.tod", "f.nsv"]
+    for name in [*names, "g.txt", "h.m4a"]:
+        (tmp_path / name).touch()
+    assert relative(tmp_path) == names

@@ -17,9 +17,10 @@ from vidcomp.video.remote import is_address
 VIDEO_EXTENSIONS = frozenset(
     f".{name}"
     for names in (
-        ("3g2", "3gp", "asf", "avi", "divx", "dv", "f4v", "flv", "gif", "h264", "h265", "hevc", "ivf", "m1v", "m2ts"),
-        ("m2v", "m4v", "mjpeg", "mjpg", "mkv", "mov", "mp4", "mpe", "mpeg", "mpg", "mts", "mxf", "nut", "obu", "ogm"),
-        ("ogv", "rm", "rmvb", "ts", "vob", "webm", "wmv", "y4m"),
+        ("3g2", "3gp", "3gpp", "amv", "asf", "avi", "bik", "dav", "divx", "dv", "f4v", "flc", "fli", "flv", "gif"),
+        ("h261", "h263", "h264", "h265", "hevc", "ivf", "m1v", "m2t", "m2ts", "m2v", "m4v", "mj2", "mjpeg", "mjpg"),
+        ("mkv", "mov", "mp4", "mpe", "mpeg", "mpg", "mpv", "mts", "mxf", "nsv", "nut", "obu", "ogm", "ogv", "qt", "rm"),
+        ("rmvb", "roq", "smk", "tod", "trp", "ts", "vob", "webm", "wmv", "wtv", "xmv", "y4m"),
     )
     for name in names
 )
