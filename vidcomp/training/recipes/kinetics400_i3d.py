@@ -1,4 +1,4 @@
-"""Make `kinetics400-i3d-sfc`: SFC behind the first pool, and the convolution after it refitted to fewer frames.
+"""Make the compressors of `kinetics400-i3d`: SFC behind the first pool, with what follows fitted to it, and SGS.
 
     python -m vidcomp.training.recipes.kinetics400_i3d --data DATA --out models/weights
 
@@ -6,6 +6,8 @@ DATA holds a sub-folder a class; what they are called is not used. The network i
 with a temporal kernel is given the kernel that comes nearest, by least squares, to saying of every second frame what it
 says where it sees all of them. SFC then takes over the stride of `mixed_4a`, so that what follows sees as many frames a
 second as ever. To refit the layers between, too, makes their features more alike and the answers less.
+
+SGS joins neighbors whose features have all but the same length in a random projection; nothing of it is fitted.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from torch import Tensor
 from vidcomp.inference.runner import Runner
 from vidcomp.inference.strategies import seen_whole
 from vidcomp.nn.backbones.i3d_inception import SameConvBN
-from vidcomp.nn.compressors import SFC, Identity
+from vidcomp.nn.compressors import SFC, SGS, Identity
 from vidcomp.nn.whole_video import CompressedModel, Insertion
 from vidcomp.training.compressor import start_at_own_frames
 from vidcomp.training.recipes.ucf16_lite0 import ship
@@ -37,6 +39,7 @@ MODEL = "kinetics400-i3d"
 BEFORE = "stem.conv_2b"
 TAU = 2
 LAYER = "stages.stem.conv_2c"
+SGS_CHANNELS = 192  # of the stem
 REFITTED = ("conv.weight", "bn.bias")
 _FRAMES = 32  # of features, from the middle of a clip: 64 of the video
 _POSITIONS = 1400  # of a clip, drawn for each layer
@@ -68,6 +71,9 @@ def main() -> None:
     sfc = SFC(features[0].shape[1], tau=TAU, pooling="even")
     start_at_own_frames(sfc)
     ship(sfc.state_dict(), options.out / f"{MODEL}-sfc.safetensors")
+    torch.manual_seed(1)
+    sgs = SGS(SGS_CHANNELS, block=2, bins=32, kernel="kronecker")
+    ship(sgs.state_dict(), options.out / f"{MODEL}-sgs.safetensors")
 
 
 def _in_turn(folder: str, count: int) -> list[str]:
