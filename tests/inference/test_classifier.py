@@ -20,7 +20,7 @@ from vidcomp.inference.prediction import Prediction
 from vidcomp.inference.strategies import DenseViews, Strategy, UniformClips, WholeVideo
 from vidcomp.inference.windows import Windows
 from vidcomp.video import dense_views
-from vidcomp.video.transforms import crop, to_input
+from vidcomp.video.frames import crop, to_input
 from vidcomp.zoo.build import LoadedModel, Variant, load_model
 
 

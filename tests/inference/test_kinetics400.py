@@ -15,7 +15,7 @@ from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.prediction import Prediction
 from vidcomp.inference.strategies import DenseViews, Strategy, UniformClips
 from vidcomp.inference.windows import Windows
-from vidcomp.video.transforms import to_input
+from vidcomp.video.frames import to_input
 from vidcomp.zoo.build import LoadedModel, Variant, load_model, load_variant
 from vidcomp.zoo.labels import labels_of
 from vidcomp.zoo.manifest import PreprocessingSection, find_manifest

@@ -18,11 +18,11 @@ from vidcomp.video import (
     target_size,
 )
 from vidcomp.video.errors import VideoTooLarge
-from vidcomp.video.limits import memory_at_hand
 from vidcomp.video.memory import FramesInMemory
 from vidcomp.video.reader import MAX_DAMAGE, DecoderName
 from vidcomp.video.sampling import count_samples
 from vidcomp.video.worker.prefetch import AnyReader
+from vidcomp.video.worker.process import memory_at_hand
 
 # Videos that take less than this are not asked about memory, and no pixel of a frame is held in more bytes than this.
 _MODEST_BYTES = 2**30

@@ -21,7 +21,7 @@ from vidcomp.nn.compressors.binning import check_finite
 from vidcomp.nn.fuse_bn import fuse_bn
 from vidcomp.nn.video_model import ModelInput, ModelOutput, VideoModel
 from vidcomp.video import DecodeOptions
-from vidcomp.video.transforms import to_input
+from vidcomp.video.frames import to_input
 
 # Frames of a head's chunk. Small ones stay in a CPU's cache, which is faster than one large pass; a GPU wants more.
 _CHUNK_FRAMES = {"cpu": 4, "cuda": 64}

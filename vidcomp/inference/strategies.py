@@ -22,8 +22,8 @@ from vidcomp.nn.backbones import BackboneSpec
 from vidcomp.nn.compressors import Features
 from vidcomp.nn.video_model import ModelOutput, VideoModel, rollout
 from vidcomp.video import Chunk, Frames
+from vidcomp.video.frames import crop
 from vidcomp.video.sampling import Selection, View, dense_views, needed, rows_of, uniform_clips, whole
-from vidcomp.video.transforms import crop
 
 
 @dataclass(frozen=True)

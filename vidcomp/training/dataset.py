@@ -33,7 +33,7 @@ from vidcomp.training.distractors import insert_distractor, make_distractor
 from vidcomp.training.videos import TrainingVideo
 from vidcomp.training.views import augment, take_clip
 from vidcomp.video import DecodeOptions, DecodePool, Selection, VideoError, whole
-from vidcomp.video.transforms import to_input
+from vidcomp.video.frames import to_input
 
 # Frames of a video (at the model's stride) up to which all are decoded for each of its views, or kept; of a longer one
 # only those that a view shows are.

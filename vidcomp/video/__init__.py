@@ -3,15 +3,13 @@
 Importing this package is cheap: PyAV, decord and torch are imported by the functions that need them.
 """
 
-from vidcomp.video.discovery import SourceError, Sources, VideoFile, find_videos
+from vidcomp.video.discovery import Shard, SourceError, Sources, VideoFile, VideoSelection, find_videos
 from vidcomp.video.errors import ERRORS, VideoError
 from vidcomp.video.frames import Chunk, DecodeReport, Frames, VideoInfo, target_size
-from vidcomp.video.limits import default_timeout
 from vidcomp.video.reader import DecodeOptions, Reader, open_reader
 from vidcomp.video.sampling import Selection, View, dense_views, needed, rows_of, uniform_clips, whole
-from vidcomp.video.selection import Shard, VideoSelection
 from vidcomp.video.worker.pool import DecodePool
-from vidcomp.video.worker.process import DecoderUnavailable
+from vidcomp.video.worker.process import DecoderUnavailable, default_timeout
 from vidcomp.video.worker.worker import DecodeWorker, IsolatedReader, decode, probe
 
 __all__ = [

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, BinaryIO
 
-from vidcomp.video import damage
 from vidcomp.video.errors import (
     DecodeFailed,
     NotVideo,
@@ -24,14 +23,25 @@ from vidcomp.video.errors import (
     VideoUnreadable,
 )
 from vidcomp.video.frames import Damage, VideoInfo
-from vidcomp.video.limits import MAX_ASPECT
 from vidcomp.video.orientation import turns_itself
-from vidcomp.video.streams import companions, demux, info_of, packet_end, video_stream
+from vidcomp.video.streams import (
+    ENCRYPTED,
+    companions,
+    demux,
+    info_of,
+    is_encrypted,
+    packet_end,
+    scrambled_share,
+    video_stream,
+)
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
+
+MAX_ASPECT = 32
+"""How many times longer than the other a side of a picture may be that is scaled: its short side decides its size."""
 
 MAX_PIXELS = 64 * 1024 * 1024
 """Pixels of a picture above which a video is refused; twice what 8K has."""
@@ -146,8 +156,8 @@ class Decoding:
         self._path, self._container, self._stream = path, container, stream
         self._frames = self._decode(container, stream)
         first = next(self._frames, None)
-        if first is None and (self.encrypted or damage.scrambled_share(path, container, stream)):
-            raise VideoEncrypted(path, damage.ENCRYPTED)
+        if first is None and (self.encrypted or scrambled_share(path, container, stream)):
+            raise VideoEncrypted(path, ENCRYPTED)
         if first is None and stream.frames > 1:
             raise VideoTruncated(path, f"the file promises {stream.frames} frames, none could be read: cut or damaged")
         if first is None:
@@ -165,7 +175,7 @@ class Decoding:
 
     def damage(self) -> Damage:
         """How much of what was read came damaged or not at all; what a cut file lacks was never there to read."""
-        scrambled = damage.scrambled_share(self._path, self._container, self._stream)
+        scrambled = scrambled_share(self._path, self._container, self._stream)
         coded = max(1, self.coded)
         encrypted = max(scrambled, self.encrypted / coded)
         return Damage(max(encrypted, min(1.0, self.repaired / coded)), encrypted)
@@ -186,7 +196,7 @@ class Decoding:
                     continue
                 self.hidden += packet.is_discard
                 self.coded += packet.size > 0 and not packet.is_discard
-                if damage.is_encrypted(packet):
+                if is_encrypted(packet):
                     # Decoders would make noise of it.
                     self.repaired += 1
                     self.encrypted += 1

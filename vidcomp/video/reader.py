@@ -10,12 +10,13 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcomp.video import damage, decord
+from vidcomp.video import decord
 from vidcomp.video.container import MAX_PIXELS, check_scaled, open_container
 from vidcomp.video.errors import DecodeFailed, VideoDamaged, VideoEncrypted, VideoError, VideoTruncated
 from vidcomp.video.frames import Damage, DecodeReport, Frames, VideoInfo
 from vidcomp.video.pyav import Clock, Picture, PyAVReader
 from vidcomp.video.sampling import WHOLE, Selection
+from vidcomp.video.streams import ENCRYPTED, unread_share
 
 DecoderName = Literal["auto", "decord", "pyav"]
 
@@ -247,7 +248,7 @@ class Reader:
     def _check(self, harm: Damage, *, complete: bool) -> None:
         limit = self._options.max_damage
         if harm.encrypted > limit:
-            raise VideoEncrypted(self._path, damage.ENCRYPTED)
+            raise VideoEncrypted(self._path, ENCRYPTED)
         share = max(harm.share, self._lost() if complete else 0.0)
         if share > limit:
             reason = f"{share:.0%} of its frames came damaged or not at all, and {limit:.0%} may"
@@ -266,7 +267,7 @@ class Reader:
         if not _falls_short(seen, expected) or lacking <= self._options.max_damage:
             return 0.0
         with open_container(self._path) as container:
-            return min(lacking, damage.unread_share(container))
+            return min(lacking, unread_share(container))
 
     def _shortfall(self) -> list[str]:
         """What to say of a video that ended before its time."""
@@ -286,7 +287,7 @@ class Reader:
         if backend.repaired or backend.clock.covered < 0.95 * (backend.info.duration_s or 0.0):
             return False
         with open_container(self._path) as container:
-            return not damage.unread_share(container)
+            return not unread_share(container)
 
     def _reported(self, harm: Damage, used: int, *, complete: bool) -> DecodeReport:
         backend = self._backend

@@ -21,8 +21,8 @@ from typing import IO
 from vidcomp.video import decord
 from vidcomp.video.container import describe
 from vidcomp.video.errors import DecodeFailed, VideoError, VideoOutOfMemory
-from vidcomp.video.limits import cap_memory
 from vidcomp.video.reader import Reader
+from vidcomp.video.worker.process import cap_memory
 from vidcomp.video.worker.protocol import Message, options_from_json, slot_arrays
 
 

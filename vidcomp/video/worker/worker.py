@@ -16,10 +16,16 @@ from typing import NoReturn
 from vidcomp.video.container import MAX_PIXELS
 from vidcomp.video.errors import ERRORS, DecodeFailed, VideoCrashed, VideoError, VideoTimeout
 from vidcomp.video.frames import DecodeReport, Frames, VideoInfo
-from vidcomp.video.limits import MEMORY_LIMIT_BYTES, OPEN_TIMEOUT_S, default_timeout, probe_timeout, watchdog
 from vidcomp.video.reader import DEFAULTS, DecodeOptions
 from vidcomp.video.sampling import count_samples
-from vidcomp.video.worker.process import ChildProcess
+from vidcomp.video.worker.process import (
+    MEMORY_LIMIT_BYTES,
+    OPEN_TIMEOUT_S,
+    ChildProcess,
+    default_timeout,
+    probe_timeout,
+    watchdog,
+)
 from vidcomp.video.worker.protocol import Message, Ring, options_to_json, ring_for, slot_arrays, slot_bytes
 
 _SLOTS = 2  # one being filled while the other is being read

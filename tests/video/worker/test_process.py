@@ -7,7 +7,8 @@ import pytest
 
 from tests import clips
 from vidcomp.video import DecodeOptions, VideoError, open_reader
-from vidcomp.video.limits import MAX_ASPECT, memory_at_hand
+from vidcomp.video.container import MAX_ASPECT
+from vidcomp.video.worker.process import memory_at_hand
 
 GIB = 2**30
 

@@ -10,7 +10,7 @@ import pytest
 from tests import clips
 from vidcomp.video import DecodeOptions, Selection, needed, open_reader, uniform_clips
 from vidcomp.video.container import scan
-from vidcomp.video.seeking import plan_seeks
+from vidcomp.video.pyav import plan_seeks
 
 FRAMES = 1500
 CODINGS = {
