@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -207,3 +209,14 @@ def test_a_teacher_that_makes_nan_of_a_video_has_nothing_to_say_of_it(tiny: Path
     assert failure.kind == "bad_features"
     assert str(caught.value) == failure.message
     assert failure.message.startswith(video.path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are no text")
+def test_a_name_that_is_no_text_is_as_good_as_any(network: CompressedModel, folder: Path, tmp_path: Path) -> None:
+    (given := tmp_path / "given" / "run").mkdir(parents=True)
+    found = find_training_videos(folder).videos[0]
+    Path(os.fsdecode(os.fsencode(given) + b"/caf\xe9.mp4")).write_bytes(Path(found.path).read_bytes())
+    videos = find_training_videos(given.parent).videos
+    with DecodePool(0) as pool:
+        made = examples(network, pool, tmp_path / "kept", 1e9)
+        assert [error for _, error in made.prepare(videos)] == [None]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import os
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -182,7 +183,7 @@ class Dataset:
     def _kept_view(
         self, video: TrainingVideo, number: int, decoded: list[NDArray[np.uint8]] | None = None
     ) -> tuple[Features, Features | None]:
-        random = np.random.default_rng([self._view_seed, zlib.crc32(PurePath(video.path).name.encode()), number])
+        random = np.random.default_rng([self._view_seed, zlib.crc32(os.fsencode(PurePath(video.path).name)), number])
 
         def make() -> dict[str, Tensor]:
             features, footage = self._made_view(video, random, decoded)
