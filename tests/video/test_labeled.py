@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,3 +87,14 @@ def test_marks_within_joined_lists_belong_to_no_name(tmp_path: Path) -> None:
     file = tmp_path / "list.csv"
     file.write_bytes(b"".join(f"{name}.mp4,yes\r\n".encode("utf-8-sig") for name in "abc"))
     assert [Path(video.path).name for video in read_csv(file)] == ["a.mp4", "b.mp4", "c.mp4"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are no text")
+def test_labels_are_text_whatever_folders_are_called(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/videos/caf\xe9"))
+    folder.mkdir(parents=True)
+    (folder / "x.mp4").touch()
+    (tmp_path / "list.csv").write_bytes(b"x.mp4,caf\xe9\n")
+    for given in (tmp_path / "videos", tmp_path / "list.csv"):
+        videos, _ = find_labeled([str(given)])
+        assert [video.label for video in videos] == ["caf\\udce9"]

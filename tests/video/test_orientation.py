@@ -104,11 +104,12 @@ def test_flips_and_turns(tmp_path: Path, name: str, ending: str, decoder: str) -
     assert not [note for note in report.notes if "matrix" in note]
 
 
+@pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("ending", ["mp4", "mov", "mkv"])
 @pytest.mark.parametrize("name", ORIENTATIONS)
-def test_flips_and_turns_as_ffmpeg_shows_them(tmp_path: Path, name: str, ending: str) -> None:
+def test_flips_and_turns_as_ffmpeg_shows_them(tmp_path: Path, name: str, ending: str, decoder: str) -> None:
     path = turned(tmp_path, ORIENTATIONS[name][0], ending)
-    frames, _ = read(path)
+    frames, _ = read(path, decoder=decoder)
     theirs = by_ffmpeg(path, (frames.info.width, frames.info.height))
     assert frames.pixels.shape == theirs.shape
     assert abs(frames.pixels.astype(int) - theirs).mean() < 0.5

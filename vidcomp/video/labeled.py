@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from vidcomp.files import printable
+from vidcomp.files import encodable, printable
 from vidcomp.video.discovery import SourceError, VideoFile, find_videos, read_text
 
 _COLUMNS = ("path", "label")
@@ -88,7 +88,7 @@ def read_csv(file: Path) -> list[LabeledVideo]:
         path, label = (row[place].strip() if place < len(row) else "" for place in places.values())
         if not path or len(row) > most:
             raise SourceError(str(file), f"line {number} is not path,label: {','.join(row)}")
-        videos.append(LabeledVideo(str(file.parent / path), label or None))
+        videos.append(LabeledVideo(str(file.parent / path), encodable(label) or None))
     return videos
 
 
@@ -142,4 +142,4 @@ def _unknown(videos: Sequence[LabeledVideo], labels: Sequence[str]) -> list[str]
 def _sub_folder(video: VideoFile) -> str | None:
     """The first folder of the video's path within the folder that was named."""
     first, slash, _ = video.relative.partition("/")
-    return first if slash else None
+    return encodable(first) if slash else None  # a class is a label, which is text
