@@ -113,7 +113,7 @@ def untrained(backbone: Backbone, cut: str, channels: int) -> Iterator[Row]:
 
 
 def trained(label: str, files: Sequence[str]) -> Iterator[Row]:
-    """Rows of manifests, one a seed; with SFC among their compressors one row a τ."""
+    """Rows of manifests, one per seed; with SFC among their compressors one per τ."""
     kinds = {section.kind for section in find_manifest(files[0]).compressors}
 
     def networks() -> Iterator[CompressedModel]:

@@ -8,15 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from tests import clips
 from vidcomp.cli import app
 
 
-def classify(*arguments: str | Path, stdin: bytes | None = None) -> Result:
-    return CliRunner().invoke(app, ["classify", "--model", "ucf16-lite0", *map(str, arguments)], input=stdin)
+def classify(*arguments: str | Path, model: str | Path = "ucf16-lite0", stdin: bytes | None = None) -> Result:
+    return CliRunner().invoke(app, ["classify", "--model", str(model), *map(str, arguments)], input=stdin)
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +29,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_json_of_a_folder_with_a_broken_file(folder: Path) -> None:
-    run = classify(folder, "--format", "json", "--top-k", "2")
+def test_json_of_a_folder_with_a_broken_file(folder: Path, model: Path) -> None:
+    run = classify(folder, "--format", "json", "--top-k", "2", model=model)
     assert run.exit_code == 1
     records = json.loads(run.stdout)
     assert [Path(record["path"]).relative_to(folder).as_posix() for record in records] == [
@@ -47,18 +46,9 @@ def test_json_of_a_folder_with_a_broken_file(folder: Path) -> None:
     assert records[0]["labels"] == records[2]["labels"]
 
 
-def test_the_installed_program_keeps_results_and_remarks_apart(folder: Path) -> None:
-    command = [
-        sys.executable,
-        "-c",
-        "from vidcomp.cli import main; main()",
-        "classify",
-        "--model",
-        "ucf16-lite0",
-        str(folder),
-        "--format",
-        "json",
-    ]
+def test_the_installed_program_keeps_results_and_remarks_apart(folder: Path, model: Path) -> None:
+    command = [sys.executable, "-c", "from vidcomp.cli import main; main()"]
+    command += ["classify", "--model", str(model), str(folder), "--format", "json"]
     run = subprocess.run(command, capture_output=True, check=False)
     assert run.returncode == 1
     assert len(json.loads(run.stdout)) == 3
@@ -77,19 +67,19 @@ def test_the_table_of_one_video(folder: Path) -> None:
     assert lines[5].startswith("attention ")
 
 
-def test_output_goes_to_a_file_in_the_format_of_its_extension(folder: Path, tmp_path: Path) -> None:
+def test_output_goes_to_a_file_in_the_format_of_its_extension(folder: Path, model: Path, tmp_path: Path) -> None:
     output = tmp_path / "labels.csv"
-    run = classify(folder / "a", "--output", output)
+    run = classify(folder / "a", "--output", output, model=model)
     assert run.exit_code == 0, run.stderr
     assert run.stdout == ""
     assert output.read_text().splitlines()[0].startswith("path,status,label,probability")
 
 
-def test_a_list_on_standard_input_and_a_glob(folder: Path) -> None:
-    listed = classify("-", "--format", "jsonl", "--quiet", stdin=f"{folder}/a/x.mp4\n".encode())
+def test_a_list_on_standard_input_and_a_glob(folder: Path, model: Path) -> None:
+    listed = classify("-", "--format", "jsonl", "--quiet", model=model, stdin=f"{folder}/a/x.mp4\n".encode())
     assert listed.exit_code == 0, listed.stderr
     assert listed.stderr == ""
-    matched = classify(f"{folder}/*/x.mp4", "--format", "jsonl", "--quiet")
+    matched = classify(f"{folder}/*/x.mp4", "--format", "jsonl", "--quiet", model=model)
     assert len(matched.stdout.splitlines()) == 2
 
 
@@ -131,6 +121,11 @@ def test_labels_to_choose_among_come_from_options_and_a_file(folder: Path, tmp_p
     assert set(chosen) == {"Diving", "Surfing", "Swing"}
     total = sum(all_of_them[label] for label in chosen)
     assert chosen == pytest.approx({label: all_of_them[label] / total for label in chosen})
+    assert list(chosen.values()) == sorted(chosen.values(), reverse=True)
+    assert all(
+        label in [{**other, "probability": label["probability"]} for other in before["labels"]]
+        for label in record["labels"]
+    )
     assert record["uncertain"] == (record["labels"][0]["probability"] < 0.5)
 
 
@@ -142,9 +137,10 @@ def test_a_folder_without_videos_is_wrong_usage(tmp_path: Path) -> None:
 
 @pytest.mark.shared_data
 def test_the_shared_validation_clips_of_one_class(shared_data: Path) -> None:
-    run = classify(shared_data / "ucf16" / "val" / "PushUps", "--format", "json", "--quiet")
+    run = classify(shared_data / "ucf16" / "val" / "PushUps", "--limit", "4", "--format", "json", "--quiet")
     assert run.exit_code == 0, run.stderr
     records = json.loads(run.stdout)
+    assert len(records) == 4
     right = sum(record["labels"][0]["label"] == "PushUps" for record in records)
     assert right / len(records) >= 0.5
 
@@ -153,7 +149,7 @@ def test_max_damage_is_a_percentage_of_the_frames(model: Path, clip: Path, tmp_p
     damaged = clips.damage(clip, tmp_path / "damaged.mp4", 0.5, 0.6)
     kinds = []
     for limit in ("100", "1", "0.5"):
-        run = classify(damaged, "--model", model, "--format", "json", "--max-damage", limit)
+        run = classify(damaged, "--format", "json", "--max-damage", limit, model=model)
         error = json.loads(run.stdout)[0]["error"]
         kinds.append(error and error["kind"])
         assert "Traceback" not in run.stderr

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from click.testing import Result
 from safetensors.torch import save_file
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from tests import clips
 from vidcomp.cli import app

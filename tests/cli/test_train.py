@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 import torch
-from click.testing import Result
 from safetensors.torch import load_file
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from tests.training.conftest import folder, tiny  # noqa: F401 - fixtures
 from vidcomp.cli import app

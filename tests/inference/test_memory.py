@@ -51,6 +51,15 @@ def test_a_program_that_uses_the_library_keeps_its_allocator_as_it_is(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody is told anything")
 def test_a_library_without_such_settings_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())
+    class Bare:
+        def __getattr__(self, name: str) -> None:
+            asked.append(name)
+            raise AttributeError(name)
+
+    asked: list[str] = []
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: Bare())
+    for name in [name for name in os.environ if name.startswith("MALLOC_")]:
+        monkeypatch.delenv(name)
     memory.tune_malloc()
     memory.trim_memory()
+    assert asked == ["mallopt", "malloc_trim"]

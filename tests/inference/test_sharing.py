@@ -132,7 +132,7 @@ def test_who_stops_halfway_leaves_no_frames_and_no_decoder_at_work(
     del results
     assert not classifier._prefetcher._expected
     assert not classifier._prefetcher._waiting
-    assert sum(video._bytes for video in held) == 0
+    assert sum(video.bytes_held for video in held) == 0
     until = time.monotonic() + 30
     while classifier._prefetcher._threads:
         assert time.monotonic() < until

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidcomp.inference.windows import Windows, _windows
+from vidcomp.inference.windows import Windows, cut_windows
 from vidcomp.video import Frames, VideoInfo
 
 INFO = VideoInfo("a", 2, 2, 0, 10.0, None, None, "h264", "mp4", 1)
@@ -29,7 +29,7 @@ def cut(
 ) -> list[tuple[float, float, list[int]]]:
     return [
         (window.start_s, window.end_s, window.pixels()[:, 0, 0, 0].tolist())
-        for window in _windows(chunks(times), every_s, window_s, step_s)
+        for window in cut_windows(chunks(times), every_s, window_s, step_s)
     ]
 
 
@@ -111,7 +111,7 @@ def test_every_frame_is_in_exactly_the_windows_that_cover_it(
         for number in range(tick // every + 1, int(shown) // every + 1):
             if number * every < shown and number not in expected:
                 expected[number] = [frame]
-    windows = _windows(chunks([tick * TICK / 1e6 for tick in ticks], at_once), every / 1e3, window / 1e3, step / 1e3)
+    windows = cut_windows(chunks([tick * TICK / 1e6 for tick in ticks], at_once), every / 1e3, window / 1e3, step / 1e3)
     assert [(found.start_s, found.end_s, found.pixels()[:, 0, 0, 0].tolist()) for found in windows] == [
         (max(ticks[0], number * every) * TICK / 1e6, (number * every + window) * TICK / 1e6, frames)
         for number, frames in sorted(expected.items())

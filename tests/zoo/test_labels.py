@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from vidcomp.inference.classifier import Classifier
 from vidcomp.zoo import ManifestError
-from vidcomp.zoo.build import LoadedModel, Variant, vary
+from vidcomp.zoo.build import Variant, vary
 from vidcomp.zoo.labels import chosen_labels, labels_of, near_labels
 from vidcomp.zoo.manifest import find_manifest
 
@@ -51,16 +49,3 @@ def test_labels_are_chosen_in_the_classifiers_order_whatever_their_case() -> Non
 def test_what_is_no_choice_is_one_line(only: tuple[str, ...], message: str) -> None:
     with pytest.raises(ManifestError, match=message):
         chosen_labels(find_manifest("kinetics400-i3d").with_changes(only=only))
-
-
-def test_probabilities_are_shared_among_the_labels_chosen() -> None:
-    classifier = Classifier.__new__(Classifier)
-    model = LoadedModel.__new__(LoadedModel)
-    object.__setattr__(model, "labels", ("a", "b", "c", "d"))
-    object.__setattr__(model, "chosen", (1, 3))
-    classifier.model = model
-    labels = classifier._labels(np.array([0.6, 0.1, 0.0, 0.3]))
-    assert [(label.label, label.index, label.probability) for label in labels] == [
-        ("d", 3, pytest.approx(0.75)),
-        ("b", 1, pytest.approx(0.25)),
-    ]

@@ -1,4 +1,4 @@
-"""How a training goes, on standard error: a bar on a terminal, elsewhere a line an epoch and one now and then."""
+"""How a training goes, on standard error: a bar on a terminal, elsewhere a line per epoch and one now and then."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class Windows(Strategy):
         first = next(rest)
         step_s = runner.spec.stride / (runner.spec.fps or first.info.fps)
         frames: tuple[int, ...] = ()
-        for window in _windows(chain([first], rest), self.every_s, self.window_s, step_s):
+        for window in cut_windows(chain([first], rest), self.every_s, self.window_s, step_s):
             if window.times != frames:  # else it sees what the one before it saw
                 frames = window.times
                 pixels, missing = _filled(seen_whole(runner.spec, window.pixels()), runner.spec.least_frames)
@@ -100,7 +100,7 @@ class _Window:
         return np.stack([pixels for _, pixels in self.held])
 
 
-def _windows(chunks: Iterable[Frames], every_s: float, window_s: float, step_s: float) -> Iterator[_Window]:
+def cut_windows(chunks: Iterable[Frames], every_s: float, window_s: float, step_s: float) -> Iterator[_Window]:
     """Cut frames into windows: number k holds the frames of times from k·every up to, but not, k·every + window.
 
     Times are whole microseconds here, so that every frame is in exactly the windows that cover it. A window without a

@@ -51,7 +51,7 @@ def _templates() -> Environment:
 
 
 class HtmlReport:
-    """Writes a row a video as they come, so that memory does not grow with their number.
+    """Writes a row per video as they come, so that memory does not grow with their number.
 
     Use it as a context manager: leaving it finishes the page, also for an interrupt; until then an older page of that
     name stays as it was.

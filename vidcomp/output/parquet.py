@@ -17,7 +17,7 @@ _ROWS_AT_ONCE = 1000
 
 
 class Parquet(Document):
-    """A Parquet table with a row a video, nested as the JSON is."""
+    """A Parquet table with a row per video, nested as the JSON is."""
 
     journal = JsonLines(exact=False)
 

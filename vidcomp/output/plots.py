@@ -143,7 +143,7 @@ def _family(row: Row) -> str:
 
 
 def confusion_csv(confusion: NDArray[np.int64], labels: Sequence[str]) -> bytes:
-    """The matrix (classes, classes) with a row a true class and a column a predicted one, both named."""
+    """The matrix (classes, classes) with a row per true class and a column per predicted one, both named."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["true \\ predicted", *labels])

@@ -64,14 +64,14 @@ def test_frames_wait_for_their_turn_and_no_more_are_held_than_may_be(
     video = decoding.take(str(clip))
     assert video is not None
     assert video.wait_until_open().path == str(clip)
-    wait_for(lambda: video._bytes == 2 * one_chunk)
+    wait_for(lambda: video.bytes_held == 2 * one_chunk)
     time.sleep(0.1)
-    assert video._bytes == 2 * one_chunk
+    assert video.bytes_held == 2 * one_chunk
     with pytest.raises(RuntimeError, match="report"):
         _ = video.report
     numbers = []
     for chunk in video.chunks():
-        assert video._bytes <= 2 * one_chunk
+        assert video.bytes_held <= 2 * one_chunk
         numbers += clips.numbers(chunk.pixels)
     assert numbers == list(range(60))
     assert video.report.decoded == 60
@@ -123,7 +123,7 @@ def test_closing_in_the_middle_ends_threads_and_processes(clip: Path, monkeypatc
     video = videos.take(str(clip))
     assert video is not None
     video.wait_until_open()
-    wait_for(lambda: len(workers) == 2 and all(worker.pid for worker in workers) and video._bytes > 0)
+    wait_for(lambda: len(workers) == 2 and all(worker.pid for worker in workers) and video.bytes_held > 0)
     time.sleep(0.2)  # until the decoder has the next chunk, for which there is no room
     pids = [worker.pid for worker in workers]
     videos.close()

@@ -131,7 +131,7 @@ class Classifier(nn.Module):
 def difference(clip: Tensor) -> Tensor:
     """How each frame of (N, 3, T, H, W) changes into the next, enlarged; the last, of which nobody knows, not at all.
 
-    Noughts at the end are what a convolution's padding would give: a video run in chunks meets them only there.
+    Zeros at the end are what a convolution's padding would give: a video run in chunks meets them only there.
     """
     return F.pad(clip[:, :, 1:] - clip[:, :, :-1], (0, 0, 0, 0, 0, 1)) * _DIFFERENCE_GAIN
 

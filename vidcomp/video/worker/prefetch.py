@@ -152,7 +152,8 @@ class PrefetchedReader(Generic[Opened]):
         self._changed = threading.Condition()
         self._opened: Opened | None = None
         self._chunks: deque[Frames] = deque()
-        self._bytes = 0
+        self.bytes_held = 0
+        """Bytes of the frames that wait to be asked for."""
         self._report: DecodeReport | None = None
         self._error: BaseException | None = None
         self._closed = False
@@ -188,7 +189,7 @@ class PrefetchedReader(Generic[Opened]):
                         raise self._error or RuntimeError("the video was closed while it was being read")
                     return
                 chunk = self._chunks.popleft()
-                self._bytes -= chunk.pixels.nbytes
+                self.bytes_held -= chunk.pixels.nbytes
                 self._changed.notify_all()
             yield chunk
 
@@ -197,7 +198,7 @@ class PrefetchedReader(Generic[Opened]):
         with self._changed:
             self._closed = True
             self._chunks.clear()
-            self._bytes = 0
+            self.bytes_held = 0
             self._changed.notify_all()
 
     def __enter__(self) -> PrefetchedReader[Opened]:
@@ -230,9 +231,9 @@ class PrefetchedReader(Generic[Opened]):
     def _hold(self, chunk: Frames) -> bool:
         """Keep a chunk once there is room; whether anybody still wants it."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._bytes < MAX_BYTES_PER_VIDEO)
+            self._changed.wait_for(lambda: self._closed or self.bytes_held < MAX_BYTES_PER_VIDEO)
             if not self._closed:
                 self._chunks.append(chunk)
-                self._bytes += chunk.pixels.nbytes
+                self.bytes_held += chunk.pixels.nbytes
                 self._changed.notify_all()
             return not self._closed
