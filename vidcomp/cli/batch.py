@@ -27,14 +27,14 @@ from vidcomp.output.labels_file import FORMATS, LabelsFile, Run
 from vidcomp.output.places import OutputError, Sorter, identity
 from vidcomp.output.subtitles import SubtitleFiles
 from vidcomp.output.terminal import TableWriter
-from vidcomp.video import VideoFile, find_videos
+from vidcomp.video import DecodePool, VideoFile, find_videos
 from vidcomp.video.remote import is_address
 from vidcomp.zoo.build import load_model
 from vidcomp.zoo.weights import fingerprint
 
 
-def run(options: ClassifyOptions) -> int:
-    """Label the videos; returns the exit code.
+def run(options: ClassifyOptions, pool: DecodePool | None = None) -> int:
+    """Label the videos, with decoding processes that run already, if given; returns the exit code.
 
     Raises:
         UsageError, SourceError, ZooError, OutputError: it cannot be done as asked.
@@ -45,7 +45,7 @@ def run(options: ClassifyOptions) -> int:
     if not jobs:
         return OK
     with stop_signals() as stop, ExitStack() as stack:
-        classifier = stack.enter_context(_load(options))
+        classifier = stack.enter_context(_load(options, pool))
         sink = stack.enter_context(_sink(options, classifier, single=len(jobs) == 1))
         todo, known = pending(jobs, sink)
         for remark in sink.remarks() if isinstance(sink, LabelsFile) and not output.quiet else ():
@@ -139,7 +139,7 @@ def _apart(videos: Sequence[VideoFile], options: ClassifyOptions) -> list[VideoF
     return [video for video in videos if absolute(video.path) not in names]
 
 
-def _load(options: ClassifyOptions) -> Classifier:
+def _load(options: ClassifyOptions, pool: DecodePool | None) -> Classifier:
     chosen = options.model
     named = chosen.named(subtitles=options.output.form.is_subtitles)
     with download_progress(quiet=options.output.quiet) as progress:
@@ -156,6 +156,7 @@ def _load(options: ClassifyOptions) -> Classifier:
             allow_urls=options.input.allow_urls,
             max_damage=chosen.max_damage,
             decoder=chosen.decoder,
+            pool=pool,
         )
     except ValueError as error:
         raise UsageError(str(error)) from None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,6 +33,9 @@ from vidcomp.cli.options import (
     PrecisionChoice,
     Strategy,
 )
+
+if TYPE_CHECKING:
+    from vidcomp.video import DecodePool
 
 _which = partial(typer.Option, rich_help_panel="Which videos")
 _how = partial(typer.Option, rich_help_panel=HOW)
@@ -180,8 +185,6 @@ def classify(
     interrupted, 143 if terminated.
     """
     with reported(debug=debug):
-        from vidcomp.cli.batch import run
-
         options = ClassifyOptions(
             input=InputOptions(
                 paths=tuple(paths or ()),
@@ -229,5 +232,23 @@ def classify(
             ),
             explain=ExplainOptions(folder=explain, video=explain_video, report=report),
         )
-        if code := run(options):
-            raise typer.Exit(code)
+        with _decoders(options.model) as pool:
+            from vidcomp.cli.batch import run
+
+            if code := run(options, pool):
+                raise typer.Exit(code)
+
+
+@contextmanager
+def _decoders(model: ModelOptions) -> Iterator[DecodePool | None]:
+    """Decoding processes that get ready while torch is imported; none where the system starts none now."""
+    from vidcomp.video.worker.pool import DecodePool, default_workers
+    from vidcomp.video.worker.process import DecoderUnavailable
+
+    try:
+        pool = DecodePool(model.decode_workers or default_workers(), timeout_s=model.decode_timeout_s)
+    except DecoderUnavailable:
+        yield None
+        return
+    with pool:
+        yield pool

@@ -103,6 +103,7 @@ class Classifier:
         allow_urls: bool = False,
         max_damage: float = MAX_DAMAGE,
         decoder: DecoderName = "auto",
+        pool: DecodePool | None = None,
     ) -> None:
         """Put the model on its device.
 
@@ -117,6 +118,7 @@ class Classifier:
             allow_urls: fetch videos that are named by a web address; without it they are files that are missing.
             max_damage: share of a video's frames, 0 to 1, that may come damaged or not at all before it is an error.
             decoder: ``decord``, ``pyav``, or ``auto``: see :class:`~vidcomp.video.reader.Reader`.
+            pool: decoding processes that run already, to be closed with the classifier.
 
         Raises:
             ValueError: the device or the precision is not to be had, there would be no process to decode or no
@@ -148,7 +150,7 @@ class Classifier:
             max_damage=max_damage,
             decoder=decoder,
         )
-        self.pool = DecodePool(timeout_s=decode_timeout_s)
+        self.pool = DecodePool(timeout_s=decode_timeout_s) if pool is None else pool
         self._prefetcher = Prefetcher(self._open, self.pool, self.decode_workers)
         self._downloads = Downloads() if allow_urls else None
         self._since_trim = 0
