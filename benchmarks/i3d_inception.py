@@ -20,7 +20,7 @@ from benchmarks.harness import save
 from vidcomp.evaluation.benchmark import describe_machine
 from vidcomp.nn.backbones.i3d_inception import SameMaxPool3d
 from vidcomp.nn.compressors import Identity
-from vidcomp.nn.fuse_bn import fuse_bn
+from vidcomp.nn.layers import fuse_bn
 from vidcomp.nn.receptive_field import run_in_chunks
 from vidcomp.nn.whole_video import CompressedModel, Insertion
 from vidcomp.zoo.build import load_backbone

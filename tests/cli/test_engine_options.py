@@ -10,9 +10,8 @@ from typer.testing import CliRunner, Result
 
 from tests import clips
 from vidcomp.cli import app
-from vidcomp.inference.compilation import Compilation
 from vidcomp.inference.device import cpu_has_bf16
-from vidcomp.inference.runner import Runner
+from vidcomp.inference.runner import Compilation, Runner
 
 
 @pytest.fixture(scope="module")

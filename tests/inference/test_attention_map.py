@@ -12,7 +12,7 @@ import torch
 from vidcomp.attention import summarise
 from vidcomp.inference.runner import Runner
 from vidcomp.inference.strategies import attention_map
-from vidcomp.nn.backbones.lite0_slow import lite0_slow
+from vidcomp.nn.backbones.lite0 import lite0_slow
 from vidcomp.nn.compressors import SFC, SGS
 from vidcomp.nn.whole_video import CompressedModel, Insertion, ModelOutput
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vidcomp.nn.backbones import BACKBONES, CutError
 from vidcomp.nn.backbones.r2plus1d import middle_channels
 from vidcomp.nn.compressors import SFC
-from vidcomp.nn.fuse_bn import fuse_bn
+from vidcomp.nn.layers import fuse_bn
 
 FAMILIES = ("slow_r50", "i3d_r50", "r2plus1d_34", "r2plus1d_50", "r2plus1d_r50", "tpn_r50")
 

@@ -15,8 +15,7 @@ from torch import Tensor
 from vidcomp.inference.runner import Runner
 from vidcomp.inference.strategies import WholeVideo
 from vidcomp.nn.backbones.base import BackboneSpec
-from vidcomp.nn.compressors.base import Features, Ragged
-from vidcomp.nn.ragged import Bucket, buckets_of, join_logits
+from vidcomp.nn.compressors.base import Bucket, Features, Ragged, buckets_of, join_logits
 from vidcomp.nn.video_model import ModelOutput, VideoModel
 
 SPEC = BackboneSpec(

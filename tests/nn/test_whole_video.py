@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vidcomp.nn.backbones import CutError
-from vidcomp.nn.backbones.lite0_slow import lite0_slow
+from vidcomp.nn.backbones.lite0 import lite0_slow
 from vidcomp.nn.compressors import SFC, Identity
 from vidcomp.nn.whole_video import CompressedModel, Insertion
 

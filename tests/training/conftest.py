@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests import clips
-from vidcomp.nn.backbones.lite0_slow import lite0_slow
+from vidcomp.nn.backbones.lite0 import lite0_slow
 
 MANIFEST = """
 name: tiny

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from vidcomp.nn.backbones.lite0_slow import lite0_slow
+from vidcomp.nn.backbones.lite0 import lite0_slow
 from vidcomp.nn.compressors import SFC, SGS
 from vidcomp.nn.whole_video import CompressedModel, Insertion, ModelOutput
 from vidcomp.training import TrainingError

@@ -11,10 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
-from vidcomp.cli.errors import OK, SOME_FAILED, UsageError
+from vidcomp.cli.errors import OK, SOME_FAILED, Stop, Stopped, UsageError, stop_signals
 from vidcomp.cli.explain import Show, pictures, report
 from vidcomp.cli.options import ClassifyOptions, InputOptions, OutputFormat, OutputOptions, PathsChoice
-from vidcomp.cli.signals import Stop, Stopped, stop_signals
 from vidcomp.cli.terminal import batch_progress, compile_model, download_progress, run_summary, warn
 from vidcomp.files import absolute
 from vidcomp.inference.batch import Job, RunStats, Sink, Stamp, label_all, pending

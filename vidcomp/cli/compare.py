@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vidcomp import DEFAULT_MODEL
-from vidcomp.cli.errors import INTERRUPTED, SOME_FAILED, UsageError, reported
+from vidcomp.cli.errors import INTERRUPTED, SOME_FAILED, Stopped, UsageError, reported, stop_signals
 from vidcomp.cli.files import check_file, write_file
 from vidcomp.cli.options import Decoder, DecoderChoice, DeviceChoice
-from vidcomp.cli.signals import Stopped, stop_signals
 from vidcomp.cli.terminal import warn
 
 if TYPE_CHECKING:

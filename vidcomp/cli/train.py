@@ -269,7 +269,7 @@ def _joined(text: str | None) -> tuple[str, ...]:
 
 def _run(train: Callable[[Paths, Callbacks, Progress | None], Manifest], options: Options) -> None:
     """Train, and end as the way it ended demands."""
-    from vidcomp.cli.signals import Stopped, stop_requests
+    from vidcomp.cli.errors import Stopped, stop_requests
     from vidcomp.cli.terminal import download_progress
     from vidcomp.cli.training_progress import TrainingProgress
     from vidcomp.training import Interrupted, RequestError, TrainingError

@@ -1,10 +1,11 @@
-"""A network on its device: uint8 frames in, probabilities out."""
+"""A network on its device: uint8 frames in, probabilities out; compiled where that is asked for and can be had."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -13,12 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vidcomp.inference.compilation import Compilation, compile_segments
 from vidcomp.inference.device import autocast, choose_precision
 from vidcomp.inference.memory import BatchSize
 from vidcomp.nn.compressors.base import Features, FeaturesError, Ragged, pathways_of
 from vidcomp.nn.compressors.binning import check_finite
-from vidcomp.nn.fuse_bn import fuse_bn
+from vidcomp.nn.layers import fuse_bn
 from vidcomp.nn.video_model import ModelInput, ModelOutput, VideoModel
 from vidcomp.video import DecodeOptions
 from vidcomp.video.frames import to_input
@@ -233,3 +233,61 @@ def _check(videos: Sequence[Features], logits: Tensor) -> None:
     for part in parts:
         check_finite(part.transpose(1, 2))
     raise FeaturesError("the network's scores are NaN or infinite")
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """Seconds that compiling took, warm-up included, and why it failed, if it did: the network then runs as it was."""
+
+    seconds: float
+    problem: str | None = None
+
+
+class AnyLength(nn.Module):
+    """A segment compiled for any number of frames, and anew for each size of picture.
+
+    Were the size left open too, the arithmetic of all strided layers would be done in symbols, which for ``lite0``
+    takes many minutes.
+    """
+
+    def __init__(self, segment: nn.Module) -> None:
+        super().__init__()
+        compiled: Any = torch.compile(segment, dynamic=False)
+        self.segment = compiled
+
+    def forward(self, features: Features) -> Features:
+        """Run the segment on (N, C, T, H, W), or on one such tensor a pathway."""
+        for part in pathways_of(features):
+            torch._dynamo.maybe_mark_dynamic(part, 2)
+        result: Features = self.segment(features)
+        return result
+
+
+def compile_segments(network: VideoModel, warm_up: Callable[[], object]) -> Compilation:
+    """Compile the head and the tail, in place, for any number of frames.
+
+    ``warm_up`` must run the network: compiling happens when it is first used. Compressors, whose work may depend on
+    the video's content, are left as they are.
+    """
+    # Found by running the head on odd shapes, which need not be compiled.
+    _ = network.head_field
+    plain = list(network.segments)
+    began = time.perf_counter()
+    problem = None
+    try:
+        for place, segment in enumerate(plain):
+            network.segments[place] = AnyLength(segment)
+        warm_up()
+    except Exception as error:
+        # A missing compiler, a full disk, an operator that is not supported: each has an exception of its own.
+        for place, segment in enumerate(plain):
+            network.segments[place] = segment
+        problem = _reason(error)
+    return Compilation(time.perf_counter() - began, problem)
+
+
+def _reason(error: Exception) -> str:
+    """The line of a compiler's message that says most."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = (line for line in lines if "Error" in line or "No working" in line)
+    return next(telling, lines[0] if lines else type(error).__name__)[:200]

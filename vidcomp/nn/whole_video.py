@@ -10,8 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from vidcomp.nn.backbones.base import Backbone, BackboneSpec
-from vidcomp.nn.compressors.base import Attention, Compressor, Features, Ragged
-from vidcomp.nn.ragged import Bucket, CompressedBucket, buckets_of, join_attention, join_logits, regroup
+from vidcomp.nn.compressors.base import (
+    Attention,
+    Bucket,
+    CompressedBucket,
+    Compressor,
+    Features,
+    Ragged,
+    buckets_of,
+    join_attention,
+    join_logits,
+    regroup,
+)
 from vidcomp.nn.receptive_field import ReceptiveField, receptive_field, run_in_chunks
 from vidcomp.nn.video_model import ModelOutput, VideoModel
 

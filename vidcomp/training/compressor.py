@@ -16,7 +16,7 @@ from vidcomp.inference.in_progress import noted_beside
 from vidcomp.nn.backbones import Backbone
 from vidcomp.nn.compressors import COMPRESSORS, SFC
 from vidcomp.nn.compressors.sfc import AbstractionBlock
-from vidcomp.nn.fuse_bn import fuse_bn
+from vidcomp.nn.layers import fuse_bn
 from vidcomp.nn.whole_video import CompressedModel
 from vidcomp.training import DataError, RequestError
 from vidcomp.training.cache import TensorCache, digest_of, file_key

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from vidcomp.inference.grammar import parse_strategy
 from vidcomp.training import RecipeError, RequestError
-from vidcomp.zoo.schema import SchemaError, first_problem, read_mapping
+from vidcomp.zoo.manifest import SchemaError, first_problem, read_mapping
 
 # Keys of 0.1.0, and what they are called now.
 _RENAMED = {

@@ -25,14 +25,13 @@ from vidcomp.inference.strategies import HeadInput, UniformClips
 from vidcomp.nn.compressors import Features, FeaturesError
 from vidcomp.nn.compressors.base import map_pathways, pathways_of
 from vidcomp.nn.compressors.binning import check_finite
-from vidcomp.nn.fuse_bn import fuse_bn
+from vidcomp.nn.layers import fuse_bn
 from vidcomp.nn.whole_video import CompressedModel
 from vidcomp.training import RequestError
 from vidcomp.training.cache import TensorCache, digest_of, file_key
 from vidcomp.training.config import CompressorRecipe, Recipe
-from vidcomp.training.distractors import insert_distractor, make_distractor
 from vidcomp.training.videos import TrainingVideo
-from vidcomp.training.views import augment, take_clip
+from vidcomp.training.views import augment, insert_distractor, make_distractor, take_clip
 from vidcomp.video import DecodeOptions, DecodePool, Selection, VideoError, whole
 from vidcomp.video.frames import to_input
 

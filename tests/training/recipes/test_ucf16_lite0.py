@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from vidcomp.nn.backbones import CLASSIFIER, Backbone
-from vidcomp.nn.backbones.lite0_slow import lite0_slow
-from vidcomp.nn.backbones.two_stream import lite0_two_stream
-from vidcomp.nn.fuse_bn import fuse_bn
+from vidcomp.nn.backbones.lite0 import lite0_slow, lite0_two_stream
+from vidcomp.nn.layers import fuse_bn
 from vidcomp.training.backbone import class_layers
 from vidcomp.training.recipes.ucf16_lite0 import RECIPES, STAGES, file_of, plan_stream, unfold, unfold_stream
 from vidcomp.zoo.build import build_backbone

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec, CutError
-from vidcomp.nn.backbones.i3d import i3d_r50
 from vidcomp.nn.backbones.i3d_inception import i3d_inception
-from vidcomp.nn.backbones.lite0_slow import lite0_slow
+from vidcomp.nn.backbones.lite0 import lite0_slow, lite0_two_stream
 from vidcomp.nn.backbones.r2plus1d import r2plus1d_34, r2plus1d_50, r2plus1d_152, r2plus1d_r50
-from vidcomp.nn.backbones.resnet3d import resnet3d_18, resnet3d_50
-from vidcomp.nn.backbones.slow import slow_r50
+from vidcomp.nn.backbones.resnets import i3d_r50, resnet3d_18, resnet3d_50, slow_r50
 from vidcomp.nn.backbones.slowfast import slowfast_4x16_r50, slowfast_8x8_r50
 from vidcomp.nn.backbones.torchvision_video import mc3_18, r2plus1d_18, r3d_18, s3d
 from vidcomp.nn.backbones.tpn import tpn_r50
-from vidcomp.nn.backbones.two_stream import lite0_two_stream
 from vidcomp.nn.backbones.x3d import x3d_l, x3d_m, x3d_s, x3d_xl, x3d_xs
 
 # Each builder takes the number of classes and the manifest's options.

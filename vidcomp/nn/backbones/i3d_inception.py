@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vidcomp.nn.backbones.base import CENTERED_NORM, CLASSIFIER, Backbone, BackboneSpec
 from vidcomp.nn.backbones.residual import Triple
-from vidcomp.nn.framewise import FramewiseConv3d, same_padding
+from vidcomp.nn.layers import FramewiseConv3d, same_padding
 from vidcomp.nn.receptive_field import ReceptiveField, side_by_side
 
 _EPS = 1e-3  # of every BatchNorm

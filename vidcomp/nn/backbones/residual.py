@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidcomp.nn.framewise import FramewiseConv3d
+from vidcomp.nn.layers import FramewiseConv3d
 from vidcomp.nn.receptive_field import ReceptiveField, receptive_field, side_by_side
 
 Triple = tuple[int, int, int]

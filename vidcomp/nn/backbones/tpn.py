@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vidcomp.nn.backbones.base import CLASSIFIER, Backbone
 from vidcomp.nn.backbones.residual import Classifier, ConvBN
-from vidcomp.nn.backbones.slow import slow_spec, slow_stages
+from vidcomp.nn.backbones.resnets import slow_spec, slow_stages
 
 _LEVELS = (1024, 2048)
 _PYRAMID = 1024

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vidcomp.nn.compressors.base import Attention, Compressed, Compressor, Features, FeaturesError, Ragged
-from vidcomp.nn.compressors.identity import Identity
+from vidcomp.nn.compressors.base import Attention, Compressed, Compressor, Features, FeaturesError, Identity, Ragged
 from vidcomp.nn.compressors.sfc import SFC
 from vidcomp.nn.compressors.sgs import SGS, PathwaySGS, build_sgs
 

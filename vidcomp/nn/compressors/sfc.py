@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidcomp.nn.compressors.base import Compressed, Compressor
-from vidcomp.nn.framewise import FramewiseConv3d
+from vidcomp.nn.layers import FramewiseConv3d
 
 # Table 6d: the kernels of θ_q and θ_k, by (time, height, width).
 THETA_KERNELS: dict[str, tuple[int, int, int]] = {"3x1x1": (3, 1, 1), "1x1x1": (1, 1, 1), "3x3x3": (3, 3, 3)}

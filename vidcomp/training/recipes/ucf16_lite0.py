@@ -26,9 +26,8 @@ from torch import Tensor, nn
 
 from vidcomp.inference.memory import tune_malloc
 from vidcomp.nn.backbones import CLASSIFIER, Backbone
-from vidcomp.nn.backbones.lite0_slow import inflate_imagenet, lite0_slow
-from vidcomp.nn.backbones.two_stream import APPEARANCE, MOTION, join
-from vidcomp.nn.fuse_bn import fuse_bn
+from vidcomp.nn.backbones.lite0 import APPEARANCE, MOTION, inflate_imagenet, join, lite0_slow
+from vidcomp.nn.layers import fuse_bn
 from vidcomp.training.backbone import fit_backbone, plan_backbone
 from vidcomp.training.callbacks import Callbacks
 from vidcomp.training.compressor import Unfrozen, fit_compressors, new_compressors, plan_compressors

@@ -1,6 +1,6 @@
 """Public checkpoints to vidcomp's key names, with an account of every key.
 
-To support another publisher: write a module with its :class:`Source` beside the others and add it to :data:`SOURCES`.
+To support another publisher: describe it by a :class:`Source` in ``publishers`` and add it to :data:`SOURCES`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,7 @@ from vidcomp.zoo.convert.engine import (
     write,
 )
 from vidcomp.zoo.convert.i3d import I3D
-from vidcomp.zoo.convert.mmaction2 import MMACTION2
-from vidcomp.zoo.convert.pytorchvideo import PYTORCHVIDEO
-from vidcomp.zoo.convert.tpn import TPN
-from vidcomp.zoo.convert.vmz import VMZ
+from vidcomp.zoo.convert.publishers import MMACTION2, PYTORCHVIDEO, TPN, VMZ
 
 # The publishers, by the name that users type.
 SOURCES: dict[str, Source] = {

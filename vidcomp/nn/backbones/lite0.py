@@ -1,11 +1,17 @@
-"""lite0_slow: EfficientNet-Lite0 inflated to video in the manner of Slow-only I3D (the embedded backbone).
+"""EfficientNet-Lite0 inflated to video, alone and as two streams (the embedded backbones).
 
-Every 2-D kernel becomes 1×k×k, so ImageNet weights carry over unchanged. Time is mixed by depthwise 3×1×1
-convolutions in res4 and res5 alone, where Slow-only has its temporal kernels too; they start as the identity, so that
-before training the network is the image network applied to each frame. Nothing strides in time.
+lite0_slow is inflated in the manner of Slow-only I3D. Every 2-D kernel becomes 1×k×k, so ImageNet weights carry over
+unchanged. Time is mixed by depthwise 3×1×1 convolutions in res4 and res5 alone, where Slow-only has its temporal
+kernels too; they start as the identity, so that before training the network is the image network applied to each
+frame. Nothing strides in time.
 
 As a motion stream the same network is shown, instead of the frames, how each changes into the next ("RGB difference",
 Wang et al., Temporal Segment Networks, 2016): what stands still, most of the scene among it, is gone.
+
+lite0_two_stream has one for what is seen and one for what moves, side by side and cut as one (Simonyan and Zisserman,
+2014). Both read every frame. Their features travel as one tensor, one stream's channels after the other's, so that a
+compressor weighs a frame by its looks and its motion together. Their logits are added, as the streams' probabilities
+would be multiplied.
 
 The stages keep the names of the residual networks by their scale: stem (1/2), res2 (1/4), res3 (1/8), res4 (1/16),
 res5 (1/32).
@@ -20,8 +26,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec
-from vidcomp.nn.framewise import FramewiseConv3d, few_at_a_time, same_padding
-from vidcomp.nn.receptive_field import ReceptiveField, one_after_the_other, receptive_field
+from vidcomp.nn.layers import FramewiseConv3d, few_at_a_time, same_padding
+from vidcomp.nn.receptive_field import ReceptiveField, one_after_the_other, receptive_field, side_by_side
 
 # (expansion, kernel, stride, channels out, repeats) of each of Lite0's seven groups, and the stage that holds it.
 _GROUPS = {
@@ -210,3 +216,64 @@ def inflate_imagenet(backbone: Backbone, image_weights: Mapping[str, Tensor]) ->
             {name: image_weights[f"{norm_key}.{name}"] for name in ("weight", "bias", "running_mean", "running_var")}
             | {"num_batches_tracked": torch.tensor(0)}
         )
+
+
+APPEARANCE, MOTION = "appearance", "motion"
+
+
+class Streams(nn.Module):
+    """One stage of both streams."""
+
+    def __init__(self, appearance: nn.Module, motion: nn.Module) -> None:
+        super().__init__()
+        self.appearance = appearance
+        self.motion = motion
+
+    @property
+    def receptive_field(self) -> ReceptiveField | None:
+        """That of both."""
+        return side_by_side(self.appearance, self.motion)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (N, 2C, T, H, W), appearance first, to (N, 2C', T, H', W')."""
+        appearance, motion = _parted(features)
+        return torch.cat([self.appearance(appearance), self.motion(motion)], dim=1)
+
+
+class StreamsStem(Streams):
+    """The first stage: both streams see the clip."""
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Map clips (N, 3, T, H, W) to (N, 2C, T, H, W)."""
+        return torch.cat([self.appearance(clip), self.motion(clip)], dim=1)
+
+
+class StreamsClassifier(Streams):
+    """The last stage: logits of both, added."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (N, 2C, T, H, W) to logits (N, classes)."""
+        appearance, motion = _parted(features)
+        logits: Tensor = self.appearance(appearance) + self.motion(motion)
+        return logits
+
+
+def _parted(features: Tensor) -> tuple[Tensor, Tensor]:
+    appearance, motion = features.chunk(2, dim=1)
+    # A slice of the channels is not laid out as convolutions are fast on.
+    layout = torch.channels_last_3d
+    return appearance.contiguous(memory_format=layout), motion.contiguous(memory_format=layout)
+
+
+def join(appearance: Backbone, motion: Backbone) -> Backbone:
+    """Put two networks of the same stages and channels side by side, sharing their weights."""
+    stages: dict[str, nn.Module] = {}
+    for name in appearance.stages:
+        kind = StreamsStem if not stages else StreamsClassifier if name == CLASSIFIER else Streams
+        stages[name] = kind(appearance.stages[name], motion.stages[name])
+    return Backbone(stages, appearance.spec)
+
+
+def lite0_two_stream(classes: int, dropout: float = 0.2) -> Backbone:
+    """Two :func:`lite0_slow` networks, the second looking at the differences between frames."""
+    return join(lite0_slow(classes, dropout), lite0_slow(classes, dropout, motion=True))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from vidcomp.nn.framewise import FramewiseConv3d, few_at_a_time
+from vidcomp.nn.layers import FramewiseConv3d, few_at_a_time
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])

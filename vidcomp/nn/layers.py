@@ -1,4 +1,6 @@
-"""Layers that look at one frame at a time, computed as the 2-D ones they are, and on few frames at once."""
+"""Layers computed faster to the same result: frame by frame as the 2-D ones they are, on few frames at once, and with
+BatchNorm folded into the convolution before it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 _FEW = 4
 
@@ -51,3 +54,40 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     """
     total = max(0, (-(-size // stride) - 1) * stride + kernel - size)
     return total // 2, total - total // 2
+
+
+def fuse_bn(module: nn.Module) -> int:
+    """Fold, in place, every BatchNorm3d that directly follows a Conv3d among the children of one module.
+
+    The BatchNorm is replaced by ``nn.Identity`` and the convolution gains a bias. Only right in evaluation mode, and
+    only for modules that run such children one after the other, as every backbone and compressor here does.
+
+    Returns:
+        How many were folded.
+
+    Raises:
+        RuntimeError: the module is in training mode, where BatchNorm is not a fixed affine map.
+    """
+    if module.training:
+        raise RuntimeError("fuse_bn needs a module in evaluation mode: call .eval() first")
+    folded = 0
+    for parent in list(module.modules()):
+        convolution: nn.Conv3d | None = None
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.BatchNorm3d) and convolution is not None:
+                assert child.running_mean is not None
+                assert child.running_var is not None
+                weight, bias = fuse_conv_bn_weights(
+                    convolution.weight,
+                    convolution.bias,
+                    child.running_mean,
+                    child.running_var,
+                    child.eps,
+                    child.weight,
+                    child.bias,
+                )
+                convolution.weight, convolution.bias = weight, bias
+                setattr(parent, name, nn.Identity())
+                folded += 1
+            convolution = child if isinstance(child, nn.Conv3d) else None
+    return folded
