@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.harness import in_turns, save, summary
+from vidcomp.evaluation.benchmark import make_video
 from vidcomp.video import DecodeOptions, DecodeWorker, open_reader, target_size
-from vidcomp.video.synthetic import make_video
 
 SHORT_SIDE = 192
 

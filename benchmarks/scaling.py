@@ -24,9 +24,9 @@ import numpy as np
 import vidcomp
 from benchmarks.harness import DOCS, in_turns, save
 from benchmarks.memory import sample_peak
+from vidcomp.evaluation.benchmark import make_video
 from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.memory import tune_malloc
-from vidcomp.video.synthetic import make_video
 
 FRAMES = (64, 128, 256, 512, 1024, 2048, 4096)
 VIDEOS = (1, 2, 4, 8, 16, 32, 64)

@@ -16,11 +16,11 @@ from typer.testing import CliRunner, Result
 
 from tests import clips
 from vidcomp.cli import app
+from vidcomp.evaluation.benchmark import make_video
 from vidcomp.evaluation.strategy_run import StrategyRun
 from vidcomp.nn.backbones import lite0_slow
 from vidcomp.nn.compressors import SFC
 from vidcomp.output import plots
-from vidcomp.video import synthetic
 
 ROW_KEYS = {
     "strategy",
@@ -85,7 +85,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def short_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     """The generated video, a tenth as long."""
-    monkeypatch.setattr("vidcomp.evaluation.evaluator.make_video", lambda path: synthetic.make_video(path, 24))
+    monkeypatch.setattr("vidcomp.evaluation.evaluator.make_video", lambda path: make_video(path, 24))
 
 
 def test_a_labelled_folder_with_all_that_can_be_wrong(trained: Path, folder: Path, tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_without_videos_speed_alone_is_measured_and_random_weights_are_told(tmp_
 def test_the_generated_video_is_the_papers_input(tmp_path: Path) -> None:
     from vidcomp.video import probe, target_size
 
-    info = probe(str(synthetic.make_video(tmp_path / "video.mp4")))
+    info = probe(str(make_video(tmp_path / "video.mp4")))
     assert info.frame_count == 288
     assert info.fps == 30
     assert target_size(info.width, info.height, 256) == (312, 256)

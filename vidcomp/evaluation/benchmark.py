@@ -4,6 +4,8 @@ Peak memory on a CPU is the kernel's own high-water mark where it can be reset (
 short; elsewhere resident memory is sampled every few milliseconds. The processes that decode are not counted: they are
 the same for every strategy. Energy is NVML's for an NVIDIA GPU and RAPL's for a processor: a whole board's or
 package's, whatever else runs on it, and absent where neither can be read.
+
+Where nobody brought a video, one is made on the spot.
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import torch
+from numpy.typing import NDArray
 
 from vidcomp import __version__
 from vidcomp.inference.memory import trim_memory
@@ -253,3 +257,44 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+# The papers' input: "288×1", read at stride 8, which is 36 frames; a video of about 10 s at 30 frames/s. At a short
+# side of 256 these pictures become the papers' 256×312.
+FRAMES = 288
+FPS = 30
+SIZE = (390, 320)
+
+_TILE = 8
+_PIXELS_PER_FRAME = 3  # that the picture moves
+_ROOM = 64 * _PIXELS_PER_FRAME
+
+
+def make_video(path: Path, frames: int = FRAMES, size: tuple[int, int] = SIZE, codec: str | None = None) -> Path:
+    """Write ``frames`` pictures of ``size`` (width, height) to ``path`` and return it: a view over a soft pattern.
+
+    ``codec`` is an encoder of FFmpeg's; by default H.264 where that is there, else MPEG-4.
+    """
+    import av
+
+    codec = codec or ("libx264" if "libx264" in av.codecs_available else "mpeg4")
+    width, height = size
+    pattern = _pattern(width, height)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=FPS, options={"preset": "ultrafast"} if codec == "libx264" else {})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for number in range(frames):
+            # There and back, along two ways of different length, so that no stretch of a video repeats another soon.
+            left = _PIXELS_PER_FRAME * abs(number % 128 - 64)
+            top = _PIXELS_PER_FRAME * abs(number % 90 - 45)
+            picture = np.ascontiguousarray(pattern[top : top + height, left : left + width])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def _pattern(width: int, height: int) -> NDArray[np.uint8]:
+    """Tiles of random colors (H, W, 3), larger than the picture by the room that it moves in."""
+    rows, columns = ((side + _ROOM) // _TILE + 2 for side in (height, width))
+    tiles = np.random.default_rng(0).integers(0, 256, (rows, columns, 3), np.uint8)
+    return tiles.repeat(_TILE, axis=0).repeat(_TILE, axis=1)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from vidcomp.evaluation.accuracy import Evaluation, evaluation_of
-from vidcomp.evaluation.benchmark import describe_machine, is_busy
+from vidcomp.evaluation.benchmark import FPS, FRAMES, SIZE, describe_machine, is_busy, make_video
 from vidcomp.evaluation.comparison import Comparison, results_of, rows_of
 from vidcomp.evaluation.strategy_run import StrategyRun, default_strategies, load_for_measuring
 from vidcomp.inference.classifier import Classifier, failure_of
@@ -30,7 +30,6 @@ from vidcomp.transfer import Progress
 from vidcomp.video import VideoError, probe
 from vidcomp.video.errors import VideoTooLarge
 from vidcomp.video.labeled import LabeledVideo, check_labeled, find_labeled, keep_known
-from vidcomp.video.synthetic import FPS, FRAMES, SIZE, make_video
 from vidcomp.zoo import ManifestError
 from vidcomp.zoo.build import LoadedModel
 from vidcomp.zoo.labels import labels_of

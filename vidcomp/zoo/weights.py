@@ -1,24 +1,164 @@
-"""From a manifest's ``weights:`` section to tensors: found or fetched, checked, read; and which model they make."""
+"""From a manifest's ``weights:`` section to tensors: found or fetched, checked, read; and which model they make.
+
+Checksums of files are remembered from one start to the next for as long as the files look unchanged. A download goes on
+where an earlier attempt broke off.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import pickle
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import platformdirs
 import torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from vidcomp.files import replacing
 from vidcomp.nn.backbones.torchvision_video import rename_torchvision_keys
-from vidcomp.transfer import Progress
+from vidcomp.transfer import Progress, TransferError, transfer
 from vidcomp.zoo import ManifestError, WeightsError
-from vidcomp.zoo.checksums import known_sha256_of, sha256_of
-from vidcomp.zoo.download import fetch
 from vidcomp.zoo.labels import labels_of
 from vidcomp.zoo.manifest import Manifest, WeightsSource
+
+_BLOCK = 1 << 20
+# A file changed so recently may change again within the resolution of its time stamps: it is not remembered.
+_SETTLED_S = 2.0
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: ``VIDCOMP_CACHE`` if set, else ``vidcomp`` under the platform's cache folder."""
+    chosen = os.environ.get("VIDCOMP_CACHE")
+    return Path(chosen) if chosen else platformdirs.user_cache_path("vidcomp")
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal sha256 of a file, computed anew."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def known_sha256_of(path: Path) -> str:
+    """Hexadecimal sha256 of a file: the remembered one where its size and times of change are still the same."""
+    key, stamp = str(path.resolve()), _stamp(path)
+    remembered = _read().get(key)
+    if isinstance(remembered, list) and remembered[:-1] == stamp:
+        return str(remembered[-1])
+    found = sha256_of(path)
+    if _stamp(path) == stamp and time.time_ns() - stamp[1] > _SETTLED_S * 1e9:
+        _remember(key, [*stamp, found])
+    return found
+
+
+def _stamp(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def _file() -> Path:
+    return cache_folder() / "checksums.json"
+
+
+def _read() -> dict[str, Any]:
+    """What is remembered; nothing where the file is absent, or not what it should be."""
+    try:
+        content = json.loads(_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _remember(key: str, entry: list[int | str]) -> None:
+    """Note a checksum. Of processes that do so at once the last one wins: the others' files are hashed again."""
+    kept = {path: old for path, old in _read().items() if Path(path).exists()}
+    with contextlib.suppress(OSError):
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        with replacing(_file(), shared=True, sync=False) as new:
+            new.write_text(json.dumps({**kept, key: entry}), encoding="utf-8")
+
+
+# How often a process that waits for another one's download looks how far that is.
+_LOOK_EVERY_S = 0.5
+
+
+def fetch(url: str, sha256: str, name: str, progress: Progress | None = None, *, fresh: bool = False) -> Path:
+    """Return the cached copy of ``url``, downloading it first if need be; of several processes one does, others wait.
+
+    Args:
+        url: an http or https address.
+        sha256: the file's checksum, or the leading digits of it that its publisher gives.
+        name: file name in the cache folder.
+        progress: called with bytes so far and bytes in all (``None`` where that is not known).
+        fresh: compute the checksum of a cached copy, even where it is remembered.
+
+    Raises:
+        WeightsError: no network, a refusal by the server, a full disk, or content with another checksum.
+    """
+    checksum = sha256_of if fresh else known_sha256_of
+    target = cache_folder() / name
+    if target.exists() and checksum(target).startswith(sha256):
+        return target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(target, progress):
+            # Another process may have fetched it meanwhile.
+            if not (target.exists() and checksum(target).startswith(sha256)):
+                _fetch(url, sha256, target, progress)
+    except (TransferError, OSError) as error:
+        raise WeightsError(
+            f"the weights {name} are not on this machine and {url} could not be downloaded ({error}): "
+            f"try again with a network (what has arrived is kept), or put the file at {target}"
+        ) from None
+    return target
+
+
+def _part_of(target: Path) -> Path:
+    return target.with_name(target.name + ".part")
+
+
+@contextmanager
+def _alone(target: Path, progress: Progress | None) -> Iterator[None]:
+    """Hold the lock of a download, which goes with its process; while another one has it, tell how far that is."""
+    lock = FileLock(target.with_name(f".{target.name}.lock"), timeout=_LOOK_EVERY_S)
+    while True:
+        try:
+            lock.acquire()
+            break
+        except Timeout:
+            if progress is not None:
+                with contextlib.suppress(OSError):
+                    progress(_part_of(target).stat().st_size, None)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _fetch(url: str, sha256: str, target: Path, progress: Progress | None) -> None:
+    partial = _part_of(target)
+    transfer(url, partial, resume=True, progress=progress)
+    found = sha256_of(partial)
+    if not found.startswith(sha256):
+        partial.unlink()
+        raise WeightsError(
+            f"{url}: what arrived has sha256 {found}, not {sha256}; it was thrown away: "
+            "try again, or check the manifest's url and sha256"
+        )
+    partial.replace(target)
+
 
 # What is said about a model, and does not change what it answers.
 _REMARKS = {"summary", "siblings", "reported", "measured", "source", "license"}

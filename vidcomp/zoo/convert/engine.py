@@ -20,7 +20,7 @@ from vidcomp.files import replacing
 from vidcomp.nn.backbones import BACKBONES, CLASSIFIER, Backbone
 from vidcomp.nn.backbones.base import Normalization
 from vidcomp.zoo import WeightsError
-from vidcomp.zoo.checksums import sha256_of
+from vidcomp.zoo.weights import sha256_of
 
 _COUNTER = "num_batches_tracked"
 # Under which key publishers put the tensors, where the file holds other things too.

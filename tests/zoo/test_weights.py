@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.server
+import os
 import signal
 import subprocess
 import sys
@@ -14,7 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from vidcomp.zoo import WeightsError, checksums, download
+from tests.tiny_model import make_tiny_model
+from vidcomp.zoo import WeightsError, weights
+from vidcomp.zoo.build import load_model
+from vidcomp.zoo.weights import fingerprint
 
 CONTENT = bytes(range(256)) * 4096
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -94,11 +98,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_downloads_once_and_then_uses_the_cache(server: Server, cache: Path) -> None:
     seen: list[tuple[int, int | None]] = []
-    path = download.fetch(server.url, SHA256, "w.bin", lambda done, total: seen.append((done, total)))
+    path = weights.fetch(server.url, SHA256, "w.bin", lambda done, total: seen.append((done, total)))
     assert path == cache / "w.bin"
     assert path.read_bytes() == CONTENT
     assert seen[-1] == (len(CONTENT), len(CONTENT))
-    download.fetch(server.url, SHA256, "w.bin")
+    weights.fetch(server.url, SHA256, "w.bin")
     assert len(server.requested_ranges) == 1
 
 
@@ -107,10 +111,10 @@ def test_a_broken_transfer_keeps_what_arrived_and_the_next_attempt_goes_on_from_
 ) -> None:
     server.hang_up_after = 300_000
     with pytest.raises(WeightsError, match="what has arrived is kept"):
-        download.fetch(server.url, SHA256, "w.bin")
+        weights.fetch(server.url, SHA256, "w.bin")
     assert (cache / "w.bin.part").stat().st_size == 300_000
     server.hang_up_after = None
-    assert download.fetch(server.url, SHA256, "w.bin").read_bytes() == CONTENT
+    assert weights.fetch(server.url, SHA256, "w.bin").read_bytes() == CONTENT
     assert server.requested_ranges == [None, "bytes=300000-"]
     assert not (cache / "w.bin.part").exists()
 
@@ -119,31 +123,31 @@ def test_a_server_without_ranges_sends_everything_again(server: Server, cache: P
     cache.mkdir()
     (cache / "w.bin.part").write_bytes(b"x" * 1000)
     server.honour_ranges = False
-    assert download.fetch(server.url, SHA256, "w.bin").read_bytes() == CONTENT
+    assert weights.fetch(server.url, SHA256, "w.bin").read_bytes() == CONTENT
 
 
 def test_a_part_that_is_already_whole_is_accepted(server: Server, cache: Path) -> None:
     cache.mkdir()
     (cache / "w.bin.part").write_bytes(CONTENT)
-    assert download.fetch(server.url, SHA256, "w.bin").read_bytes() == CONTENT
+    assert weights.fetch(server.url, SHA256, "w.bin").read_bytes() == CONTENT
 
 
 def test_other_content_is_thrown_away(server: Server, cache: Path) -> None:
     wrong = "0" * 64
     with pytest.raises(WeightsError, match=f"{SHA256}, not {wrong}"):
-        download.fetch(server.url, wrong, "w.bin")
+        weights.fetch(server.url, wrong, "w.bin")
     assert [path.name for path in cache.iterdir() if not path.name.startswith(".")] == []
 
 
 def test_a_damaged_cached_file_is_fetched_again(server: Server, cache: Path) -> None:
     cache.mkdir()
     (cache / "w.bin").write_bytes(b"damaged")
-    assert download.fetch(server.url, SHA256, "w.bin").read_bytes() == CONTENT
+    assert weights.fetch(server.url, SHA256, "w.bin").read_bytes() == CONTENT
 
 
 def test_a_refusal_names_the_address_and_where_to_put_the_file(server: Server, cache: Path) -> None:
     with pytest.raises(WeightsError, match=r"/nothing could not be downloaded \(Not Found\)") as caught:
-        download.fetch(server.url.replace("/weights", "/nothing"), SHA256, "w.bin")
+        weights.fetch(server.url.replace("/weights", "/nothing"), SHA256, "w.bin")
     assert str(cache / "w.bin") in str(caught.value)
 
 
@@ -151,12 +155,12 @@ def test_offline_is_one_clear_line(server: Server) -> None:
     url = server.url
     server.server_close()
     with pytest.raises(WeightsError, match="not on this machine") as caught:
-        download.fetch(url, SHA256, "w.bin")
+        weights.fetch(url, SHA256, "w.bin")
     assert "\n" not in str(caught.value)
 
 
 FETCH = (
-    "import sys; from vidcomp.zoo.download import fetch; "
+    "import sys; from vidcomp.zoo.weights import fetch; "
     "told = []; print(fetch(*sys.argv[1:4], lambda done, total: told.append(done)).stat().st_size, flush=True)"
 )
 
@@ -184,9 +188,92 @@ def test_a_download_that_was_killed_is_gone_on_with(server: Server, cache: Path)
         killed.send_signal(signal.SIGKILL)
     server.gate.set()
     server.gate = None
-    assert download.fetch(server.url, SHA256, "w.bin").read_bytes() == CONTENT
+    assert weights.fetch(server.url, SHA256, "w.bin").read_bytes() == CONTENT
 
 
 def test_the_cache_is_under_the_platforms_folder_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VIDCOMP_CACHE")
-    assert checksums.cache_folder().name == "vidcomp"
+    assert weights.cache_folder().name == "vidcomp"
+
+
+OLD = 1_000_000_000_000_000_000
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files whose checksums were computed."""
+    names: list[str] = []
+    real = weights.sha256_of
+
+    def noting(path: Path) -> str:
+        names.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(weights, "sha256_of", noting)
+    return names
+
+
+def written(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    os.utime(path, ns=(OLD, OLD))
+    return path
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_a_file_is_read_once_until_it_changes(tmp_path: Path, computed: list[str]) -> None:
+    file = written(tmp_path / "a", b"one")
+    assert [weights.known_sha256_of(file) for _ in range(3)] == [digest(b"one")] * 3
+    assert computed == ["a"]
+    os.utime(written(file, b"two"), ns=(OLD + 1, OLD + 1))
+    assert weights.known_sha256_of(file) == digest(b"two")
+    written(file, b"three")
+    assert weights.known_sha256_of(file) == digest(b"three")
+
+
+def test_a_file_that_may_still_be_changing_is_not_remembered(tmp_path: Path, computed: list[str]) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(b"new")
+    for _ in range(2):
+        assert weights.known_sha256_of(file) == digest(b"new")
+    assert computed == ["a", "a"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"x": 1}'])
+def test_what_is_not_a_memory_is_none(content: str, tmp_path: Path, cache: Path) -> None:
+    cache.mkdir()
+    (cache / "checksums.json").write_text(content)
+    assert weights.known_sha256_of(written(tmp_path / "a", b"one")) == digest(b"one")
+
+
+def test_files_that_are_gone_are_forgotten(tmp_path: Path, cache: Path) -> None:
+    for name in ("a", "b"):
+        weights.known_sha256_of(written(tmp_path / name, b"one"))
+        (tmp_path / "a").unlink(missing_ok=True)
+    assert str(tmp_path / "a") not in (cache / "checksums.json").read_text()
+    assert [path.name for path in cache.iterdir()] == ["checksums.json"]
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path: Path, cache: Path) -> None:
+    cache.write_text("no folder")
+    assert weights.known_sha256_of(written(tmp_path / "a", b"one")) == digest(b"one")
+
+
+def test_a_model_is_hashed_once_and_verified_always(tmp_path: Path, computed: list[str]) -> None:
+    manifest = make_tiny_model(tmp_path)
+    file = tmp_path / "tiny.safetensors"
+    os.utime(file, ns=(OLD, OLD))
+    found = digest(file.read_bytes())
+    manifest.write_text(
+        manifest.read_text().replace("{file: tiny.safetensors}", f"{{file: {file.name}, sha256: {found}}}")
+    )
+    for _ in range(2):
+        fingerprint(load_model(manifest).manifest)
+    assert computed == ["tiny.safetensors"]
+    weights.verify(load_model(manifest).manifest)
+    assert computed == ["tiny.safetensors"] * 2
+    manifest.write_text(manifest.read_text().replace(found, "f" * 64))
+    with pytest.raises(WeightsError, match=found):
+        load_model(manifest)
