@@ -86,13 +86,13 @@ def compressors() -> dict[str, tuple[str, int, Compressor]]:
     start_near_identity(sfc)
     rows: dict[str, tuple[str, int, Compressor]] = {"whole": ("stem", 2, Identity())}
     for tau in (2, 4):
-        rows[f"every {tau}th frame after stem"] = ("stem", 2, LeavingOut(partial(every, tau)))
+        rows[f"1 of {tau} frames after stem"] = ("stem", 2, LeavingOut(partial(every, tau)))
         rows[f"runs of 16 after stem, tau {tau}"] = ("stem", 2, LeavingOut(partial(runs, tau)))
     rows["means of 2 after stem"] = ("stem", 2, LeavingOut(partial(means, 2)))
     rows["SFC, random weights, tau 2"] = ("stem", 2, sfc)
     rows["SGS over the whole clip, random weights"] = ("stem", 2, SGS(192, kernel="kronecker"))
-    rows["every 2nd frame after stem, mixed_4a keeping all"] = ("stem", 1, LeavingOut(partial(every, 2)))
-    rows["every 2nd frame after stem.pool_2a, mixed_4a keeping all"] = (
+    rows["1 of 2 frames after stem, mixed_4a keeping all"] = ("stem", 1, LeavingOut(partial(every, 2)))
+    rows["1 of 2 frames after stem.pool_2a, mixed_4a keeping all"] = (
         "stem.pool_2a",
         1,
         LeavingOut(partial(every, 2)),
