@@ -11,8 +11,6 @@ from vidcomp.inference.in_progress import InProgress
 from vidcomp.inference.prediction import Prediction, Window
 from vidcomp.output.places import OutputError, Places, identity, kept_so_far, unwritable
 
-SUBTITLES = ("srt", "vtt")
-
 # What befalls every video after this one, too.
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
