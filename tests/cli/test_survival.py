@@ -176,7 +176,7 @@ def test_accuracy_is_that_of_the_other_nine(fault: str, originals: Path, model: 
 @pytest.mark.usefixtures("quick_timeout")
 def test_strategies_are_compared_on_the_other_nine(fault: str, originals: Path, model: Path, tmp_path: Path) -> None:
     videos = make_videos(tmp_path / "videos", originals, fault)
-    told = vidcomp("compare", videos, "--model", model, "--whole", "--rounds", 1, "--format", "json")
+    told = vidcomp("compare", videos, "--model", model, "--dense", 3, "--whole", "--rounds", 1, "--format", "json")
     assert told.exit_code == 1, told.output
     assert "03-victim.mp4" in told.stderr
     answers = {Path(video["path"]).name: video["answers"]["whole"] for video in json.loads(told.stdout)["videos"]}
@@ -246,7 +246,7 @@ def test_a_video_that_kills_the_program_is_left_out_of_what_becomes_of_the_other
     videos, output = make_videos(tmp_path / "videos", originals, "kill", count=count), tmp_path / "mine.yaml"
     more = {
         "evaluate": ("--format", "json"),
-        "compare": ("--whole", "--rounds", 1, "--format", "json"),
+        "compare": ("--dense", 3, "--whole", "--rounds", 1, "--format", "json"),
         "train": ("--output", output, "--epochs", 1, "--batch", 3, "--views-cached", 1, "--device", "cpu"),
     }[name]
     command, told = (name, videos, "--model", model, *more), tmp_path / "told"
@@ -273,7 +273,7 @@ def test_a_video_that_kills_the_program_is_left_out_of_what_becomes_of_the_other
 @pytest.mark.parametrize("name", ["evaluate", "compare"])
 def test_a_request_to_terminate_is_no_videos_fault(name: str, originals: Path, model: Path, tmp_path: Path) -> None:
     videos = make_videos(tmp_path / "videos", originals, "terminate", count=3)
-    more = ("--whole", "--rounds", 1) if name == "compare" else ()
+    more = ("--dense", 3, "--whole", "--rounds", 1) if name == "compare" else ()
     told = tmp_path / "told"
     assert saboteur.run((name, videos, "--model", model, *more), "terminate", told) == 128 + signal.SIGTERM
     assert "interrupted" in told.read_text()

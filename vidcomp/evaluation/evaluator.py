@@ -27,7 +27,7 @@ from vidcomp.inference.grammar import NamedStrategy, StrategyError, parse_strate
 from vidcomp.inference.in_progress import InProgress
 from vidcomp.inference.strategies import Strategy, WholeVideo
 from vidcomp.transfer import Progress
-from vidcomp.video import VideoError, probe
+from vidcomp.video import VideoError
 from vidcomp.video.errors import VideoTooLarge
 from vidcomp.video.labeled import LabeledVideo, check_labeled, find_labeled, keep_known
 from vidcomp.zoo import ManifestError
@@ -328,7 +328,8 @@ class Evaluator:
         Raises:
             VideoError: it cannot be opened, or is too long to be held and passed.
         """
-        frames, most = probe(path, count=False).expected_frames or 0, self.manifest.max_frames
+        with self.runs[0].classifier.pool.worker() as worker:
+            frames, most = worker.probe(path, count=False).expected_frames or 0, self.manifest.max_frames
         if frames > most:
             raise VideoTooLarge(path, f"{frames} frames are more than the {most} that this model is passed whole")
 
