@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.harness import save
-from vidcomp.attention import summarise
+from vidcomp.attention import summarize
 from vidcomp.evaluation.benchmark import describe_machine
 from vidcomp.inference.memory import tune_malloc
 from vidcomp.inference.runner import Runner
@@ -57,7 +57,7 @@ def main() -> None:
             )
             found = attention_map(runner.network, output, seconds, indices)
             assert found is not None
-            return summarise(found, end_s).as_dict()
+            return summarize(found, end_s).as_dict()
 
         works: dict[str, Callable[[], object]] = {
             "inference": lambda: runner.whole(part.pixels for part in chunks),

@@ -70,7 +70,7 @@ def masks(importance: NDArray[np.float64], seeds: int) -> Iterator[tuple[str, Ma
     """What is masked: the most and the least attended 30 %, a random 30 %, and the most attended shifted in time.
 
     The shifted mask has the same runs of frames as the attended one, at another place, and is therefore as hard to fill
-    from neighbours, which scattered random frames are not.
+    from neighbors, which scattered random frames are not.
     """
     frames = len(importance)
     count = max(1, round(SHARE * frames))
@@ -174,7 +174,7 @@ def _repeated(features: Tensor, frames: int) -> Tensor:
     return features[:, :, torch.arange(frames) % features.shape[2]]
 
 
-def grey(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def gray(shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """A plain card."""
     return np.full(shape, 128, np.uint8)
 
@@ -184,7 +184,7 @@ def noise(shape: tuple[int, ...]) -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
 
-GENERATED = {"plain card": grey, "noise": noise}
+GENERATED = {"plain card": gray, "noise": noise}
 
 
 def masking(subject: Subject, features: Tensor, true: int, seeds: int) -> dict[str, float]:

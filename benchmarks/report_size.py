@@ -21,7 +21,7 @@ import torch
 from playwright.sync_api import sync_playwright
 
 from benchmarks.harness import save
-from vidcomp.attention import AttentionMap, summarise
+from vidcomp.attention import AttentionMap, summarize
 from vidcomp.evaluation.benchmark import describe_machine
 from vidcomp.output.html import HtmlReport
 from vidcomp.video import DecodeWorker, find_videos
@@ -41,7 +41,7 @@ def record(path: str, frames: int, duration_s: float | None, generator: np.rando
         "labels": [{"label": f"an action of class {i}", "probability": share} for i, share in enumerate(shares)],
         "strategy": "whole",
         "frames": {"decoded": frames, "duration_s": duration_s},
-        "attention": summarise(AttentionMap("sfc", weights, seconds), duration_s).as_dict(),
+        "attention": summarize(AttentionMap("sfc", weights, seconds), duration_s).as_dict(),
         "notes": [],
     }
 

@@ -27,7 +27,7 @@ _PRELOADED = (
     "vidcomp.output.labels_file",
     "vidcomp.training.compressor",
 )
-BOOTSTRAP = process._BOOTSTRAP.replace(_CHILD, f"import tests.saboteur as s; s.arm_decoder(); {_CHILD}")
+BOOTSTRAP = process.BOOTSTRAP.replace(_CHILD, f"import tests.saboteur as s; s.arm_decoder(); {_CHILD}")
 
 
 def arm_decoder() -> None:
@@ -78,6 +78,6 @@ def _main(arguments: list[str], environment: dict[str, str], told: Path) -> None
     with told.open("wb") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
-    process._BOOTSTRAP = BOOTSTRAP
+    process.BOOTSTRAP = BOOTSTRAP
     sys.argv = ["vidcomp", *arguments]
     main()

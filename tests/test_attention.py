@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from vidcomp.attention import ATTENDED, AttendedSegment, AttentionMap, frame_intervals, summarise, timeline
+from vidcomp.attention import ATTENDED, AttendedSegment, AttentionMap, frame_intervals, summarize, timeline
 
 
 def attention(rows: list[list[float]]) -> AttentionMap:
@@ -21,7 +21,7 @@ def attention(rows: list[list[float]]) -> AttentionMap:
 
 def test_summary_by_hand() -> None:
     """Columns weigh 1, 0.5, 0.5 and 0 of 2: shares ½, ¼, ¼, 0; entropy 1.5 bits of 2, so 2^1.5 frames."""
-    summary = summarise(attention([[1, 0, 0, 0], [0, 0.5, 0.5, 0]]))
+    summary = summarize(attention([[1, 0, 0, 0], [0, 0.5, 0.5, 0]]))
     assert summary.importance == pytest.approx((2, 1, 1, 0))
     assert summary.effective_frames == pytest.approx(2**1.5)
     assert summary.concentration == pytest.approx(0.25)
@@ -36,18 +36,18 @@ def test_segments_are_runs_of_attended_frames_and_do_not_outlast_the_video() -> 
     assert ATTENDED == 1.5
     columns = np.array([[3, 5, 1, 0, 0, 0, 3, 4]], np.float32)
     times = np.array([0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5])
-    summary = summarise(AttentionMap("sfc", columns, times), end_s=3.6)
+    summary = summarize(AttentionMap("sfc", columns, times), end_s=3.6)
     assert summary.attended == (AttendedSegment(0, 0.75, 0.5, 0.5), AttendedSegment(2.75, 3.6, 7 / 16, 3.5))
 
 
 def test_a_segment_does_not_reach_over_what_was_not_looked_at() -> None:
     times = np.array([0, 1, 2, 100, 101, 102], np.float64)
-    summary = summarise(AttentionMap("sfc", np.array([[0, 0, 3, 3, 0, 0]], np.float32), times))
+    summary = summarize(AttentionMap("sfc", np.array([[0, 0, 3, 3, 0, 0]], np.float32), times))
     assert summary.attended == (AttendedSegment(1.5, 2.5, 0.5, 2), AttendedSegment(99.5, 100.5, 0.5, 100))
 
 
 def test_even_attention_uses_every_frame_and_no_moment_stands_out() -> None:
-    summary = summarise(attention([[0.2] * 5] * 2))
+    summary = summarize(attention([[0.2] * 5] * 2))
     assert summary.effective_frames == pytest.approx(5)
     assert summary.concentration == pytest.approx(0)
     assert np.mean(summary.importance) == pytest.approx(1)
@@ -55,13 +55,13 @@ def test_even_attention_uses_every_frame_and_no_moment_stands_out() -> None:
 
 
 def test_a_single_frame_has_everything_and_stands_out_from_nothing() -> None:
-    summary = summarise(attention([[1.0], [1.0]]), end_s=2.0)
+    summary = summarize(attention([[1.0], [1.0]]), end_s=2.0)
     assert (summary.importance, summary.effective_frames, summary.concentration) == ((1.0,), 1.0, 0.0)
     assert summary.attended == ()
 
 
 def test_one_frame_of_many_has_everything() -> None:
-    summary = summarise(attention([[0, 0, 1, 0]] * 3))
+    summary = summarize(attention([[0, 0, 1, 0]] * 3))
     assert (summary.effective_frames, summary.concentration) == pytest.approx((1, 1))
     assert summary.negligible_frames == 3
     assert summary.attended == (AttendedSegment(1.5, 2.5, 1.0, 2.0),)
@@ -74,7 +74,7 @@ def test_one_frame_of_many_has_everything() -> None:
 )
 def test_mass_is_conserved(weights: np.ndarray) -> None:
     weights = weights + np.float32(1e-3)
-    summary = summarise(attention(weights.tolist()))
+    summary = summarize(attention(weights.tolist()))
     frames = weights.shape[1]
     assert sum(summary.importance) == pytest.approx(frames)
     attended = [value for value in summary.importance if value >= ATTENDED]
@@ -87,7 +87,7 @@ def test_mass_is_conserved(weights: np.ndarray) -> None:
 def test_the_order_of_output_frames_does_not_matter() -> None:
     """SGS gives its bins in the order of similarity, not of time."""
     rows = np.random.default_rng(0).random((6, 9)).tolist()
-    forward, backward = summarise(attention(rows)), summarise(attention(rows[::-1]))
+    forward, backward = summarize(attention(rows)), summarize(attention(rows[::-1]))
     assert forward.importance == pytest.approx(backward.importance)
     assert forward.attended == backward.attended
 
@@ -96,7 +96,7 @@ def test_an_hour_of_frames() -> None:
     weights = np.full((4, 27_000), 1e-6, np.float32)
     weights[:, 9_000:9_010] = 1
     times = np.arange(27_000) * (4 / 30)
-    summary = summarise(AttentionMap("sfc", weights, times))
+    summary = summarize(AttentionMap("sfc", weights, times))
     (segment,) = summary.attended
     assert (segment.start_s, segment.end_s) == pytest.approx((9_000 * 4 / 30 - 2 / 30, 9_009 * 4 / 30 + 2 / 30))
     assert math.isclose(segment.mass, 10 / (10 + 26_990e-6), rel_tol=1e-5)
@@ -105,7 +105,7 @@ def test_an_hour_of_frames() -> None:
 @pytest.mark.parametrize("row", [[0.0, 0.0], [-1.0, 2.0], [float("nan"), 1.0]])
 def test_what_is_no_distribution_is_refused(row: list[float]) -> None:
     with pytest.raises(ValueError, match="finite, not negative"):
-        summarise(attention([row]))
+        summarize(attention([row]))
 
 
 def test_a_map_needs_a_time_and_a_number_for_each_frame() -> None:
@@ -118,11 +118,11 @@ def test_a_map_needs_a_time_and_a_number_for_each_frame() -> None:
 def test_a_compressor_that_groups_frames_names_them() -> None:
     weights = np.array([[0.5, 0, 1e-6], [0, 1, 0]], np.float32)
     seconds = np.arange(3, dtype=np.float64)
-    answer = summarise(AttentionMap("sgs", weights, seconds)).as_dict()
+    answer = summarize(AttentionMap("sgs", weights, seconds)).as_dict()
     assert (answer["active_bins"], answer["bins"]) == (2, [[0, 2], [1]])
-    answer = summarise(AttentionMap("sfc", weights, seconds)).as_dict()
+    answer = summarize(AttentionMap("sfc", weights, seconds)).as_dict()
     assert (answer["active_bins"], answer["bins"]) == (None, None)
-    answer = summarise(AttentionMap("sgs+sfc", weights[:1], seconds, grouping=weights)).as_dict()
+    answer = summarize(AttentionMap("sgs+sfc", weights[:1], seconds, grouping=weights)).as_dict()
     assert (answer["active_bins"], answer["bins"]) == (2, [[0, 2], [1]])
 
 

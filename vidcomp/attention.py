@@ -20,7 +20,7 @@ NEGLIGIBLE = 0.01
 """Importance below which a frame contributed next to nothing: 1 % of what it would if all frames counted alike."""
 
 
-# A gap between neighbours of more than so many usual gaps was not looked at: clips spread over a long video.
+# A gap between neighbors of more than so many usual gaps was not looked at: clips spread over a long video.
 _GAP = 4.0
 
 # Kinds of compressors whose output frames are groups of input frames.
@@ -130,7 +130,7 @@ def importance_of(weights: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     return np.asarray(mass * (len(mass) / total))
 
 
-def summarise(attention: AttentionMap, end_s: float | None = None) -> AttentionSummary:
+def summarize(attention: AttentionMap, end_s: float | None = None) -> AttentionSummary:
     """Reduce a map (T', T) to what each frame contributed, and to the moments that stand out.
 
     ``end_s`` is when the video ends, beyond which no segment reaches.
@@ -184,9 +184,9 @@ def frame_intervals(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Start and end (T,), in seconds, of the time that frames at ``seconds`` (T,), ascending, stand for.
 
-    Each reaches half-way to its neighbours; the first begins with its own time, and the last ends with the video
+    Each reaches half-way to its neighbors; the first begins with its own time, and the last ends with the video
     (``end_s``), a usual (median) gap after itself at most, or half of that where the video's end is not known. Where
-    neighbours are more than four usual gaps apart, as between clips spread over a video, each reaches half a usual gap
+    neighbors are more than four usual gaps apart, as between clips spread over a video, each reaches half a usual gap
     only: nothing was seen in between.
     Frames of equal time, as where the last one was repeated to fill a clip, share one interval.
     """
@@ -196,7 +196,7 @@ def frame_intervals(
     unseen = gaps > _GAP * usual
     reach = np.where(unseen, usual, gaps) / 2
     before = times[:-1] + reach
-    # Neighbours share a boundary to the last bit, so that a run of frames can be told by it.
+    # Neighbors share a boundary to the last bit, so that a run of frames can be told by it.
     after = np.where(unseen, times[1:] - reach, before)
     last = times[-1] + usual / 2
     if end_s is not None:

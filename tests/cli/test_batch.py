@@ -1,4 +1,4 @@
-"""A folder labelled in several goes, as a user runs it."""
+"""A folder labeled in several goes, as a user runs it."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from vidcomp.cli import app, terminal
 from vidcomp.inference.batch import Job, RunStats, stamp_of
 from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.prediction import Prediction
+from vidcomp.inference.runner import Runner
 from vidcomp.output.labels_file import LabelsFile
 from vidcomp.output.labels_file import Run as LabelsRun
 from vidcomp.video import ERRORS
@@ -64,7 +65,7 @@ def test_what_is_done_is_skipped_and_what_changed_is_not(folder: Path, run: Run,
     first = run(folder, "--output", output)
     assert first.exit_code == 1, first.stderr
     assert [record["path"] for record in records(output)] == ["a/x.mp4", "b/broken.mp4", "b/x.mp4"]
-    assert "2 labelled, 1 failed" in first.stderr
+    assert "2 labeled, 1 failed" in first.stderr
     assert "not_video       1" in first.stderr
     written = output.read_bytes()
     again = run(folder, "--output", output)
@@ -78,7 +79,7 @@ def test_what_is_done_is_skipped_and_what_changed_is_not(folder: Path, run: Run,
     assert [record["path"] for record in records(output)] == ["b/x.mp4", "a/x.mp4", "b/broken.mp4", "new.mp4"]
     fewer = run(folder, "--output", output, "--top-k", 1, "--limit", 1)
     assert fewer.exit_code == 0
-    assert "1 of the videos labelled before keep the labels they were written with" in fewer.stderr
+    assert "1 of the videos labeled before keep the labels they were written with" in fewer.stderr
     assert [len(record["labels"]) for record in records(output)] == [3, 3, 3, 3]  # type: ignore[arg-type]
     other = run(folder, "--output", output, "--every", "1s")
     assert other.exit_code == 2
@@ -186,7 +187,7 @@ def test_the_unforeseen_is_one_videos_error(folder: Path, run: Run, monkeypatch:
     def fail(*_: object) -> None:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(Classifier, "_pass", fail)
+    monkeypatch.setattr(Runner, "encode", fail)
     for options, traced in (([], False), (["--debug"], True)):
         result = run(folder / "a", folder / "b" / "x.mp4", "--format", "jsonl", *options)
         assert result.exit_code == 1
@@ -263,7 +264,7 @@ def test_every_kind_of_error_is_documented() -> None:
         assert f"`{kind}`" in readme
 
 
-def test_addresses_are_labelled_where_allowed_and_named_by_themselves(folder: Path, run: Run, tmp_path: Path) -> None:
+def test_addresses_are_labeled_where_allowed_and_named_by_themselves(folder: Path, run: Run, tmp_path: Path) -> None:
     handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

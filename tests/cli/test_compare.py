@@ -88,7 +88,7 @@ def short_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vidcomp.evaluation.evaluator.make_video", lambda path: make_video(path, 24))
 
 
-def test_a_labelled_folder_with_all_that_can_be_wrong(trained: Path, folder: Path, tmp_path: Path) -> None:
+def test_a_labeled_folder_with_all_that_can_be_wrong(trained: Path, folder: Path, tmp_path: Path) -> None:
     report = tmp_path / "report.html"
     run = compare(
         *(folder, "--model", trained, "--dense", "3", "--sfc", "--sgs", "--tau", "2", "--tau", "4"),

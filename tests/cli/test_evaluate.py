@@ -21,7 +21,7 @@ KEYS = {"strategy", "videos", "failed", "top1", "top5", "per_class", "confusion"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("labelled")
+    root = tmp_path_factory.mktemp("labeled")
     for name in ("jump/a.mp4", "jump/b.mp4", "swim/c.mp4"):
         (root / name).parent.mkdir(exist_ok=True)
         clips.make_clip(root / name, 20, size=(64, 48))

@@ -41,7 +41,7 @@ def files(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["sfc", "sgs"])
-def test_every_labelled_video_gets_its_files(folder: Path, kind: str, tmp_path: Path) -> None:
+def test_every_labeled_video_gets_its_files(folder: Path, kind: str, tmp_path: Path) -> None:
     model = make_tiny_model(tmp_path, kind=kind, stride=2)
     run = classify(folder, "--model", model, "--explain", tmp_path / "out", "--explain-video", "--format", "json")
     assert run.exit_code == 1  # one video is broken
@@ -56,7 +56,7 @@ def test_every_labelled_video_gets_its_files(folder: Path, kind: str, tmp_path: 
         assert len(numbers["bins"]) == (record["attention"]["active_bins"] or 0)
 
 
-def test_videos_made_by_an_earlier_run_are_not_labelled(folder: Path, model: Path, tmp_path: Path) -> None:
+def test_videos_made_by_an_earlier_run_are_not_labeled(folder: Path, model: Path, tmp_path: Path) -> None:
     own = tmp_path / "own"
     own.mkdir()
     (own / "x.mp4").write_bytes((folder / "a" / "x.mp4").read_bytes())
@@ -86,19 +86,19 @@ def test_a_folder_that_cannot_be_made_is_a_remark(folder: Path, model: Path, tmp
     assert "no picture" in run.stderr
 
 
-def test_pictures_are_made_of_what_is_labelled_now(folder: Path, model: Path, tmp_path: Path) -> None:
+def test_pictures_are_made_of_what_is_labeled_now(folder: Path, model: Path, tmp_path: Path) -> None:
     arguments = (folder / "a", "--model", model, "--output", tmp_path / "labels.jsonl")
     assert classify(*arguments).exit_code == 0
     run = classify(*arguments, "--explain", tmp_path / "out")
     assert run.exit_code == 0
-    assert "1 of the videos labelled before have no picture" in run.stderr
+    assert "1 of the videos labeled before have no picture" in run.stderr
     assert classify(*arguments, "--explain", tmp_path / "out", "--no-resume").exit_code == 0
     assert files(tmp_path / "out") == ["x.mp4.attention.npz", "x.mp4.attention.png"]
     assert "no picture" not in classify(*arguments, "--explain", tmp_path / "out").stderr
 
 
 @pytest.mark.parametrize("extension", ["jsonl", "csv", "json"])
-def test_the_report_holds_what_earlier_runs_labelled(folder: Path, model: Path, tmp_path: Path, extension: str) -> None:
+def test_the_report_holds_what_earlier_runs_labeled(folder: Path, model: Path, tmp_path: Path, extension: str) -> None:
     page = tmp_path / "report.html"
     arguments = (folder, "--model", model, "--output", tmp_path / f"labels.{extension}", "--report", page)
     assert classify(*arguments, "--limit", "1").exit_code == 0

@@ -35,7 +35,7 @@ FORMATS = ("jsonl", "csv", "json", "parquet")
 @pytest.fixture(autouse=True)
 def decoders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Decoding processes that meet the fault which the environment names."""
-    monkeypatch.setattr(process, "_BOOTSTRAP", saboteur.BOOTSTRAP)
+    monkeypatch.setattr(process, "BOOTSTRAP", saboteur.BOOTSTRAP)
     monkeypatch.setenv("VIDCOMP_CACHE", str(tmp_path / "cache"))
 
 
@@ -118,7 +118,7 @@ def expected(fault: str, *, count: int = 10) -> dict[str, str | None]:
 
 @pytest.mark.parametrize("fault", FAULTS, indirect=True)
 @pytest.mark.parametrize("form", ["jsonl", *(pytest.param(form, marks=pytest.mark.slow) for form in FORMATS[1:])])
-def test_a_folder_is_labelled_whatever_befalls_one_video(
+def test_a_folder_is_labeled_whatever_befalls_one_video(
     form: str, fault: str, originals: Path, model: Path, tmp_path: Path
 ) -> None:
     videos, output = make_videos(tmp_path / "videos", originals, fault), tmp_path / f"labels.{form}"
@@ -291,7 +291,7 @@ def codes_until_it_ends(command: Sequence[object], told: Path) -> list[int]:
     return codes
 
 
-def test_a_name_of_255_bytes_is_labelled(originals: Path, model: Path, tmp_path: Path) -> None:
+def test_a_name_of_255_bytes_is_labeled(originals: Path, model: Path, tmp_path: Path) -> None:
     videos, output = make_videos(tmp_path / "videos", originals, "long"), tmp_path / "labels.jsonl"
     victim = videos / CLASSES[0] / "03-victim.mp4"
     long = victim.rename(victim.with_name("n" * 251 + ".mp4"))

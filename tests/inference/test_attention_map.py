@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from vidcomp.attention import summarise
+from vidcomp.attention import summarize
 from vidcomp.inference.runner import Runner
 from vidcomp.inference.strategies import attention_map
 from vidcomp.nn.backbones.lite0 import lite0_slow
@@ -73,7 +73,7 @@ def test_the_summary_is_the_same_however_the_frames_are_chunked(network: Compres
         parts = np.split(pixels, np.cumsum(sizes)[:-1])
         found = attention_map(network, runner.whole(parts), np.arange(11) / 25, np.arange(11))
         assert found is not None
-        summaries.append(summarise(found))
+        summaries.append(summarize(found))
     for other in summaries[1:]:
         assert other.importance == pytest.approx(summaries[0].importance, rel=1e-4)
         assert other.bins == summaries[0].bins

@@ -83,14 +83,14 @@ class Memory(Sink):
         self.written.append(prediction)
 
 
-def labelled(script: dict[str, list[Exception | None]], *jobs: Job, **options: object):
+def labeled(script: dict[str, list[Exception | None]], *jobs: Job, **options: object):
     sink, tally = Memory(), RunStats(len(jobs))
     list(label_all(Fake(script), jobs, sink, tally, **options))
     return sink.written, tally
 
 
 def test_names_and_counts() -> None:
-    written, tally = labelled({}, Job("/v/a.mp4", "a.mp4"), Job("/v/b.mp4", "b.mp4"))
+    written, tally = labeled({}, Job("/v/a.mp4", "a.mp4"), Job("/v/b.mp4", "b.mp4"))
     assert [prediction.path for prediction in written] == ["a.mp4", "b.mp4"]
     assert (tally.done, tally.failed, tally.frames, tally.labels["run"]) == (2, 0, 60, 2)
     assert tally.bound == "model"
@@ -109,7 +109,7 @@ def test_names_and_counts() -> None:
 )
 def test_what_nobody_foresaw_is_that_videos_error(error: Exception, kind: str) -> None:
     seen: list[Exception] = []
-    written, tally = labelled({"x\n.mp4": [error]}, Job("x\n.mp4", "x"), Job("b", "b"), unexpected=seen.append)
+    written, tally = labeled({"x\n.mp4": [error]}, Job("x\n.mp4", "x"), Job("b", "b"), unexpected=seen.append)
     assert written[0].error is not None
     assert written[0].error.kind == kind
     assert "\n" not in written[0].error.message
@@ -119,7 +119,7 @@ def test_what_nobody_foresaw_is_that_videos_error(error: Exception, kind: str) -
 
 
 def test_a_decoder_that_died_gets_a_second_try() -> None:
-    written, _ = labelled(
+    written, _ = labeled(
         {"a": [VideoCrashed("a", "it died")], "b": [VideoCrashed("b", "it died")] * 2}, Job("a", "a"), Job("b", "b")
     )
     assert written[0].ok
@@ -131,24 +131,24 @@ def test_a_decoder_that_died_gets_a_second_try() -> None:
 def test_a_decoder_that_cannot_start_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(time, "sleep", pauses.append)
-    written, _ = labelled({"a": [DecoderUnavailable("no"), DecoderUnavailable("no")]}, Job("a", "a"))
+    written, _ = labeled({"a": [DecoderUnavailable("no"), DecoderUnavailable("no")]}, Job("a", "a"))
     assert written[0].ok
     assert len(pauses) == 2
     with pytest.raises(DecoderUnavailable):
-        labelled({"a": [DecoderUnavailable("no")] * 4}, Job("a", "a"))
+        labeled({"a": [DecoderUnavailable("no")] * 4}, Job("a", "a"))
 
 
 def test_files_that_only_might_be_videos_are_passed_over() -> None:
     script = {path: [NotVideo(path, "a text")] for path in "ab"}
-    written, tally = labelled(script, Job("a", "a", certain=False), Job("b", "b"))
+    written, tally = labeled(script, Job("a", "a", certain=False), Job("b", "b"))
     assert [prediction.path for prediction in written] == ["b"]
     assert (tally.done, tally.passed_over) == (1, 1)
 
 
 def test_less_probable_labels_are_left_out() -> None:
-    written, tally = labelled({}, Job("a", "a"), min_probability=0.5)
+    written, tally = labeled({}, Job("a", "a"), min_probability=0.5)
     assert [label.label for label in written[0].labels] == ["run"]
-    _, tally = labelled({}, Job("a", "a"), min_probability=0.9)
+    _, tally = labeled({}, Job("a", "a"), min_probability=0.9)
     assert tally.labels == {None: 1}
 
 

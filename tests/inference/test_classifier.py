@@ -184,7 +184,7 @@ def test_what_memory_does_not_hold_is_refused_before_it_is_taken(
     classifier: Classifier, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wide = str(clips.make_clip(tmp_path / "wide.mp4", 9, size=(160, 32)))
-    monkeypatch.setattr("vidcomp.inference.pending._MODEST_BYTES", 300 * 2**20)
+    monkeypatch.setattr("vidcomp.inference.pending.MODEST_BYTES", 300 * 2**20)
     monkeypatch.setattr("vidcomp.inference.pending.memory_at_hand", lambda: 600 * 2**20)
     assert classifier.classify(wide).ok
     monkeypatch.setattr("vidcomp.inference.pending.memory_at_hand", lambda: 10 * 2**20)

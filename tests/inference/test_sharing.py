@@ -18,6 +18,7 @@ from tests.tiny_model import make_tiny_model
 from vidcomp.inference.batch import Job, RunStats, label_all
 from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.prediction import Prediction
+from vidcomp.video.worker.prefetch import PrefetchedReader
 from vidcomp.zoo.build import LoadedModel, load_model
 
 
@@ -119,20 +120,25 @@ def test_one_path_is_not_taken_for_several(classifier: Classifier, path: object)
 
 @pytest.mark.parametrize("batch", [False, True])
 def test_who_stops_halfway_leaves_no_frames_and_no_decoder_at_work(
-    classifier: Classifier, paths: list[str], batch: bool
+    classifier: Classifier, paths: list[str], batch: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    readers: list[PrefetchedReader[object]] = []
+    made = PrefetchedReader.__init__
+
+    def noting(reader: PrefetchedReader[object], path: str) -> None:
+        made(reader, path)
+        readers.append(reader)
+
+    monkeypatch.setattr(PrefetchedReader, "__init__", noting)
     if batch:
         jobs = [Job(path, path) for path in paths]
         results: Iterator[object] = label_all(classifier, jobs, Memory(), RunStats(len(jobs)))
     else:
         results = classifier.classify_all(paths)
     next(results)
-    held = list(classifier._prefetcher._expected)
-    assert held
+    assert len(readers) > 1
     del results
-    assert not classifier._prefetcher._expected
-    assert not classifier._prefetcher._waiting
-    assert sum(video.bytes_held for video in held) == 0
+    assert sum(reader.bytes_held for reader in readers) == 0
     until = time.monotonic() + 30
     while classifier._prefetcher._threads:
         assert time.monotonic() < until

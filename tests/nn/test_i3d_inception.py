@@ -146,7 +146,7 @@ def classifier_of_two_channels() -> Classifier:
 def test_up_to_four_seconds_the_logits_are_averaged() -> None:
     features = torch.zeros(1, 2, 13, 1, 1)
     features[0, 0, 0] = 24
-    # Twelve pairs of neighbours, the first of which has the mean 12; the ends count half as much as the rest.
+    # Twelve pairs of neighbors, the first of which has the mean 12; the ends count half as much as the rest.
     assert classifier_of_two_channels()(features).tolist() == [[pytest.approx(1), pytest.approx(0)]]
 
 

@@ -14,8 +14,8 @@ from vidcomp.nn.compressors.sgs import similarity_guided_sampling
 def equation_6(features: Tensor, delta: Tensor, bins: int) -> Tensor:
     """All B outputs of the linear kernel, with the product that the code must not make."""
     gamma = delta.max() / (2 * bins)
-    centres = (2 * torch.arange(1, bins + 1, dtype=delta.dtype) - 1) * gamma
-    weights = (1 - (delta[None] - centres[:, None]).abs() / gamma).clamp(min=0)
+    centers = (2 * torch.arange(1, bins + 1, dtype=delta.dtype) - 1) * gamma
+    weights = (1 - (delta[None] - centers[:, None]).abs() / gamma).clamp(min=0)
     return torch.einsum("bt,tchw->bchw", weights, features)
 
 
@@ -100,7 +100,7 @@ def test_gradients_agree_with_finite_differences_away_from_the_kinks() -> None:
 
 
 def test_gradients_at_the_kinks_are_those_of_equation_8() -> None:
-    """B = 2 and Δmax = 4: γ = 1, centres 1 and 3, edges 2 and 4."""
+    """B = 2 and Δmax = 4: γ = 1, centers 1 and 3, edges 2 and 4."""
     delta = torch.tensor([1.0, 2.0, 3.0, 4.0, 0.5, 1.5], dtype=torch.float64, requires_grad=True)
     features = torch.rand(6, 2, 1, 1, dtype=torch.float64, requires_grad=True)
     output, weights = similarity_guided_sampling(features, delta, 2)
@@ -117,7 +117,7 @@ def test_several_coordinates_multiply_their_kernels() -> None:
     delta = torch.tensor([[1.0, 6.0], [3.0, 2.0], [4.0, 8.0]], dtype=torch.float64)
     output, weights = similarity_guided_sampling(features, delta, [2, 4])
     assert weights.argmax(dim=1).tolist() == [0, 1, 2]
-    # γ = 1 in both: the first frame is at a centre of one coordinate and on the edge of the other.
+    # γ = 1 in both: the first frame is at a center of one coordinate and on the edge of the other.
     torch.testing.assert_close(output[0], features[0] * EDGE_WEIGHT)
     inner = torch.tensor([[1.0, 7.25], [3.25, 1.0], [4.0, 8.0]], dtype=torch.float64)
     _, weights = similarity_guided_sampling(features, inner, [2, 4])

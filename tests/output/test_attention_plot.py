@@ -58,9 +58,9 @@ def test_the_largest_bins_are_shown_with_frames_from_all_of_them() -> None:
 def test_attended_frames_alone_are_framed_in_yellow(size: tuple[int, int], frames: int, compressor: str) -> None:
     weights = np.full((min(frames, 5), frames), 1e-3, np.float32)
     even = map_of(weights, compressor)
-    grey = {frame: np.full((*size, 3), 90, np.uint8) for frame in frames_needed(even)}
-    assert len(grey) <= 12 + 80
-    assert yellow_above_the_map(draw(even, grey, "a video")) == 0
+    gray = {frame: np.full((*size, 3), 90, np.uint8) for frame in frames_needed(even)}
+    assert len(gray) <= 12 + 80
+    assert yellow_above_the_map(draw(even, gray, "a video")) == 0
     if frames > 1:
         weights[:, -1] = 1
         peaked = map_of(weights, compressor)

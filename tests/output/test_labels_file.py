@@ -451,7 +451,7 @@ def test_what_another_machine_computed_in_its_own_precision_stays(form: str, tmp
     with opened(path, any_precision=True) as file:
         assert file.known(job("x.mp4"), STAMP) == Known("jump", None)
         (remark,) = file.remarks()
-        assert "1 of the videos labelled before were computed in another precision than fp32" in remark
+        assert "1 of the videos labeled before were computed in another precision than fp32" in remark
         write(file, "y.mp4")
     with pytest.raises(OutputError, match="precision bf16, not fp32"):
         opened(path)
@@ -465,7 +465,7 @@ def test_labels_keep_what_they_were_written_with(form: str, tmp_path: Path) -> N
         with opened(path, replace(RUN, **change)) as file:
             assert file.known(job("x.mp4"), STAMP) == Known("jump", None)
             (remark,) = file.remarks()
-            assert "1 of the videos labelled before keep the labels they were written with" in remark
+            assert "1 of the videos labeled before keep the labels they were written with" in remark
 
 
 def test_labels_that_do_not_say_what_made_them_are_not_replaced(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from vidcomp.attention import AttentionMap, AttentionSummary, summarise
+from vidcomp.attention import AttentionMap, AttentionSummary, summarize
 from vidcomp.output.terminal import attention_line, clock, console_of, print_facts, print_table
 
 PATH = "holidays/a folder/clip of the sea 1.mp4"
@@ -80,7 +80,7 @@ def test_no_rows_are_only_headings_and_control_characters_are_shown() -> None:
 
 def summary(columns: list[float], step_s: float = 1.0) -> AttentionSummary:
     weights = np.array([columns], np.float32)
-    return summarise(AttentionMap("sfc", weights, np.arange(len(columns)) * step_s))
+    return summarize(AttentionMap("sfc", weights, np.arange(len(columns)) * step_s))
 
 
 def shown(line: Text, **options: object) -> str:
@@ -90,7 +90,7 @@ def shown(line: Text, **options: object) -> str:
 
 
 def test_sixteen_steps_of_sixteen_frames() -> None:
-    """Importance 6, 6 and 4 at seconds 3, 4 and 9; each step shows half of two neighbours: 0, 0, 3, 6, 3, …, 2, 2."""
+    """Importance 6, 6 and 4 at seconds 3, 4 and 9; each step shows half of two neighbors: 0, 0, 3, 6, 3, …, 2, 2."""
     columns = [0.0] * 16
     columns[3] = columns[4] = 6
     columns[9] = 4
@@ -101,7 +101,7 @@ def test_sixteen_steps_of_sixteen_frames() -> None:
     assert wide.isascii()
 
 
-def test_colour_tells_what_height_tells_and_is_left_out_where_unwanted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_color_tells_what_height_tells_and_is_left_out_where_unwanted(monkeypatch: pytest.MonkeyPatch) -> None:
     line = attention_line(summary([0, 0, 0, 4] * 4), None, 80, unicode=True)
     assert {str(span.style) for span in line.spans} >= {"bold yellow", "bright_black"}
     monkeypatch.delenv("NO_COLOR", raising=False)

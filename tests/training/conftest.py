@@ -25,7 +25,7 @@ FIRST = {"bright": 4065, "dark": 0}
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three clips a class, of two lengths."""
-    root = tmp_path_factory.mktemp("labelled")
+    root = tmp_path_factory.mktemp("labeled")
     for name, first in FIRST.items():
         (root / name).mkdir()
         for number in range(3):

@@ -27,7 +27,7 @@ def test_frames_attend_to_themselves_though_one_outshines_all() -> None:
     with torch.inference_mode():
         compressed = sfc(features, need_attention=True)
     assert compressed.attention is not None
-    # The first and the last query have but one neighbour to be compared with.
+    # The first and the last query have but one neighbor to be compared with.
     assert compressed.attention[0].argmax(dim=1).tolist()[1:-1] == [2, 4]
     torch.testing.assert_close(compressed.features[:, :, 1:-1], features[:, :, [2, 4]], atol=0.02, rtol=0)
 

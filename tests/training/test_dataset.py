@@ -11,14 +11,15 @@ import pytest
 import torch
 
 from vidcomp.inference.classifier import Classifier
-from vidcomp.inference.strategies import DenseViews
+from vidcomp.inference.strategies import DenseViews, seen_whole
 from vidcomp.nn.whole_video import CompressedModel
 from vidcomp.training.cache import TensorCache
 from vidcomp.training.compressor import ask, new_compressors
 from vidcomp.training.config import BackboneRecipe, CompressorRecipe, Recipe
 from vidcomp.training.dataset import Dataset
 from vidcomp.training.videos import TrainingVideo, find_training_videos
-from vidcomp.video import DecodePool, VideoError
+from vidcomp.video import DecodeOptions, DecodePool, VideoError, open_reader, whole
+from vidcomp.video.frames import to_input
 from vidcomp.zoo.build import Variant, load_backbone, load_variant, vary
 from vidcomp.zoo.manifest import find_manifest
 
@@ -96,10 +97,14 @@ def test_a_whole_video_is_what_the_network_sees_when_it_classifies(
     with DecodePool(0) as pool:
         made = examples(network, pool, tmp_path, 1e9)
         features = made.whole(video, network)
-        chunks = list(made._all_frames(video.path))
     assert isinstance(features, torch.Tensor)
-    with torch.no_grad():
-        expected = network.eval().encode(iter(chunks))
+    spec = network.spec
+    with (
+        open_reader(video.path, DecodeOptions(spec.short_side, whole(spec.stride, spec.fps))) as reader,
+        torch.no_grad(),
+    ):
+        chunks = (seen_whole(spec, chunk.pixels) for chunk in reader.chunks())
+        expected = network.eval().encode(to_input(chunk, spec.mean, spec.std).unsqueeze(0) for chunk in chunks)
     assert features.shape[2] == 5  # 20 frames, every fourth
     torch.testing.assert_close(features, expected, rtol=2e-3, atol=2e-3)
 

@@ -116,7 +116,7 @@ def test_to_input_by_hand() -> None:
     assert torch.allclose(result.flatten(1), torch.tensor(expected), atol=1e-6)
 
 
-def test_chunks_are_normalised_as_the_whole() -> None:
+def test_chunks_are_normalized_as_the_whole() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (7, 5, 6, 3), dtype=np.uint8)
     whole = to_input(pixels, MEAN, STD)
     parts = torch.cat([to_input(pixels[:3], MEAN, STD), to_input(torch.from_numpy(pixels[3:]), MEAN, STD)], dim=1)

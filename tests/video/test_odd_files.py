@@ -106,4 +106,4 @@ def test_decoders_give_the_same_pictures(name: str, shared_data: Path) -> None:
         means.append(abs(ours.pixels.astype(int) - theirs.pixels).mean(axis=(1, 2, 3)).max())
     for reader in readers:
         reader.close()
-    assert max(means) < 2.0  # grey levels of 255; neighbouring frames differ by more
+    assert max(means) < 2.0  # gray levels of 255; neighboring frames differ by more

@@ -21,7 +21,7 @@ def meta(shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(("source", "family"), CHECKPOINTS)
-def test_a_public_checkpoint_is_recognised_and_every_key_accounted_for(source: str, family: str) -> None:
+def test_a_public_checkpoint_is_recognized_and_every_key_accounted_for(source: str, family: str) -> None:
     shapes = CHECKPOINTS[source, family]
     converted, report = recognize_family(meta(shapes), SOURCES[source])
     assert report.family == family

@@ -27,7 +27,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 class Server(http.server.ThreadingHTTPServer):
     """Serves CONTENT at /weights; can ignore ranges, or hang up after some bytes."""
 
-    honour_ranges = True
+    honor_ranges = True
     hang_up_after: int | None = None
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_error(404)
             return
         start = 0
-        if wanted and self.server.honour_ranges:
+        if wanted and self.server.honor_ranges:
             start = int(wanted.removeprefix("bytes=").rstrip("-"))
             if start >= len(CONTENT):
                 self.send_error(416)
@@ -122,7 +122,7 @@ def test_a_broken_transfer_keeps_what_arrived_and_the_next_attempt_goes_on_from_
 def test_a_server_without_ranges_sends_everything_again(server: Server, cache: Path) -> None:
     cache.mkdir()
     (cache / "w.bin.part").write_bytes(b"x" * 1000)
-    server.honour_ranges = False
+    server.honor_ranges = False
     assert weights.fetch(server.url, SHA256, "w.bin").read_bytes() == CONTENT
 
 

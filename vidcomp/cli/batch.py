@@ -49,10 +49,10 @@ def run(options: ClassifyOptions, pool: DecodePool | None = None) -> int:
         todo, known = pending(jobs, sink)
         for remark in sink.remarks() if isinstance(sink, LabelsFile) and not output.quiet else ():
             warn(remark, prefix="note")
-        labelled, unexpected = [job for job, _ in known], _unexpected(output)
+        labeled, unexpected = [job for job, _ in known], _unexpected(output)
         shows = (
-            stack.enter_context(pictures(options, classifier, todo, labelled, unexpected)),
-            stack.enter_context(report(options, classifier, sink, labelled, unexpected)),
+            stack.enter_context(pictures(options, classifier, todo, labeled, unexpected)),
+            stack.enter_context(report(options, classifier, sink, labeled, unexpected)),
         )
         tally = RunStats(len(todo))
         sorter = _Sorting(output)
@@ -251,7 +251,7 @@ def _tell(prediction: Prediction, *, quiet: bool) -> None:
 
 
 def _farewell(stopped: Stopped, output: OutputOptions) -> str:
-    where = "the videos labelled so far were written"
+    where = "the videos labeled so far were written"
     if output.path is not None and not output.form.is_subtitles:
         where += "; run the same command again to go on"
     return f"{'interrupted' if str(stopped) == 'SIGINT' else 'terminated'}: {where}"

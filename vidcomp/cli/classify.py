@@ -147,10 +147,10 @@ def classify(
         ),
     ] = PathsChoice.RELATIVE,
     move_to: Annotated[
-        Path | None, _where("--move-to", metavar="DIR", help="Move each labelled video to DIR/LABEL; never overwrites.")
+        Path | None, _where("--move-to", metavar="DIR", help="Move each labeled video to DIR/LABEL; never overwrites.")
     ] = None,
     link_to: Annotated[
-        Path | None, _where("--link-to", metavar="DIR", help="Link each labelled video in DIR/LABEL.")
+        Path | None, _where("--link-to", metavar="DIR", help="Link each labeled video in DIR/LABEL.")
     ] = None,
     explain: Annotated[
         Path | None,
@@ -181,7 +181,7 @@ def classify(
     """Label videos: their most probable actions, in one pass over each.
 
     Results go to standard output or --output, progress, warnings and the summary to standard error. The exit code is 0
-    if every video was labelled, 1 if some failed, 2 for wrong usage or an output that cannot be written, 130 if
+    if every video was labeled, 1 if some failed, 2 for wrong usage or an output that cannot be written, 130 if
     interrupted, 143 if terminated.
     """
     with reported(debug=debug):

@@ -118,12 +118,12 @@ def compare(
     [b]end to end/s[/b]: videos per second with decoding. [b]peak MB[/b]: memory above the loaded model while a video is
     classified (CUDA's allocator, or this process). [b]fit at once[/b]: videos in flight that memory holds (CUDA:
     searched; CPU: memory over the peak). [b]J/video[/b]: energy of the model alone (NVML or RAPL), absent where it
-    cannot be read. [b]top-1, top-5[/b]: share of labelled videos named rightly, first or among five.
+    cannot be read. [b]top-1, top-5[/b]: share of labeled videos named rightly, first or among five.
     [b]agrees[/b]: share of videos whose best label is the dense row's. Beneath each row stand its ratios to the first
     dense row: always how many times better, so that above 1 is better.
 
     Every row first takes every video once, which warms up and gives labels and memory. Then rows take turns, round by
-    round (at most 8 of the videos, evenly chosen), with the device synchronised. A ratio that the rounds cannot tell
+    round (at most 8 of the videos, evenly chosen), with the device synchronized. A ratio that the rounds cannot tell
     from 1 is marked. docs/compare.md says more.
 
     The exit code is 0 if everything was measured, 1 if a video or a row could not be, 2 for wrong usage, 130 if

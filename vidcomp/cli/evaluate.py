@@ -76,7 +76,7 @@ def evaluate(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no warnings.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
-    """Measure a model on labelled videos: top-1, top-5, accuracy per class, calibration, GMACs per video.
+    """Measure a model on labeled videos: top-1, top-5, accuracy per class, calibration, GMACs per video.
 
     Videos that cannot be read are left out of the shares, named on standard error, and make the exit code 1. Ctrl-C
     ends it with what was measured until then, and exit code 130 (143 for a request to terminate).

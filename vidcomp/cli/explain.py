@@ -28,7 +28,7 @@ def pictures(
     known: Sequence[Job],
     unexpected: Callable[[Exception], None],
 ) -> Iterator[Show]:
-    """Give a function that makes a labelled video's pictures if they are asked for; a failure is a warning.
+    """Give a function that makes a labeled video's pictures if they are asked for; a failure is a warning.
 
     Raises:
         UsageError: pictures cannot be made at all.
@@ -45,8 +45,8 @@ def pictures(
         missing = sum(not os.path.exists(explanations.beside(job.path, "png")) for job in known)  # noqa: PTH110 - any length
         if missing and not options.output.quiet:
             warn(
-                f"{missing} of the videos labelled before have no picture in {folder}; "
-                "pictures are made of videos labelled now: --no-resume labels all again"
+                f"{missing} of the videos labeled before have no picture in {folder}; "
+                "pictures are made of videos labeled now: --no-resume labels all again"
             )
 
         def show(job: Job, prediction: Prediction) -> None:
@@ -68,7 +68,7 @@ def report(
 ) -> Iterator[Show]:
     """Give a function that adds a video to the report, if one is asked for; a failure is a warning.
 
-    Videos that an earlier run has labelled are in it too, as far as the labels' file tells.
+    Videos that an earlier run has labeled are in it too, as far as the labels' file tells.
 
     Raises:
         UsageError, OutputError: it cannot be written.

@@ -176,9 +176,9 @@ def _bar(*columns: ProgressColumn) -> Progress:
 
 
 def run_summary(tally: RunStats) -> str:
-    """How many videos were labelled, by label, and how many failed, by kind of error."""
-    labelled, failed = sum(tally.labels.values()), sum(tally.errors.values())
-    facts = [f"{labelled} labelled", f"{failed} failed"]
+    """How many videos were labeled, by label, and how many failed, by kind of error."""
+    labeled, failed = sum(tally.labels.values()), sum(tally.errors.values())
+    facts = [f"{labeled} labeled", f"{failed} failed"]
     facts += [f"{tally.known} of them done before"] if tally.known else []
     facts += [f"{tally.passed_over} passed over: no videos"] if tally.passed_over else []
     facts += [f"{_duration(tally.elapsed_s)}, {_pace(tally)}"] if tally.done else []

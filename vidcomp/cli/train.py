@@ -68,9 +68,9 @@ class Options:
     ]
     model: Annotated[str, _what(help="A model's name, or the path of a YAML manifest.")] = DEFAULT_MODEL
     output: Annotated[Path, _where(help="The manifest (.yaml) to write; weights and log get its name.")]
-    val: Annotated[
-        Path | None, _what(help="Labelled videos that are not trained on, to judge by after each epoch.")
-    ] = None
+    val: Annotated[Path | None, _what(help="Labeled videos that are not trained on, to judge by after each epoch.")] = (
+        None
+    )
     recipe: Annotated[Path | None, _how(help="A YAML file of the recipe's keys (docs/training.md).")] = None
     epochs: Annotated[int | None, _how(min=1, help="Passes over all videos.")] = None
     batch: Annotated[int | None, _how(min=1, help="Videos to a step.")] = None

@@ -300,7 +300,7 @@ class Evaluator:
         usable = [video.path for video in self.videos if all(video.path in run.observations for run in runs)]
         self._timed = spread_over(usable, TIMED_VIDEOS) if runs else []
         if not self._timed:
-            self._note("no video could be labelled by every row: nothing was timed", failed=True)
+            self._note("no video could be labeled by every row: nothing was timed", failed=True)
             return
         began = time.perf_counter()
         for number in range(self.rounds):

@@ -89,7 +89,7 @@ class StrategyRun:
                 runner.probabilities(runner.tensor(clip))
             else:
                 runner.whole([clip])
-        runner.synchronise()
+        runner.synchronize()
 
     def label(self, path: str) -> None:
         """Classify a video from its file, with its peak memory: what it gave is kept, or why that is impossible."""
@@ -127,15 +127,15 @@ class StrategyRun:
         )
 
     def time_model(self, path: str, round_number: int) -> None:
-        """Time the model alone: frames decoded before, normalisation and all passes within, device synchronised."""
+        """Time the model alone: frames decoded before, normalization and all passes within, device synchronized."""
         runner, strategy = self.classifier.runner, self.strategy
         chunks, count = self._decoded(path)
 
         def run() -> None:
             strategy.run(runner, chunks, count)
-            runner.synchronise()
+            runner.synchronize()
 
-        runner.synchronise()
+        runner.synchronize()
         seconds, joules = self._meter.measure(run)
         self.model_s[round_number].append(seconds)
         if joules is not None:
@@ -177,7 +177,7 @@ class StrategyRun:
                     runner.network(clips)
                 else:
                     runner.network.finish(runner.network.encode(clips.split(runner.chunk_frames, dim=2)))
-            runner.synchronise()
+            runner.synchronize()
         except torch.OutOfMemoryError:
             return False
         finally:

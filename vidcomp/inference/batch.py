@@ -69,7 +69,7 @@ class Sink(Protocol):
     """Where results go, and who remembers those of earlier runs, where anybody does."""
 
     def known(self, job: Job, stamp: Stamp | None) -> Known | None:
-        """What is known of this video as it is now; None if it is to be labelled."""
+        """What is known of this video as it is now; None if it is to be labeled."""
         return None
 
     def write(self, job: Job, prediction: Prediction, stamp: Stamp | None) -> None:

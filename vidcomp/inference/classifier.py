@@ -65,7 +65,7 @@ def failure_of(path: str, error: Exception) -> Failure | None:
 
 
 Video: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[np.uint8] | torch.Tensor"
-"""What may be labelled: a file's name, a file's content, or frames (T, H, W, 3), uint8 RGB."""
+"""What may be labeled: a file's name, a file's content, or frames (T, H, W, 3), uint8 RGB."""
 
 FPS = 25.0
 """Frames per second of a video in memory, where nothing is said of it."""
@@ -211,7 +211,7 @@ class Classifier:
         """What the model's classifier sees of a video (C,): its input, averaged over time, picture and passes.
 
         Raises:
-            ValueError: the video cannot be labelled; the message is that of its prediction.
+            ValueError: the video cannot be labeled; the message is that of its prediction.
             TypeError: as calling the classifier.
         """
         caller, seen = threading.get_ident(), list[torch.Tensor]()
@@ -235,7 +235,7 @@ class Classifier:
     def transforms(self, frames: NDArray[np.uint8] | torch.Tensor) -> torch.Tensor:
         """Frames (T, H, W, 3), uint8 RGB, as the network takes those of a whole video: (3, T, h, w), float32.
 
-        They are scaled, cropped if the model sees the middle only, and normalised; all of them are kept, whatever the
+        They are scaled, cropped if the model sees the middle only, and normalized; all of them are kept, whatever the
         rate at which the model samples.
         """
         pixels = frames if isinstance(frames, np.ndarray) else frames.cpu().numpy()
@@ -435,7 +435,7 @@ class Classifier:
 
     def _outcomes(self, videos: Sequence[PendingVideo]) -> list[Outcome]:
         outcomes = finish(self.runner, [video.encoded for video in videos if video.encoded is not None])
-        self.runner.synchronise()
+        self.runner.synchronize()
         return outcomes
 
     def _failed(self, path: str, failure: Failure, spent_s: float) -> Prediction:

@@ -25,7 +25,7 @@ from vidcomp.video.worker.prefetch import AnyReader
 from vidcomp.video.worker.process import memory_at_hand
 
 # Videos that take less than this are not asked about memory, and no pixel of a frame is held in more bytes than this.
-_MODEST_BYTES = 2**30
+MODEST_BYTES = 2**30
 _MOST_HELD_BYTES = 64
 
 
@@ -72,7 +72,7 @@ class PendingVideo:
                 self.encoded = self.strategy.encode(runner, chunks)
             else:
                 self.outcome = self.strategy.run(runner, chunks, self.frame_count)
-                runner.synchronise()
+                runner.synchronize()
             self.report = reader.report
         # Where only some of the frames were read, they may end before the video does.
         rate = runner.spec.fps or self.info.fps
@@ -178,11 +178,11 @@ class VideoOpener:
         frames = len(selection.indices or ()) or -(-self._claimed(info) // selection.stride)
         head = self.runner.head_bytes(width, height)
         # Most videos are far from any limit, and nothing is measured for them.
-        if head + frames * width * height * _MOST_HELD_BYTES < _MODEST_BYTES:
+        if head + frames * width * height * _MOST_HELD_BYTES < MODEST_BYTES:
             return
         needed = head + video.strategy.bytes_held(self.runner, frames, info.fps, width * height)
         at_hand = memory_at_hand()
-        if at_hand is not None and needed > max(at_hand, _MODEST_BYTES):
+        if at_hand is not None and needed > max(at_hand, MODEST_BYTES):
             takes, left = f"{needed / 2**30:.1f} GiB", f"{at_hand / 2**30:.1f} GiB"
             what = f"{frames} pictures of {info.width}×{info.height} pixels, scaled to {width}×{height}"
             raise VideoTooLarge(

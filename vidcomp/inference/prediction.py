@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from vidcomp.attention import AttentionMap, summarise
+from vidcomp.attention import AttentionMap, summarize
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Window:
 class Prediction:
     """The labels of one video, most probable first, and how they came about; or why there are none.
 
-    ``windows`` are the consecutive windows, where the video was labelled by windows: ``labels`` then hold their mean.
+    ``windows`` are the consecutive windows, where the video was labeled by windows: ``labels`` then hold their mean.
     ``notes`` says in words what was skipped, repeated or repaired on the way. Two predictions are equal if they say the
     same, however long it took.
     """
@@ -109,7 +109,7 @@ class Prediction:
     def to_dict(self, top_k: int = 5) -> dict[str, Any]:
         """The record that every output format is a view of: plain JSON values, with the ``top_k`` best labels.
 
-        Its keys are a contract and stay as they are. ``windows`` is there only where the video was labelled by windows.
+        Its keys are a contract and stay as they are. ``windows`` is there only where the video was labeled by windows.
         """
         record: dict[str, Any] = {
             "path": self.path,
@@ -120,7 +120,7 @@ class Prediction:
             "strategy": self.strategy,
             "frames": asdict(self.frames),
             "timing": {**asdict(self.timing), "bottleneck": self.timing.bottleneck},
-            "attention": None if self.attention is None else summarise(self.attention, self.frames.end_s).as_dict(),
+            "attention": None if self.attention is None else summarize(self.attention, self.frames.end_s).as_dict(),
             "uncertain": self.uncertain,
             "notes": list(self.notes),
         }
@@ -171,7 +171,7 @@ class Prediction:
 
     @property
     def ok(self) -> bool:
-        """Whether the video was labelled."""
+        """Whether the video was labeled."""
         return self.error is None
 
 

@@ -114,12 +114,12 @@ class Runner:
             # A chunk of each kind that videos are cut into: full, part, and single frame.
             for frames in (self.chunk_frames, self.chunk_frames + 3, self.chunk_frames + 1):
                 self.whole([dummy_clip(max(frames, self.spec.clip_frames), side, wide)])
-            self.synchronise()
+            self.synchronize()
 
         return compile_segments(self.network, warm_up)
 
     def tensor(self, pixels: NDArray[np.uint8] | Tensor) -> Tensor:
-        """Bring frames (T, H, W, 3) to the device as a normalised clip (1, 3, T, H, W)."""
+        """Bring frames (T, H, W, 3) to the device as a normalized clip (1, 3, T, H, W)."""
         frames = pixels if isinstance(pixels, Tensor) else torch.from_numpy(pixels)
         if self.device.type == "cuda":
             # From pinned memory the bytes are copied while the device computes.
@@ -175,7 +175,7 @@ class Runner:
             _check([features], logits)
             return logits.softmax(dim=1)
 
-    def synchronise(self) -> None:
+    def synchronize(self) -> None:
         """Wait for the device, so that clocks read true."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)

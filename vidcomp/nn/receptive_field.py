@@ -49,7 +49,7 @@ class ReceptiveField:
 
     @property
     def overlap(self) -> int:
-        """Frames that neighbouring windows have in common, give or take one stride."""
+        """Frames that neighboring windows have in common, give or take one stride."""
         return self.before + self.after
 
     def first_needed(self, feature: int) -> int:

@@ -13,7 +13,7 @@ from vidcomp.nn.backbones.base import BackboneSpec
 from vidcomp.nn.compressors.base import Attention, Features, Ragged
 from vidcomp.nn.receptive_field import ReceptiveField
 
-# A chunk of one video on the model's device: normalised RGB (1, 3, t, H, W), or for a model of other or of several
+# A chunk of one video on the model's device: normalized RGB (1, 3, t, H, W), or for a model of other or of several
 # modalities one tensor (1, t, ...) for each by its name.
 ModelInput: TypeAlias = Tensor | Mapping[str, Tensor]
 

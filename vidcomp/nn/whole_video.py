@@ -89,7 +89,7 @@ class CompressedModel(VideoModel):
         return [(layer, field) for layer, field in fields if field is not None]
 
     def forward(self, clip: Tensor, *, need_attention: bool = False) -> ModelOutput:
-        """Run normalised clips (N, 3, T, H, W) from the first frame to the logits."""
+        """Run normalized clips (N, 3, T, H, W) from the first frame to the logits."""
         return self.finish(self.head(clip), need_attention=need_attention)
 
     def encode(self, chunks: Iterable[Tensor], *, remainder: int | None = None) -> Features:

@@ -27,7 +27,7 @@ STRIP_FRAMES = 12
 
 _BINS, _BIN_FRAMES = 8, 10
 _DPI = 120
-_YELLOW, _GREY, _BLUE = "#f5c400", "#b0b0b0", "#0072B2"
+_YELLOW, _GRAY, _BLUE = "#f5c400", "#b0b0b0", "#0072B2"
 
 # Inches: margins, the part of the width that all panels share, and heights.
 _LEFT, _WIDTH, _RIGHT = 0.85, 10.5, 0.75
@@ -163,8 +163,8 @@ def _draw_map(axes: Axes, bar: Axes, attention: AttentionMap) -> None:
 
 def _draw_curve(axes: Axes, attention: AttentionMap, importance: NDArray[np.float64]) -> None:
     frames = len(importance)
-    colours = np.where(importance >= ATTENDED, _YELLOW, _GREY)
-    axes.bar(np.arange(frames) + 0.5, importance, width=1.0, color=colours.tolist(), linewidth=0)
+    colors = np.where(importance >= ATTENDED, _YELLOW, _GRAY)
+    axes.bar(np.arange(frames) + 0.5, importance, width=1.0, color=colors.tolist(), linewidth=0)
     axes.axhline(ATTENDED, color=_BLUE, linewidth=0.8, linestyle="--")
     axes.set_xlim(0, frames)
     axes.set_ylim(bottom=0)
@@ -185,8 +185,8 @@ def _draw_bin(axes: Axes, name: str, frames: list[int], pictures: Pictures) -> N
     axes.axis("off")
 
 
-def _place(axes: Axes, picture: NDArray[np.uint8], span: tuple[float, float], frame_colour: str | None) -> None:
-    """Put a picture, its shape kept, in the middle of a span of a panel's width, framed if a colour is given."""
+def _place(axes: Axes, picture: NDArray[np.uint8], span: tuple[float, float], frame_color: str | None) -> None:
+    """Put a picture, its shape kept, in the middle of a span of a panel's width, framed if a color is given."""
     from matplotlib.patches import Rectangle
 
     box = axes.get_window_extent()
@@ -196,6 +196,6 @@ def _place(axes: Axes, picture: NDArray[np.uint8], span: tuple[float, float], fr
     across, up = shown * unit, shown * height / width / box.height
     left, bottom = (span[0] + span[1] - across) / 2, (1 - up) / 2
     axes.imshow(picture, extent=(left, left + across, bottom, bottom + up), aspect="auto", interpolation="bilinear")
-    if frame_colour is not None:
-        frame = Rectangle((left, bottom), across, up, fill=False, edgecolor=frame_colour, linewidth=3, clip_on=False)
+    if frame_color is not None:
+        frame = Rectangle((left, bottom), across, up, fill=False, edgecolor=frame_color, linewidth=3, clip_on=False)
         axes.add_patch(frame)

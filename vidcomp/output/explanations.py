@@ -27,7 +27,7 @@ _SHORT_SIDE = 240
 _BAND = 48
 _MARGIN = 4
 _CLOCK = 90_000
-# The colours of the terminal's timeline: little, about the mean, attended; then the background and the cursor.
+# The colors of the terminal's timeline: little, about the mean, attended; then the background and the cursor.
 _LITTLE, _MEAN, _ATTENDED = (110, 110, 110), (60, 170, 190), (245, 196, 0)
 _BACKGROUND, _CURSOR = (20, 20, 20), (255, 255, 255)
 
@@ -85,7 +85,7 @@ class Explanations:
         return place.with_name(f"{place.name}{SUFFIX}.{extension}")
 
     def write(self, path: str, prediction: Prediction) -> None:
-        """Make the files of one labelled video; each is there whole or not at all.
+        """Make the files of one labeled video; each is there whole or not at all.
 
         Raises:
             PictureError: there is no attention to show, or matplotlib is missing.
@@ -107,7 +107,7 @@ class Explanations:
 
 
 def is_explanation(path: str) -> bool:
-    """Whether a video's name is one that this makes: such a one is not to be labelled in turn."""
+    """Whether a video's name is one that this makes: such a one is not to be labeled in turn."""
     return path.endswith(f"{SUFFIX}.mp4")
 
 
@@ -198,15 +198,15 @@ def write_video(target: Path, path: str, pool: DecodePool, attention: AttentionM
 
 
 def _band(attention: AttentionMap, width: int, end_s: float | None) -> NDArray[np.uint8]:
-    """The timeline (band, width, 3): a column's height and colour are the importance at its time."""
+    """The timeline (band, width, 3): a column's height and color are the importance at its time."""
     values = timeline(attention.seconds.tolist(), importance_of(attention.weights).tolist(), width, end_s)
-    colours = np.where(
+    colors = np.where(
         (values >= ATTENDED)[:, None], _ATTENDED, np.where((values >= ABOUT_MEAN)[:, None], _MEAN, _LITTLE)
     )
     heights = np.ceil(bar_heights(values) * (_BAND - 2 * _MARGIN))
     rows = np.arange(_BAND - _MARGIN, -_MARGIN, -1)[:, None]
     filled = (rows >= 1) & (rows <= heights)
-    drawn: NDArray[np.uint8] = np.where(filled[:, :, None], colours, np.array(_BACKGROUND)).astype(np.uint8)
+    drawn: NDArray[np.uint8] = np.where(filled[:, :, None], colors, np.array(_BACKGROUND)).astype(np.uint8)
     return drawn
 
 

@@ -200,7 +200,7 @@ def comparison_page(comparison: Comparison) -> str:
             no_plot=no_plot,
             cards=cards,
             disagreements=len(disagreed),
-            labelled=any(answer.label for video in comparison.videos for answer in video.answers.values()),
+            labeled=any(answer.label for video in comparison.videos for answer in video.answers.values()),
         )
     )
 

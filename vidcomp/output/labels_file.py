@@ -174,12 +174,12 @@ class LabelsFile(Sink):
         remarks = []
         if self._filtered:
             remarks.append(
-                f"{self._filtered} of the videos labelled before keep the labels they were written with, by another "
+                f"{self._filtered} of the videos labeled before keep the labels they were written with, by another "
                 "--top-k or --min-probability; --no-resume labels all again"
             )
         if self._otherwise:
             remarks.append(
-                f"{self._otherwise} of the videos labelled before were computed in another precision than "
+                f"{self._otherwise} of the videos labeled before were computed in another precision than "
                 f"{self._run.precision}, which this machine takes; they keep their labels"
             )
         if self._suspected:

@@ -31,7 +31,7 @@ def kept_so_far(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(
-            f"--output {path}: writing stopped ({error.strerror}); all that was labelled before is kept: "
+            f"--output {path}: writing stopped ({error.strerror}); all that was labeled before is kept: "
             "mend that, and run the same command again to go on"
         ) from error
 

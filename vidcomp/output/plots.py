@@ -24,8 +24,8 @@ _DPI = 160
 _DECADE = 10
 # Room for a point's name above 100 %.
 _TOP = 103.0
-_SCORES = {"top1": "top-1 accuracy, %", "agreement": "videos labelled as by the dense row, %"}
-# Colours that people who do not see red or green tell apart (Okabe and Ito), and a marker each for print.
+_SCORES = {"top1": "top-1 accuracy, %", "agreement": "videos labeled as by the dense row, %"}
+# Colors that people who do not see red or green tell apart (Okabe and Ito), and a marker each for print.
 _FAMILIES = {
     "dense": ("#0072B2", "o"),
     "sfc": ("#D55E00", "s"),
@@ -102,9 +102,9 @@ def _scatter(axes: Axes, comparison: Comparison, score: str, cost: Callable[[Row
             points.setdefault(_family(row), []).append((x, 100 * y, row.strategy))
     for family, members in points.items():
         members.sort()
-        colour, marker = _FAMILIES.get(family, ("#000000", "X"))
+        color, marker = _FAMILIES.get(family, ("#000000", "X"))
         xs, ys, _ = zip(*members, strict=True)
-        axes.plot(xs, ys, color=colour, marker=marker, markersize=8, linewidth=1, alpha=0.9)
+        axes.plot(xs, ys, color=color, marker=marker, markersize=8, linewidth=1, alpha=0.9)
     _name_points(axes, [point for members in points.values() for point in members])
     axes.set_xscale("log")
     axes.margins(x=0.25, y=0.25)
@@ -120,7 +120,7 @@ def _scatter(axes: Axes, comparison: Comparison, score: str, cost: Callable[[Row
 
 
 def _name_points(axes: Axes, points: list[tuple[float, float, str]]) -> None:
-    """Write names above and below the points by turns, from left to right, so that neighbours do not collide."""
+    """Write names above and below the points by turns, from left to right, so that neighbors do not collide."""
     from matplotlib.patheffects import withStroke
 
     for index, (x, y, name) in enumerate(sorted(points)):
@@ -152,7 +152,7 @@ def confusion_csv(confusion: NDArray[np.int64], labels: Sequence[str]) -> bytes:
 
 
 def confusion_png(confusion: NDArray[np.int64], labels: Sequence[str], title: str) -> bytes:
-    """The matrix as a picture: colours are shares of the true class, numbers are videos.
+    """The matrix as a picture: colors are shares of the true class, numbers are videos.
 
     Classes that no video has are left out as rows.
 
@@ -161,7 +161,7 @@ def confusion_png(confusion: NDArray[np.int64], labels: Sequence[str], title: st
     """
     require()
     if not confusion.sum():
-        raise PictureError("a confusion matrix needs at least one labelled video")
+        raise PictureError("a confusion matrix needs at least one labeled video")
     # The object interface leaves the program's own matplotlib state alone, and needs no display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -182,8 +182,8 @@ def confusion_png(confusion: NDArray[np.int64], labels: Sequence[str], title: st
         axes.set_yticks(range(len(rows)), [shown[row] for row in rows], fontsize=size)
     if len(labels) <= _NUMBERED:
         for y, x in np.argwhere(counts).tolist():
-            colour = "white" if shares[y, x] > _PALE else "black"
-            axes.text(x, y, str(counts[y, x]), ha="center", va="center", fontsize=size, color=colour)
+            color = "white" if shares[y, x] > _PALE else "black"
+            axes.text(x, y, str(counts[y, x]), ha="center", va="center", fontsize=size, color=color)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(plain(title), fontsize=10)

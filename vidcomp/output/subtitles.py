@@ -34,7 +34,7 @@ def subtitles(prediction: Prediction, form: str) -> str:
 
 
 class SubtitleFiles(Sink):
-    """Writes subtitles for each labelled video: beside it, within a folder as the videos lie in theirs, or to a file.
+    """Writes subtitles for each labeled video: beside it, within a folder as the videos lie in theirs, or to a file.
 
     Beside a video they are called `NAME.vidcomp.srt`, with the video's whole name: no name that a person's own
     subtitles, or another video's, would have.

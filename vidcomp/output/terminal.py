@@ -20,7 +20,7 @@ from vidcomp.attention import (
     AttendedSegment,
     AttentionSummary,
     bar_heights,
-    summarise,
+    summarize,
     timeline,
 )
 from vidcomp.files import printable
@@ -163,7 +163,7 @@ class TableWriter(Writer):
         print_table(self.console, ("", "", ""), rows, right=(1,), spare=(2,))
         if prediction.attention is not None:
             end_s = prediction.frames.end_s
-            summary = summarise(prediction.attention, end_s)
+            summary = summarize(prediction.attention, end_s)
             line = attention_line(summary, end_s, self.console.width, unicode=self._unicode)
             self.console.print(line)
         if prediction.windows:
@@ -217,13 +217,13 @@ def _facts(prediction: Prediction) -> str:
     frames = prediction.frames
     length = "" if frames.duration_s is None else f" · {frames.duration_s:.1f} s"
     seconds = prediction.timing.decode_s + prediction.timing.model_s
-    return f"{frames.decoded} frames{length} · {frames.used} used · labelled in {seconds:.2f} s"
+    return f"{frames.decoded} frames{length} · {frames.used} used · labeled in {seconds:.2f} s"
 
 
 def attention_line(summary: AttentionSummary, end_s: float | None, width: int, *, unicode: bool) -> Text:
     """The line for a terminal of ``width`` columns; in ASCII without ``unicode``.
 
-    Height and colour are importance: grey for little, cyan about the mean, yellow for attended. After the timeline come
+    Height and color are importance: gray for little, cyan about the mean, yellow for attended. After the timeline come
     the moments with the greatest mass, in order of time: as many as fit, one at least and three at most.
     """
     length = end_s if end_s is not None else summary.seconds[-1]
@@ -236,7 +236,7 @@ def attention_line(summary: AttentionSummary, end_s: float | None, width: int, *
     values = timeline(summary.seconds, summary.importance, cells, end_s)
     glyphs = _BLOCKS if unicode else _ASCII
     for value, height in zip(values.tolist(), bar_heights(values).tolist(), strict=True):
-        line.append(glyphs[min(len(glyphs) - 1, int(height * len(glyphs)))], style=_colour(value))
+        line.append(glyphs[min(len(glyphs) - 1, int(height * len(glyphs)))], style=_color(value))
     return line.append(f"  {text}")
 
 
@@ -267,7 +267,7 @@ def moments(attended: Sequence[AttendedSegment], length_s: float, most: int = _M
     return ", ".join(texts) + (f", {more} more" if more else "")
 
 
-def _colour(importance: float) -> str:
+def _color(importance: float) -> str:
     if importance >= ATTENDED:
         return "bold yellow"
     return "cyan" if importance >= ABOUT_MEAN else "bright_black"

@@ -1,4 +1,4 @@
-"""Fit a backbone, or a compressor in a frozen backbone, to a folder of labelled videos.
+"""Fit a backbone, or a compressor in a frozen backbone, to a folder of labeled videos.
 
 What ends a training before its last epoch is an error here, one line for the user.
 """

@@ -53,7 +53,7 @@ _FOOTAGE = "footage"
 
 @dataclass(frozen=True)
 class View:
-    """A batch of one: features, or a normalised clip (1, 3, T, H, W) where the head learns too.
+    """A batch of one: features, or a normalized clip (1, 3, T, H, W) where the head learns too.
 
     ``own`` (T,) tells the video's frames from distractors; ``None`` where there is none.
     """

@@ -1,6 +1,6 @@
 """What decoding gives: frames with their timestamps, what the file says of itself, and how the decoding went.
 
-And what frames become for a network: crops, and a normalised float tensor, on whichever device they are.
+And what frames become for a network: crops, and a normalized float tensor, on whichever device they are.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ def to_input(
     device: device | str | None = None,
     dtype: dtype | None = None,
 ) -> Tensor:
-    """Normalise frames (T, H, W, 3), uint8, into a backbone's input (3, T, H, W): (pixel / 255 - mean) / std.
+    """Normalize frames (T, H, W, 3), uint8, into a backbone's input (3, T, H, W): (pixel / 255 - mean) / std.
 
     The bytes travel to `device` and become numbers there. `dtype` is float32 by default; the arithmetic is done in
     float32 in any case.

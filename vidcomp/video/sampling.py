@@ -107,7 +107,7 @@ class View:
     """One clip seen through one crop: a single input of a clip model.
 
     `frame_indices` are the clip's frames, in order; `crop` is where the square crop lies along the longer side, from
-    0.0 (left or top) over 0.5 (centre) to 1.0 (right or bottom); `repeated` says how many of the frames, at the end,
+    0.0 (left or top) over 0.5 (center) to 1.0 (right or bottom); `repeated` says how many of the frames, at the end,
     are the video's last one again because the video is shorter than the clip.
     """
 
@@ -145,9 +145,9 @@ def dense_views(n_frames: int, clip_frames: int, stride: int, clips: int = 10, c
 
 
 def uniform_clips(n_frames: int, clips: int, frames_per_clip: int, stride: int = 1) -> tuple[View, ...]:
-    """Clips for untrimmed videos: the video in `clips` equal parts, and from the middle of each one clip, centre crop.
+    """Clips for untrimmed videos: the video in `clips` equal parts, and from the middle of each one clip, center crop.
 
-    A clip longer than its part reaches into its neighbours, but never beyond the video while the video is long enough.
+    A clip longer than its part reaches into its neighbors, but never beyond the video while the video is long enough.
     """
     _at_least_one(n_frames=n_frames, clips=clips, frames_per_clip=frames_per_clip, stride=stride)
     span = _span(frames_per_clip, stride)

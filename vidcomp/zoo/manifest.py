@@ -1,6 +1,6 @@
 """The YAML manifest of a model: backbone, compressors, weights, labels, preprocessing, and where its numbers come from.
 
-A manifest is data. Unknown keys are errors, YAML tags are not honoured, and a weights file named by it must lie in the
+A manifest is data. Unknown keys are errors, YAML tags are not honored, and a weights file named by it must lie in the
 manifest's own folder or below, unless it is given by an absolute ``path``.
 """
 

@@ -247,7 +247,7 @@ def test_workers_share_what_memory_there_is(
 def test_memory_that_only_seems_to_be_there_is_not_used(
     clip: Path, worker: DecodeWorker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    reserve, refused = protocol._reserve, list[Path]()
+    reserve, refused = protocol.reserve, list[Path]()
 
     def others_were_faster(handle: int, size: int) -> None:
         file = Path(f"/proc/self/fd/{handle}").readlink()
@@ -257,7 +257,7 @@ def test_memory_that_only_seems_to_be_there_is_not_used(
         reserve(handle, size)
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(protocol, "_reserve", others_were_faster)
+    monkeypatch.setattr(protocol, "reserve", others_were_faster)
     assert count(worker, clip) == 60
     assert block_of(worker).parent == tmp_path
     assert refused
@@ -273,7 +273,7 @@ def test_no_memory_to_share_left(clip: Path, worker: DecodeWorker, monkeypatch: 
 
 
 def test_a_child_that_cannot_start_is_not_the_videos_fault(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "_BOOTSTRAP", "raise SystemExit({path!r})")
+    monkeypatch.setattr(process, "BOOTSTRAP", "raise SystemExit({path!r})")
     with DecodeWorker() as worker, pytest.raises(RuntimeError, match="does not start"):
         worker.open(str(clip))
 

@@ -152,7 +152,7 @@ class Backbone(nn.Module):
         raise CutError(f"unknown stage {after!r}: this backbone has {', '.join(self.stages)}")
 
     def forward(self, clip: Tensor) -> Tensor:
-        """Logits (N, classes) of normalised clips (N, 3, T, H, W)."""
+        """Logits (N, classes) of normalized clips (N, 3, T, H, W)."""
         features = clip
         for stage in self.stages.values():
             features = stage(features)

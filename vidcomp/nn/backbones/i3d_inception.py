@@ -92,7 +92,7 @@ class SameMaxPool3d(nn.Module):
         """Map (N, C, T, H, W) to (N, C, T/stride, H/stride, W/stride), rounded up."""
         kernel = self.kernel
         if kernel == (3, 3, 3) and self.stride == (1, 1, 1) and not torch.is_grad_enabled():
-            # Axis by axis a third of the comparisons are left, and they are vectorised: less than half the time.
+            # Axis by axis a third of the comparisons are left, and they are vectorized: less than half the time.
             return _highest_of_three(_highest_of_three(_highest_of_three(features, 2), 3), 4)
         if (self.kernel[0], self.stride[0]) == (2, 1):
             # With a stride of 1 nothing hangs over the edge: the last frame stands for the one behind it.

@@ -152,7 +152,7 @@ class MotionStem(nn.Sequential):
         return None if inner is None else ReceptiveField(1, 0, 1).then(inner)
 
     def forward(self, clip: Tensor) -> Tensor:
-        """Map normalised clips (N, 3, T, H, W) to features of as many frames."""
+        """Map normalized clips (N, 3, T, H, W) to features of as many frames."""
         features = difference(clip).contiguous(memory_format=torch.channels_last_3d)
         for module in self:
             features = module(features)

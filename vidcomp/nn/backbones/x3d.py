@@ -37,7 +37,7 @@ class Expansion:
     crop: int
 
 
-# Test sizes of the SGS paper's tables: XS and S from 10 centre views, the others from 30 views of whole short sides.
+# Test sizes of the SGS paper's tables: XS and S from 10 center views, the others from 30 views of whole short sides.
 EXPANSIONS = {
     "xs": Expansion(width=2.0, depth=2.2, clip_frames=4, stride=12, short_side=182, crop=160),
     "s": Expansion(width=2.0, depth=2.2, clip_frames=13, stride=6, short_side=182, crop=160),

@@ -2,7 +2,7 @@
 
 Videos of unequal length in one batch are put in buckets: those of the same length run together, and the batch's order
 is kept. Nothing is padded, so no zeros enter a convolution or a pool, and a video's result does not depend on its
-neighbours.
+neighbors.
 """
 
 from __future__ import annotations

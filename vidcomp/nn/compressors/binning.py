@@ -7,7 +7,7 @@ Where the paper needs a ruling:
 
 * An edge between two bins belongs to the lower one (Δmax, the upper edge of the last bin, to the last). The linear
   kernel is 0 there, but the frame must not vanish: its weight is :data:`EDGE_WEIGHT`, without a gradient.
-* Δmax = 0 puts every frame at the centre of one bin, with weight 1 and without a gradient.
+* Δmax = 0 puts every frame at the center of one bin, with weight 1 and without a gradient.
 * β and γ are constants in equation 8, so no gradient flows through Δmax.
 """
 
@@ -99,7 +99,7 @@ def assign_bins(delta: Tensor, bins: Sequence[int], kernel: Kernel) -> BinAssign
     numbers = torch.tensor(bins, device=delta.device)
     maximum = delta.detach().amax(dim=0)
     degenerate = maximum < torch.finfo(delta.dtype).tiny
-    # In units of bins: the edges are whole numbers, the centre of bin b is b − ½ and γ is ½.
+    # In units of bins: the edges are whole numbers, the center of bin b is b − ½ and γ is ½.
     position = torch.where(degenerate, 0.5, delta / torch.where(degenerate, 1.0, maximum) * numbers)
     tolerance = _EDGE_TOLERANCE * torch.finfo(delta.dtype).eps
     fixed = position.detach()
@@ -111,7 +111,7 @@ def assign_bins(delta: Tensor, bins: Sequence[int], kernel: Kernel) -> BinAssign
         weights = torch.bincount(rows, minlength=len(active)).to(delta.dtype).reciprocal()[rows]
     else:
         offset = 2 * (position - (bin_of - 0.5))
-        # Not 1 − |offset|: at the centre equation 8 takes the slope from the left, +1/γ, and abs would take 0.
+        # Not 1 − |offset|: at the center equation 8 takes the slope from the left, +1/γ, and abs would take 0.
         kernels = torch.where(offset <= 0, 1 + offset, 1 - offset)
         weights = kernels.clamp(min=0).prod(dim=1).clamp(min=EDGE_WEIGHT)
     return BinAssignment(rows, weights, len(active))
@@ -126,7 +126,7 @@ def similarity_guided_sampling(
         features: (T, C, H, W), the frames.
         delta: (T,) similarities Δ ≥ 0, or (T, K) coordinates of them.
         bins: B, or K numbers of bins; more bins than frames are allowed.
-        kernel: "linear" weighs a frame by its nearness to its bin's centre and sums; "kronecker" averages.
+        kernel: "linear" weighs a frame by its nearness to its bin's center and sums; "kronecker" averages.
 
     Returns:
         (B', C, H, W) frames in the order of b, and their weights (B', T). The gradients are those of equations 7 and

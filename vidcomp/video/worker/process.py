@@ -116,7 +116,7 @@ def _field(path: Path, name: str) -> int:
 
 _START_LIMIT_S = 60.0
 _DYING_LIMIT_S = 2.0
-_BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from vidcomp.video.worker.child import main; main({memory})"
+BOOTSTRAP = "import sys; sys.path[:] = {path!r}; from vidcomp.video.worker.child import main; main({memory})"
 
 
 class DecoderUnavailable(RuntimeError):  # noqa: N818 - says what happened, as the video errors do
@@ -134,7 +134,7 @@ class ChildProcess:
         # A session of its own: an interrupt from the keyboard is the parent's to handle.
         try:
             self._child = subprocess.Popen(
-                [sys.executable, "-c", _BOOTSTRAP.format(path=sys.path, memory=memory_bytes)],
+                [sys.executable, "-c", BOOTSTRAP.format(path=sys.path, memory=memory_bytes)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

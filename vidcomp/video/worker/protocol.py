@@ -74,7 +74,7 @@ class Ring:
         handle, self.file = tempfile.mkstemp(prefix="vidcomp-", dir=folder)
         try:
             try:
-                _reserve(handle, size)
+                reserve(handle, size)
                 self._block = mmap.mmap(handle, size)
             finally:
                 os.close(handle)
@@ -125,7 +125,7 @@ def _temporary() -> Path | None:
         return None  # a file system that nobody may write to
 
 
-def _reserve(handle: int, size: int) -> None:
+def reserve(handle: int, size: int) -> None:
     """Give a file its bytes now: a process that touches a mapped page for which there is no room is killed."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(handle, 0, size)
