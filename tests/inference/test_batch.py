@@ -84,17 +84,17 @@ class Memory(Sink):
 
 
 def labeled(script: dict[str, list[Exception | None]], *jobs: Job, **options: object):
-    sink, tally = Memory(), RunStats(len(jobs))
-    list(label_all(Fake(script), jobs, sink, tally, **options))
-    return sink.written, tally
+    sink, stats = Memory(), RunStats(len(jobs))
+    list(label_all(Fake(script), jobs, sink, stats, **options))
+    return sink.written, stats
 
 
 def test_names_and_counts() -> None:
-    written, tally = labeled({}, Job("/v/a.mp4", "a.mp4"), Job("/v/b.mp4", "b.mp4"))
+    written, stats = labeled({}, Job("/v/a.mp4", "a.mp4"), Job("/v/b.mp4", "b.mp4"))
     assert [prediction.path for prediction in written] == ["a.mp4", "b.mp4"]
-    assert (tally.done, tally.failed, tally.frames, tally.labels["run"]) == (2, 0, 60, 2)
-    assert tally.bound == "model"
-    assert tally.left_s == 0
+    assert (stats.done, stats.failed, stats.frames, stats.labels["run"]) == (2, 0, 60, 2)
+    assert stats.bound == "model"
+    assert stats.left_s == 0
 
 
 @pytest.mark.parametrize(
@@ -109,13 +109,13 @@ def test_names_and_counts() -> None:
 )
 def test_what_nobody_foresaw_is_that_videos_error(error: Exception, kind: str) -> None:
     seen: list[Exception] = []
-    written, tally = labeled({"x\n.mp4": [error]}, Job("x\n.mp4", "x"), Job("b", "b"), unexpected=seen.append)
+    written, stats = labeled({"x\n.mp4": [error]}, Job("x\n.mp4", "x"), Job("b", "b"), unexpected=seen.append)
     assert written[0].error is not None
     assert written[0].error.kind == kind
     assert "\n" not in written[0].error.message
     assert seen == [error]
     assert written[1].ok
-    assert tally.errors == {kind: 1}
+    assert stats.errors == {kind: 1}
 
 
 def test_a_decoder_that_died_gets_a_second_try() -> None:
@@ -140,16 +140,16 @@ def test_a_decoder_that_cannot_start_is_waited_for(monkeypatch: pytest.MonkeyPat
 
 def test_files_that_only_might_be_videos_are_passed_over() -> None:
     script = {path: [NotVideo(path, "a text")] for path in "ab"}
-    written, tally = labeled(script, Job("a", "a", certain=False), Job("b", "b"))
+    written, stats = labeled(script, Job("a", "a", certain=False), Job("b", "b"))
     assert [prediction.path for prediction in written] == ["b"]
-    assert (tally.done, tally.passed_over) == (1, 1)
+    assert (stats.done, stats.passed_over) == (1, 1)
 
 
 def test_less_probable_labels_are_left_out() -> None:
-    written, tally = labeled({}, Job("a", "a"), min_probability=0.5)
+    written, stats = labeled({}, Job("a", "a"), min_probability=0.5)
     assert [label.label for label in written[0].labels] == ["run"]
-    _, tally = labeled({}, Job("a", "a"), min_probability=0.9)
-    assert tally.labels == {None: 1}
+    _, stats = labeled({}, Job("a", "a"), min_probability=0.9)
+    assert stats.labels == {None: 1}
 
 
 def test_what_is_known_is_not_done_again() -> None:
@@ -157,9 +157,9 @@ def test_what_is_known_is_not_done_again() -> None:
     todo, known = pending(jobs, Memory({"a": Known("run", None)}))
     assert todo == [jobs[1]]
     assert known == [(jobs[0], Known("run", None))]
-    tally = RunStats(1)
-    tally.remember(known[0][1])
-    assert (tally.known, tally.labels["run"], tally.done) == (1, 1, 0)
+    stats = RunStats(1)
+    stats.remember(known[0][1])
+    assert (stats.known, stats.labels["run"], stats.done) == (1, 1, 0)
 
 
 def test_stamps(tmp_path: Path) -> None:
@@ -206,10 +206,10 @@ def test_of_those_held_together_only_the_one_at_fault_fails() -> None:
 
 
 def test_the_side_that_costs_more_is_the_bottleneck() -> None:
-    tally = RunStats(2)
+    stats = RunStats(2)
     for decoder_s, bound in ((0.3, "model"), (0.6, "decode")):
-        tally.add(replace(good("a"), timing=Timing(0.0, 0.4, decoder_s)))
-        assert tally.bound == bound
+        stats.add(replace(good("a"), timing=Timing(0.0, 0.4, decoder_s)))
+        assert stats.bound == bound
 
 
 class Mourning(Memory):
@@ -233,14 +233,14 @@ class Mourning(Memory):
 
 def test_what_was_in_the_works_when_the_program_died_comes_last_and_alone() -> None:
     jobs, sink, expected = [Job(name, name) for name in "abcd"], Mourning({"a": 1, "b": 2, "c": 1}), []
-    fake, tally = Fake({}, together=3), RunStats(4)
+    fake, stats = Fake({}, together=3), RunStats(4)
     fake._expect = expected.append  # type: ignore[method-assign]
-    list(label_all(fake, jobs, sink, tally))
+    list(label_all(fake, jobs, sink, stats))
     assert expected == ["d", "a", "c"]
     assert sink.events == ["begin d", "keep d", "begin a alone", "keep a", "keep b", "begin c alone", "keep c"]
     kinds = {prediction.path: prediction.error and prediction.error.kind for prediction in sink.written}
     assert kinds == {"d": None, "a": None, "b": "crashed", "c": None}
-    assert (tally.done, tally.errors) == (4, {"crashed": 1})
+    assert (stats.done, stats.errors) == (4, {"crashed": 1})
 
 
 def test_a_result_that_cannot_be_kept_is_that_videos_error() -> None:
@@ -250,11 +250,11 @@ def test_a_result_that_cannot_be_kept_is_that_videos_error() -> None:
                 raise Unwritable("a: no such name")
             super().write(job, prediction, stamp)
 
-    jobs, sink, tally = [Job(name, name) for name in "ab"], Full(), RunStats(2)
-    first, second = (prediction for _, prediction in label_all(Fake({}), jobs, sink, tally))
+    jobs, sink, stats = [Job(name, name) for name in "ab"], Full(), RunStats(2)
+    first, second = (prediction for _, prediction in label_all(Fake({}), jobs, sink, stats))
     assert first.error == Failure("unwritable", "a: no such name")
     assert (first.top, first.ok, second.ok) == (None, False, True)
-    assert tally.errors == {"unwritable": 1}
+    assert stats.errors == {"unwritable": 1}
 
 
 def test_the_top_label() -> None:

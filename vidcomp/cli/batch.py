@@ -54,19 +54,19 @@ def run(options: ClassifyOptions, pool: DecodePool | None = None) -> int:
             stack.enter_context(pictures(options, classifier, todo, labeled, unexpected)),
             stack.enter_context(report(options, classifier, sink, labeled, unexpected)),
         )
-        tally = RunStats(len(todo))
+        stats = RunStats(len(todo))
         sorter = _Sorting(output)
         for job, before in known:
-            tally.remember(before)
+            stats.remember(before)
             sorter.place(job, before.label)
         try:
-            _label(classifier, todo, sink, tally, shows, sorter, output, stop)
+            _label(classifier, todo, sink, stats, shows, sorter, output, stop)
         except Stopped as stopped:
             warn(_farewell(stopped, output), prefix="error")
             raise
     if not output.quiet and len(jobs) > 1:
-        print(f"vidcomp: {run_summary(tally)}", file=sys.stderr)
-    return SOME_FAILED if tally.errors or sorter.failed else OK
+        print(f"vidcomp: {run_summary(stats)}", file=sys.stderr)
+    return SOME_FAILED if stats.errors or sorter.failed else OK
 
 
 def _jobs(options: ClassifyOptions) -> list[Job]:
@@ -208,18 +208,18 @@ def _label(
     classifier: Classifier,
     jobs: list[Job],
     sink: Sink,
-    tally: RunStats,
+    stats: RunStats,
     shows: Iterable[Show],
     sorter: _Sorting,
     output: OutputOptions,
     stop: Stop,
 ) -> None:
-    with batch_progress(tally, quiet=output.quiet) as advance:
+    with batch_progress(stats, quiet=output.quiet) as advance:
         results = label_all(
             classifier,
             jobs,
             sink,
-            tally,
+            stats,
             min_probability=output.min_probability,
             unexpected=_unexpected(output),
         )

@@ -144,17 +144,17 @@ def video_progress(total: int, *, quiet: bool = False) -> Iterator[Callable[[str
 
 
 @contextmanager
-def batch_progress(tally: RunStats, *, quiet: bool = False) -> Iterator[Callable[[], None]]:
+def batch_progress(stats: RunStats, *, quiet: bool = False) -> Iterator[Callable[[], None]]:
     """Give a callback for each finished video: a live display on a terminal, elsewhere a line every half minute."""
-    if quiet or tally.total < 2:
+    if quiet or stats.total < 2:
         yield lambda: None
     elif sys.stderr.isatty():
         from rich.progress import BarColumn, SpinnerColumn, TextColumn
 
         line = TextColumn("{task.description}", markup=False)
         with _bar(SpinnerColumn(), BarColumn(bar_width=20), line) as bar:
-            task = bar.add_task(progress_line(tally), total=tally.total)
-            yield lambda: bar.update(task, completed=tally.done + tally.passed_over, description=progress_line(tally))
+            task = bar.add_task(progress_line(stats), total=stats.total)
+            yield lambda: bar.update(task, completed=stats.done + stats.passed_over, description=progress_line(stats))
     else:
         shown = time.monotonic()
 
@@ -162,7 +162,7 @@ def batch_progress(tally: RunStats, *, quiet: bool = False) -> Iterator[Callable
             nonlocal shown
             if time.monotonic() - shown >= _LINE_EVERY_S:
                 shown = time.monotonic()
-                print(f"vidcomp: {progress_line(tally)}", file=sys.stderr, flush=True)
+                print(f"vidcomp: {progress_line(stats)}", file=sys.stderr, flush=True)
 
         yield advance
 
@@ -175,35 +175,35 @@ def _bar(*columns: ProgressColumn) -> Progress:
     return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
-def run_summary(tally: RunStats) -> str:
+def run_summary(stats: RunStats) -> str:
     """How many videos were labeled, by label, and how many failed, by kind of error."""
-    labeled, failed = sum(tally.labels.values()), sum(tally.errors.values())
+    labeled, failed = sum(stats.labels.values()), sum(stats.errors.values())
     facts = [f"{labeled} labeled", f"{failed} failed"]
-    facts += [f"{tally.known} of them done before"] if tally.known else []
-    facts += [f"{tally.passed_over} passed over: no videos"] if tally.passed_over else []
-    facts += [f"{_duration(tally.elapsed_s)}, {_pace(tally)}"] if tally.done else []
+    facts += [f"{stats.known} of them done before"] if stats.known else []
+    facts += [f"{stats.passed_over} passed over: no videos"] if stats.passed_over else []
+    facts += [f"{_duration(stats.elapsed_s)}, {_pace(stats)}"] if stats.done else []
     lines = [", ".join(facts)]
-    if tally.labels:
-        lines += _counts("label", ((label or "(none probable enough)", n) for label, n in _common(tally.labels)))
-    if tally.errors:
-        lines += _counts("error", _common(tally.errors))
+    if stats.labels:
+        lines += _counts("label", ((label or "(none probable enough)", n) for label, n in _common(stats.labels)))
+    if stats.errors:
+        lines += _counts("error", _common(stats.errors))
     return "\n".join(lines)
 
 
-def progress_line(tally: RunStats) -> str:
+def progress_line(stats: RunStats) -> str:
     """Done, failed, pace, time left, and what it is that takes the time."""
-    left = tally.left_s
-    facts = [f"{tally.done + tally.passed_over} of {tally.total} done", f"{tally.failed} failed"]
-    if tally.done:
-        facts.append(_pace(tally))
+    left = stats.left_s
+    facts = [f"{stats.done + stats.passed_over} of {stats.total} done", f"{stats.failed} failed"]
+    if stats.done:
+        facts.append(_pace(stats))
     if left is not None:
         facts.append(f"{_duration(left)} left")
     return ", ".join(facts)
 
 
-def _pace(tally: RunStats) -> str:
-    elapsed = max(tally.elapsed_s, 1e-9)
-    return f"{tally.done / elapsed:.3g} videos/s, {tally.frames / elapsed:.3g} frames/s, {tally.bound}-bound"
+def _pace(stats: RunStats) -> str:
+    elapsed = max(stats.elapsed_s, 1e-9)
+    return f"{stats.done / elapsed:.3g} videos/s, {stats.frames / elapsed:.3g} frames/s, {stats.bound}-bound"
 
 
 def _common(counts: Counter[str | None] | Counter[str]) -> list[tuple[str | None, int]]:

@@ -164,12 +164,12 @@ def label_all(
     classifier: Classifier,
     jobs: Iterable[Job],
     sink: Sink,
-    tally: RunStats,
+    stats: RunStats,
     *,
     min_probability: float = 0.0,
     unexpected: Unexpected = lambda error: None,
 ) -> Iterator[tuple[Job, Prediction]]:
-    """Label one video after the other, yielding each result once `sink` has it and `tally` counts it.
+    """Label one video after the other, yielding each result once `sink` has it and `stats` counts it.
 
     Whatever goes wrong with a video is that video's error: ``internal`` and ``out_of_memory`` stand for what nobody
     foresaw, and `unexpected` is told of the exception itself. Videos that were in the works when the program itself
@@ -200,14 +200,14 @@ def label_all(
             job, stamp = begun.popleft()
             if not job.certain and prediction.error is not None and prediction.error.kind in _NO_VIDEO:
                 sink.pass_over(job)
-                tally.passed_over += 1
+                stats.passed_over += 1
                 continue
             prediction = replace(prediction, path=job.name).at_least(min_probability)
             try:
                 sink.write(job, prediction, stamp)
             except Unwritable as error:
                 prediction = replace(prediction, labels=(), windows=(), error=Failure("unwritable", str(error)))
-            tally.add(prediction)
+            stats.add(prediction)
             results.append((job, prediction))
         return results
 

@@ -92,7 +92,7 @@ def comparison_picture(comparison: Comparison, kind: str = "png") -> bytes:
 
 
 def _scatter(axes: Axes, comparison: Comparison, score: str, cost: Callable[[Row], float | None], heading: str) -> None:
-    """One panel: a point a row, rows of one family joined, names beside the points."""
+    """One panel: a point per row, rows of one family joined, names beside the points."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     points: dict[str, list[tuple[float, float, str]]] = {}

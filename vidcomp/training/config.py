@@ -130,7 +130,7 @@ class CompressorRecipe(Recipe):
     The learning rate is a tenth from epochs 8 and 12 on; videos are passed whole.
     """
 
-    taus: tuple[float, ...] = Field((2.0,), min_length=1, description="compression ratios of SFC, one drawn a video")
+    taus: tuple[float, ...] = Field((2.0,), min_length=1, description="compression ratios of SFC, one drawn per video")
     init_gain: float = Field(
         0.2, gt=0, description="θ_q and θ_k of SFC start as this times the identity: small is broad attention"
     )

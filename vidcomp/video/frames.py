@@ -212,7 +212,7 @@ def to_input(
         .permute(3, 0, 1, 2)
         .to(torch.float32, memory_format=torch.contiguous_format)
     )
-    # One multiplication and one addition a pixel: x / (255 std) - mean / std.
+    # One multiplication and one addition per pixel: x / (255 std) - mean / std.
     scale = torch.tensor([1.0 / (255.0 * s) for s in std], device=values.device).view(3, 1, 1, 1)
     shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=values.device).view(3, 1, 1, 1)
     return values.mul_(scale).add_(shift).to(dtype or torch.float32)

@@ -146,7 +146,7 @@ def join_logits(buckets: Sequence[Bucket]) -> Tensor:
 
 
 def join_attention(compressed: Sequence[CompressedBucket]) -> Attention | None:
-    """Attention of the whole batch in its order: a tensor where one bucket held it all, one map a video otherwise."""
+    """Attention of the whole batch in its order: a tensor where one bucket held it all, one map per video otherwise."""
     if len(compressed) == 1:
         return compressed[0].result.attention
     maps: dict[int, Tensor] = {}

@@ -211,5 +211,5 @@ def _is_number(value: object) -> bool:
 
 
 def _flatten_frames(features: Tensor) -> Tensor:
-    """(N, C, T, H, W) to (N, T, H·W·C), a vector a frame; without a copy where memory is channels_last_3d."""
+    """(N, C, T, H, W) to (N, T, H·W·C), a vector per frame; without a copy where memory is channels_last_3d."""
     return features.permute(0, 2, 3, 4, 1).flatten(2)

@@ -1,4 +1,4 @@
-"""Label lists by name: one label a line in a text file here."""
+"""Label lists by name: one label per line in a text file here."""
 
 from __future__ import annotations
 
