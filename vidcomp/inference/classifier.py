@@ -71,6 +71,10 @@ FPS = 25.0
 """Frames per second of a video in memory, where nothing is said of it."""
 
 
+def _as_array(frames: NDArray[np.uint8] | torch.Tensor) -> NDArray[np.uint8]:
+    return frames if isinstance(frames, np.ndarray) else frames.cpu().numpy()
+
+
 def _named(path: str | os.PathLike[str]) -> str:
     name = path if isinstance(path, str) else os.fspath(path) if isinstance(path, os.PathLike) else None
     if not isinstance(name, str):
@@ -202,7 +206,7 @@ class Classifier:
         if isinstance(video, (bytes, bytearray, memoryview)):
             return self._classify_bytes(video)
         if isinstance(video, (np.ndarray, torch.Tensor)):
-            frames = FramesInMemory(video if isinstance(video, np.ndarray) else video.cpu().numpy(), fps)
+            frames = FramesInMemory(_as_array(video), fps)
             (prediction,) = self._finish([self._begin("<frames>", frames=frames)])
             return prediction
         return self.classify(video)
@@ -238,9 +242,8 @@ class Classifier:
         They are scaled, cropped if the model sees the middle only, and normalized; all of them are kept, whatever the
         rate at which the model samples.
         """
-        pixels = frames if isinstance(frames, np.ndarray) else frames.cpu().numpy()
         spec = self.model.spec
-        reader = FramesInMemory(pixels, FPS).open("<frames>", DecodeOptions(spec.short_side))
+        reader = FramesInMemory(_as_array(frames), FPS).open("<frames>", DecodeOptions(spec.short_side))
         whole = np.concatenate([seen_whole(spec, chunk.pixels) for chunk in reader.chunks()])
         return to_input(whole, spec.mean, spec.std)
 

@@ -149,17 +149,15 @@ class DecordReader:
             for _ in range(index - self.decoded):
                 self._video.next()
                 self.decoded += 1
-            if index == promised:
-                if _complained():
-                    raise DecodeFailed(self._path, f"decord found damage by frame {promised} of {promised}")
-                return None
-            pixels: NDArray[np.uint8] = self._video.next().asnumpy()
+            pixels: NDArray[np.uint8] | None = None if index == promised else self._video.next().asnumpy()
         except (DECORDError, RuntimeError, StopIteration) as error:
             raise DecodeFailed(self._path, f"decord stopped at frame {self.decoded} of {promised}") from error
-        if pixels.shape != (height, width, 3):
-            raise DecodeFailed(self._path, f"decord gave a picture of shape {pixels.shape}")
         if _complained():
             raise DecodeFailed(self._path, f"decord found damage by frame {self.decoded} of {promised}")
+        if pixels is None:
+            return None
+        if pixels.shape != (height, width, 3):
+            raise DecodeFailed(self._path, f"decord gave a picture of shape {pixels.shape}")
         self.decoded += 1
         return pixels
 

@@ -28,7 +28,7 @@ MAX_DAMAGE = 0.5
 
 
 def check_decoder(name: str) -> None:
-    """Raise ValueError if there is no decoder of that name, or it is not installed."""
+    """Raise ValueError if there is no decoder of that name."""
     if name not in get_args(DecoderName):
         raise ValueError(f"decoder must be one of {', '.join(get_args(DecoderName))}, got {name!r}")
 

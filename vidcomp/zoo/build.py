@@ -145,11 +145,9 @@ def create_network(
         manifest.with_changes(backbone=manifest.backbone.model_copy(update={"classes": classes}))
     ).eval()
     if pretrained:
-        trained = load_variant(manifest, progress).network.state_dict()
-        shapes = {key: value.shape for key, value in fresh.state_dict().items()}
-        fresh.load_state_dict(
-            {key: value for key, value in trained.items() if value.shape == shapes[key]}, strict=False
-        )
+        trained, random = load_variant(manifest, progress).network.state_dict(), fresh.state_dict()
+        kept = {key: value for key, value in trained.items() if value.shape == random[key].shape}
+        fresh.load_state_dict(kept, strict=False)
     return fresh
 
 
