@@ -10,11 +10,12 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
+from tests.tiny_model import make_tiny_model
 from vidcomp.zoo import ManifestError, ZooError
-from vidcomp.zoo.build import Variant, build_network, vary
+from vidcomp.zoo.build import Variant, build_network, load_model, load_variant, vary
 from vidcomp.zoo.labels import labels_of
 from vidcomp.zoo.manifest import Manifest, find_manifest, list_manifests, models_folder, read_manifest
-from vidcomp.zoo.weights import locate, read
+from vidcomp.zoo.weights import fingerprint, locate, read
 
 GOOD: dict[str, Any] = {
     "name": "mine",
@@ -58,7 +59,7 @@ def test_what_ships_is_named_after_its_file_and_can_be_built(manifest: Manifest)
     [
         (("backbone", "classes"), 0, r"backbone\.classes: .*greater than or equal to 1 — classes is number of classes"),
         (("backbone", "familly"), "x", r"backbone\.familly: unknown key; allowed here are family, classes"),
-        (("surprise",), 1, r"surprise: unknown key; allowed here are name, summary"),
+        (("surprise",), 1, r"surprise: unknown key; allowed here are base, name, summary"),
         (("name",), "../evil", r"name: "),
         (("backbone", "weights"), {"file": "../../etc/passwd"}, r"backbone\.weights\.file: must be relative"),
         (("backbone", "weights"), {"file": "/etc/passwd"}, r"backbone\.weights\.file: must be relative"),
@@ -207,3 +208,71 @@ def test_weights_in_several_files_are_one_set_of_tensors(tmp_path: Path) -> None
     replaced = read_manifest(write(tmp_path, change("backbone", "weights", value=parted)))
     assert replaced.backbone.weights is not None
     assert read(replaced.backbone.weights, replaced.origin, "lite0_slow")["x"].tolist() == [5, 5]
+
+
+def based_on(tmp_path: Path, **own: Any) -> Path:
+    """A model in a folder of its own with the tiny model beside it as its base."""
+    (tmp_path / "models").mkdir(exist_ok=True)
+    make_tiny_model(tmp_path / "models", kind="sfc")
+    return write(tmp_path, {"base": "models/tiny.yaml", "name": "mine", "summary": "a test", **own})
+
+
+def test_what_a_manifest_does_not_say_comes_from_its_base(tmp_path: Path) -> None:
+    manifest = read_manifest(based_on(tmp_path, preprocessing={"stride": 3}))
+    assert (manifest.name, manifest.labels) == ("mine", ("jump", "run", "swim"))
+    assert (manifest.preprocessing.stride, manifest.preprocessing.crop) == (3, 16)
+    base = load_model(tmp_path / "models" / "tiny.yaml").network.state_dict()
+    for key, value in load_variant(manifest).network.state_dict().items():
+        assert torch.equal(value, base[key])
+
+
+def test_a_head_takes_the_place_of_the_last_layer(tmp_path: Path) -> None:
+    save_file(
+        {
+            "stages.classifier.linear.weight": torch.zeros(2, 1280),
+            "stages.classifier.linear.bias": torch.tensor([0.0, 9.0]),
+        },
+        tmp_path / "head.safetensors",
+    )
+    file = based_on(tmp_path, labels=["no", "yes"], backbone={"classes": 2, "head": {"file": "head.safetensors"}})
+    model = load_model(file)
+    assert model.network(torch.zeros(1, 3, 4, 32, 32)).logits.tolist() == [[0.0, 9.0]]
+    heir = write(tmp_path / "models", {"base": str(file), "name": "heir", "summary": "of an heir"})
+    assert load_model(heir).network(torch.zeros(1, 3, 4, 32, 32)).logits.tolist() == [[0.0, 9.0]]
+    assert fingerprint(model.manifest) != fingerprint(read_manifest(based_on(tmp_path)))
+
+
+def test_a_sibling_has_the_head_of_the_model_that_is_asked_for_it(tmp_path: Path) -> None:
+    weights = {
+        f"stages.classifier.{stream}.linear.{part}": torch.zeros(2, 1280)
+        if part == "weight"
+        else torch.tensor([0.0, 2.0])
+        for stream in ("appearance", "motion")
+        for part in ("weight", "bias")
+    }
+    save_file(weights, tmp_path / "head.safetensors")
+    own = {"labels": ["no", "yes"], "backbone": {"classes": 2, "head": {"file": "head.safetensors"}}}
+    file = write(tmp_path, {"base": "ucf16-lite0", "name": "mine", "summary": "a test", **own})
+    model = load_model(file, Variant("sgs"))
+    assert ([section.kind for section in model.manifest.compressors], model.manifest.name) == (["sgs"], "mine")
+    assert (model.labels, model.network.eval()(torch.zeros(1, 3, 16, 64, 64)).logits.tolist()) == (
+        ("no", "yes"),
+        [[0.0, 4.0]],
+    )
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("no-such-model", r"base: unknown model 'no-such-model'"),
+        ("gone.yaml", r"base: .*gone\.yaml: there is no such manifest"),
+        (["a", "b"], r"base: name one model"),
+        ("mine.yaml", r"base: it is, by mine\.yaml, its own base"),
+    ],
+)
+def test_a_wrong_base_is_told_in_one_line(tmp_path: Path, base: object, message: str) -> None:
+    path = write(tmp_path, {"base": base, "name": "mine", "summary": "a test"})
+    with pytest.raises(ManifestError, match=message) as caught:
+        read_manifest(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)

@@ -105,7 +105,7 @@ def fit_backbone(
 def plan_backbone(manifest: Manifest, classes: Sequence[str]) -> Manifest:
     """The manifest with other classes, and without compressors, which would have to be fitted anew."""
     return manifest.with_changes(
-        backbone=manifest.backbone.model_copy(update={"classes": len(classes), "weights": None}),
+        backbone=manifest.backbone.model_copy(update={"classes": len(classes), "weights": None, "head": None}),
         labels=tuple(classes),
         compressors=(CompressorSection(cut=manifest.compressors[0].cut, kind="identity", weights=None),),
         measured=(),
@@ -128,12 +128,12 @@ def new_backbone(
         backbone = build_backbone(planned)
     if from_scratch:
         return backbone
-    if old.backbone.weights is None:
+    if (source := old.backbone.sources) is None:
         raise WeightsError(
             f"{old.name}: this model has no weights to start from; convert some (vidcomp models convert), choose "
             "another model, or begin with random ones (from_scratch=True)"
         )
-    tensors = weights.read(old.backbone.weights, old.origin, old.backbone.family, progress)
+    tensors = weights.read(source, old.origin, old.backbone.family, progress)
     replaced = class_layers(planned)
     expected = backbone.state_dict()
     for name, value in expected.items():

@@ -100,7 +100,7 @@ def train_compressor(
         rows,
         "train",
         summary=f"{manifest.name} with {kinds} fitted to {paths.source.name}",
-        backbone=manifest.backbone.model_copy(update={"weights": weights}),
+        backbone=manifest.backbone.model_copy(update={"weights": weights, "head": None}),
         compressors=tuple(sections),
     )
 

@@ -118,8 +118,8 @@ def save_weights(module: nn.Module, file: Path) -> WeightsSource:
 
 
 def elsewhere(manifest: Manifest) -> WeightsSource | None:
-    """The backbone's weights of ``manifest`` as a manifest in another folder must name them."""
-    source = manifest.backbone.weights
+    """The backbone's weights of ``manifest``, its head's among them, as a manifest in another folder must name them."""
+    source = manifest.backbone.sources
     return None if source is None else _from_elsewhere(source, manifest.origin.parent)
 
 
@@ -149,6 +149,7 @@ def export(manifest: Manifest, paths: Paths, rows: Sequence[dict[str, float]], b
     changed = manifest.with_changes(
         name=re.sub(r"[^A-Za-z0-9._+-]+", "-", file.stem).lstrip("._+-") or "model",
         origin=file.resolve(),
+        base=None,  # all that it said is here
         siblings={},  # those were fitted to the old network
         reported=(),
         measured=() if paths.val is None else _accuracies(rows[-1], str(paths.val)),

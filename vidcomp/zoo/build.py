@@ -105,10 +105,27 @@ def _compressing_by(manifest: Manifest, compressor: str) -> Manifest:
         return manifest.with_changes(compressors=kept)
     for kinds_there, sibling in manifest.siblings.items():
         if wanted == set(kinds_there.split("+")):
-            return find_manifest(sibling)
+            return _with_labels_of(manifest, find_manifest(sibling))
     offered = dict.fromkeys([*kinds, *manifest.siblings])
     raise ManifestError(
         f"{manifest.name}: compressor {compressor!r} is not in this model; choose {', '.join(offered)} or none"
+    )
+
+
+def _with_labels_of(manifest: Manifest, sibling: Manifest) -> Manifest:
+    """The sibling, which has the labels and the last layer of the model whose sibling it is."""
+    own = manifest.backbone
+    if own.head is None and labels_of(manifest) == labels_of(sibling):
+        return sibling
+    head = own.head and own.head.seen_from(sibling.origin.parent, manifest.origin)
+    return sibling.with_changes(
+        name=manifest.name,
+        summary=manifest.summary,
+        backbone=sibling.backbone.model_copy(update={"classes": own.classes, "head": head}),
+        labels=manifest.labels,
+        only=manifest.only,
+        reported=(),
+        measured=(),
     )
 
 
@@ -279,7 +296,7 @@ def load_backbone(manifest: Manifest, progress: Progress | None = None) -> Backb
         ManifestError: an unknown family or option.
         WeightsError: there are no weights, or they cannot be fetched or do not fit.
     """
-    source = manifest.backbone.weights
+    source = manifest.backbone.sources
     if source is None:
         how = f" ({manifest.source})" if manifest.source else ""
         raise WeightsError(

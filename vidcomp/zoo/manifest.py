@@ -1,7 +1,8 @@
 """The YAML manifest of a model: backbone, compressors, weights, labels, preprocessing, and where its numbers come from.
 
 A manifest is data. Unknown keys are errors, YAML tags are not honored, and a weights file named by it must lie in the
-manifest's own folder or below, unless it is given by an absolute ``path``.
+manifest's own folder or below, unless it is given by an absolute ``path``. What a manifest does not say, it may take
+from the one it names as its ``base``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from vidcomp.zoo import ManifestError
 _PACKAGE = Path(__file__).resolve().parent.parent
 # The keys that say where weights lie; a source has exactly one.
 _LOCATIONS = ("file", "path", "url", "torchvision")
+# Of these keys a manifest may change some inner ones of its base; others it takes whole or replaces whole.
+_JOINED = ("backbone", "preprocessing")
+# What is said of the base alone.
+_NOT_INHERITED = {"name", "summary", "reported", "measured", "base", "origin"}
 
 
 class _Section(BaseModel):
@@ -76,6 +81,14 @@ class WeightsSource(_Section):
         """This file and those that hold the rest, all in a row."""
         return (self, *(part for source in self.more for part in source.parts))
 
+    def seen_from(self, folder: Path, origin: Path) -> WeightsSource:
+        """The same source, of the manifest ``origin``, as a manifest in ``folder`` must name it."""
+        if origin.parent == folder.resolve():
+            return self
+        more = tuple(part.seen_from(folder, origin) for part in self.more)
+        path = self.path if self.file is None else str((origin.parent / self.file).resolve())
+        return self.model_copy(update={"file": None, "path": path, "more": more})
+
 
 class BackboneSection(_Section):
     """The network that the model cuts."""
@@ -84,6 +97,17 @@ class BackboneSection(_Section):
     classes: int = Field(ge=1, description="number of classes that the classifier tells apart")
     options: dict[str, Any] = Field(default_factory=dict, description="the family's own options")
     weights: WeightsSource | None = Field(None, description="where the backbone's weights lie; absent if none exist")
+    head: WeightsSource | None = Field(
+        None, description="a safetensors file of the last layer, which takes the place of that in the weights"
+    )
+
+    @property
+    def sources(self) -> WeightsSource | None:
+        """The weights with those of the head in their place; ``None`` if there are no weights."""
+        if self.weights is None or self.head is None:
+            return self.weights
+        head = self.head.model_copy(update={"replaces": True})
+        return self.weights.model_copy(update={"more": (*self.weights.more, head)})
 
 
 class CompressorSection(_Section):
@@ -112,6 +136,9 @@ class PreprocessingSection(_Section):
 class Manifest(_Section):
     """All that is needed to rebuild a model, and what is claimed of it."""
 
+    base: str | None = Field(
+        None, description="a model that ships, or another manifest's path, from which all comes that is not said here"
+    )
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", description="the name users type")
     summary: str = Field(description="one line that says what the model is")
     backbone: BackboneSection = Field(description="the network that the model cuts")
@@ -166,19 +193,52 @@ def find_manifest(name_or_file: str | Path) -> Manifest:
     return read_manifest(shipped)
 
 
-def read_manifest(path: Path) -> Manifest:
-    """Read and check one manifest.
+def read_manifest(path: Path, _heirs: tuple[Path, ...] = ()) -> Manifest:
+    """Read and check one manifest, with what it takes from its base.
 
     Raises:
         ManifestError: the file is missing, is not YAML, or a key is wrong; the line names the key and its meaning.
     """
     try:
         content = read_mapping(path, "manifest", "name: my-model")
+        if content.get("base") is not None:
+            content = _with_inherited(content, path.resolve(), _heirs)
         return Manifest.model_validate({**content, "origin": path.resolve()})
     except SchemaError as error:
         raise ManifestError(str(error)) from None
     except ValidationError as error:
         raise ManifestError(f"{path}: {first_problem(error, Manifest)}") from None
+
+
+def _with_inherited(content: dict[str, Any], path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
+    """The keys of the manifest at ``path``, and beneath them those of its base; ``heirs`` are those based on it."""
+    name = content["base"]
+    if not isinstance(name, str):
+        raise ManifestError(f"{path}: base: name one model that ships, or the path of a .yaml manifest, not {name!r}")
+    if path in heirs:
+        raise ManifestError(f"{path}: base: it is, by {name}, its own base; name another model")
+    is_file = name.endswith((".yaml", ".yml"))
+    try:
+        file = path.parent / name if is_file else find_manifest(name).origin
+        base = read_manifest(file, (*heirs, path))
+    except ManifestError as error:
+        raise error if str(error).startswith(str(path)) else ManifestError(f"{path}: base: {error}") from None
+    inherited = {key: value for key, value in dict(base).items() if key not in _NOT_INHERITED}
+    inherited["backbone"] = base.backbone.model_copy(
+        update={
+            key: source.seen_from(path.parent, base.origin)
+            for key, source in (("weights", base.backbone.weights), ("head", base.backbone.head))
+            if source is not None
+        }
+    )
+    inherited["compressors"] = tuple(
+        section
+        if section.weights is None
+        else section.model_copy(update={"weights": section.weights.seen_from(path.parent, base.origin)})
+        for section in base.compressors
+    )
+    joined = {key: {**dict(inherited[key]), **content[key]} for key in _JOINED if isinstance(content.get(key), dict)}
+    return {**inherited, **content, **joined}
 
 
 class SchemaError(ValueError):

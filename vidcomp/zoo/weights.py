@@ -161,7 +161,7 @@ def _fetch(url: str, sha256: str, target: Path, progress: Progress | None) -> No
 
 
 # What is said about a model, and does not change what it answers.
-_REMARKS = {"summary", "siblings", "reported", "measured", "source", "license"}
+_REMARKS = {"base", "summary", "siblings", "reported", "measured", "source", "license"}
 # Keys that manifests of vidcomp 0.1.0 did not have: unused, they change no name, so that outputs of then go on.
 _NEW_KEYS = {"": {"only"}, "preprocessing": {"fps", "shortest", "central"}}
 
@@ -201,7 +201,7 @@ def verify(manifest: Manifest, progress: Progress | None = None) -> None:
     Raises:
         WeightsError: as :func:`locate`.
     """
-    for source in (manifest.backbone.weights, *(section.weights for section in manifest.compressors)):
+    for source in (manifest.backbone.sources, *(section.weights for section in manifest.compressors)):
         for part in source.parts if source is not None else ():
             locate(part, manifest.origin, progress, fresh=True)
 
@@ -261,9 +261,10 @@ def fingerprint(manifest: Manifest, progress: Progress | None = None) -> str:
         WeightsError: weights are missing or cannot be fetched.
         ManifestError: the labels do not fit.
     """
-    sources = [manifest.backbone.weights, *(section.weights for section in manifest.compressors)]
+    sources = [manifest.backbone.sources, *(section.weights for section in manifest.compressors)]
     said = manifest.model_dump(mode="json", exclude=_REMARKS)
     # Where weights lie may differ from machine to machine; what they are may not.
+    del said["backbone"]["head"]
     for section in (said["backbone"], *said["compressors"]):
         section.pop("weights")
     for section, keys in _NEW_KEYS.items():
