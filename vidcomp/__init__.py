@@ -13,7 +13,7 @@ A classifier takes paths, the bytes of a file, and frames in memory, one or a li
 >>> [prediction.ok for prediction in classifier(["video.mp4", frames])]
 [True, True]
 >>> classifier.features(frames).shape
-(1280,)
+(2560,)
 >>> classifier.close()
 """
 

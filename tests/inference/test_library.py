@@ -19,6 +19,7 @@ from tests.tiny_model import make_tiny_model
 from vidcomp.evaluation.evaluator import Evaluator
 from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.grammar import StrategyError
+from vidcomp.inference.windows import Windows
 from vidcomp.video import DecodeOptions, open_reader
 from vidcomp.zoo import ManifestError
 from vidcomp.zoo.build import load_model
@@ -222,6 +223,25 @@ def test_features_are_what_the_classifier_sees(unscaled: tuple[Classifier, np.nd
     expected = torch.softmax(layer[0] @ torch.from_numpy(features) + layer[1], 0)
     for label in classifier(clip).labels:
         assert label.probability == pytest.approx(float(expected[label.index]), abs=1e-5)
+
+
+def test_every_strategy_notes_features_while_that_is_asked_for(model: Path, clip: Path) -> None:
+    for strategy, moments in ((None, 1), ("dense30", 30)):
+        with vidcomp.load(model, device="cpu", strategy=strategy) as classifier:
+            with classifier.noting_features():
+                prediction = classifier(clip)
+            assert prediction.features is not None
+            assert prediction.features.shape == (moments, 1280)
+            assert classifier(clip) == prediction
+            assert classifier(clip).features is None
+            np.testing.assert_array_equal(classifier.features(clip), prediction.embedding)
+    with Classifier(load_model(model), device="cpu", strategy=Windows(1.0, 1.0)) as classifier:
+        with classifier.noting_features():
+            prediction = classifier(clip)
+        assert [part.embedding is not None for part in prediction.windows] == [True] * 3
+        np.testing.assert_allclose(
+            classifier.features(clip), np.mean([part.embedding for part in prediction.windows], axis=0), rtol=1e-5
+        )
 
 
 def test_transforms_are_what_the_network_is_given(unscaled: tuple[Classifier, np.ndarray]) -> None:

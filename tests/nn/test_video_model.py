@@ -14,9 +14,12 @@ from torch import Tensor
 
 from vidcomp.inference.runner import Runner
 from vidcomp.inference.strategies import WholeVideo
+from vidcomp.nn.backbones import BACKBONES
 from vidcomp.nn.backbones.base import BackboneSpec
+from vidcomp.nn.compressors import Identity
 from vidcomp.nn.compressors.base import Bucket, Features, Ragged, buckets_of, join_logits
-from vidcomp.nn.video_model import ModelOutput, VideoModel
+from vidcomp.nn.video_model import ModelOutput, VideoModel, noting_features
+from vidcomp.nn.whole_video import CompressedModel, Insertion
 
 SPEC = BackboneSpec(
     2, 1, 4, 4, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), fps=25.0, modalities=("motion", "keyframes"), shortest=6
@@ -115,3 +118,28 @@ def test_sampling_follows_what_the_model_wants(fps: float | None, stride: int) -
     spec = replace(SPEC, fps=fps, stride=stride)
     selection = WholeVideo().select(Motion(spec).input_spec, 0)
     assert (selection.fps, selection.stride) == (fps, stride)
+
+
+@pytest.mark.parametrize(
+    ("family", "cut", "frames", "shape"),
+    [
+        ("i3d_inception", "mixed_5", 120, (2, 3, 1024)),
+        ("lite0_two_stream", "res3", 4, (2, 1, 2560)),
+        ("x3d_s", "res3", 4, (2, 1, 2048)),
+        ("s3d", "res4", 16, (2, 1, 1024)),
+    ],
+)
+def test_noted_features_give_the_logits_through_the_last_layers(
+    family: str, cut: str, frames: int, shape: tuple[int, ...]
+) -> None:
+    torch.manual_seed(0)
+    network = CompressedModel(BACKBONES[family](classes=3), [Insertion(cut, Identity())]).eval()
+    with torch.inference_mode():
+        output = noting_features(network, lambda: network(torch.randn(2, 3, frames, 48, 48)))
+    assert output.features is not None
+    assert output.features.shape == shape
+    layers = [(layer.weight.detach().flatten(1), layer.bias.detach()) for layer in network.classifiers]
+    weight, bias = torch.cat([w for w, _ in layers], dim=1), torch.stack([b for _, b in layers]).sum(dim=0)  # type: ignore[arg-type]
+    logits = network.join_moments(output.features @ weight.T + bias)
+    torch.testing.assert_close(logits, output.logits, atol=1e-4, rtol=1e-4)
+    assert output.of_video(1).features is not None

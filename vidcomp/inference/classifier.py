@@ -218,23 +218,23 @@ class Classifier:
             ValueError: the video cannot be labeled; the message is that of its prediction.
             TypeError: as calling the classifier.
         """
-        caller, seen = threading.get_ident(), list[torch.Tensor]()
-
-        def note(layer: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
-            # Other threads may label videos meanwhile.
-            if threading.get_ident() == caller:
-                features = inputs[0] if inputs[0].ndim == 2 else inputs[0].flatten(2).mean(dim=2)
-                seen.append(features.double())
-
-        hook = self.runner.network.classifier.register_forward_pre_hook(note)
-        try:
+        with self.noting_features():
             prediction = self(video, fps=fps)
-        finally:
-            hook.remove()
         if prediction.error is not None:
             raise ValueError(prediction.error.message)
-        vector: NDArray[np.float32] = torch.cat(seen).mean(dim=0).float().cpu().numpy()
-        return vector
+        assert prediction.embedding is not None
+        return prediction.embedding
+
+    @contextmanager
+    def noting_features(self) -> Iterator[None]:
+        """Within this, predictions have :attr:`~vidcomp.inference.prediction.Prediction.features`."""
+        with self._lock:
+            self.runner.notes_features += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.runner.notes_features -= 1
 
     def transforms(self, frames: NDArray[np.uint8] | torch.Tensor) -> torch.Tensor:
         """Frames (T, H, W, 3), uint8 RGB, as the network takes those of a whole video: (3, T, h, w), float32.
@@ -464,9 +464,10 @@ class Classifier:
             outcome.attention,
             (*video.notes, *report.notes, *outcome.notes),
             windows=tuple(
-                Window(part.start_s, part.end_s, self._labels(part.probabilities)[:WINDOW_LABELS])
+                Window(part.start_s, part.end_s, self._labels(part.probabilities)[:WINDOW_LABELS], part.features)
                 for part in outcome.windows
             ),
+            features=outcome.features,
         )
 
     def _labels(self, probabilities: NDArray[np.float64]) -> tuple[Label, ...]:

@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vidcomp.attention import AttentionMap, summarize
 
 
@@ -77,12 +80,18 @@ class ForwardStats:
 class Window:
     """A window, in seconds on the video's timeline, with its labels, most probable first.
 
-    It starts no earlier and ends no later than the video's frames do.
+    It starts no earlier and ends no later than the video's frames do. ``features`` (M, C) as :class:`Prediction`.
     """
 
     start_s: float
     end_s: float
     labels: tuple[Label, ...]
+    features: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def embedding(self) -> NDArray[np.float32] | None:
+        """The window's features on average (C,)."""
+        return None if self.features is None else _mean(self.features)
 
 
 @dataclass(frozen=True)
@@ -91,7 +100,8 @@ class Prediction:
 
     ``windows`` are the consecutive windows, where the video was labeled by windows: ``labels`` then hold their mean.
     ``notes`` says in words what was skipped, repeated or repaired on the way. Two predictions are equal if they say the
-    same, however long it took.
+    same, however long it took. ``features`` (M, C) are what the last layer was given of M moments, or of M views on
+    average, where the classifier was asked for them; of windows, each has its own.
     """
 
     path: str
@@ -105,6 +115,7 @@ class Prediction:
     notes: tuple[str, ...] = ()
     error: Failure | None = None
     windows: tuple[Window, ...] = ()
+    features: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
     def to_dict(self, top_k: int = 5) -> dict[str, Any]:
         """The record that every output format is a view of: plain JSON values, with the ``top_k`` best labels.
@@ -165,6 +176,14 @@ class Prediction:
         return self.labels[0] if self.labels else None
 
     @property
+    def embedding(self) -> NDArray[np.float32] | None:
+        """The video's features on average (C,), or its windows' ones."""
+        if self.features is not None:
+            return _mean(self.features)
+        parts = [part.embedding for part in self.windows]
+        return _mean(np.stack(parts)) if parts and parts[0] is not None else None  # type: ignore[arg-type]
+
+    @property
     def uncertain(self) -> bool:
         """Whether the best label is more probably wrong than right, or none was probable enough to be kept."""
         return self.ok and (not self.labels or self.labels[0].probability < 0.5)
@@ -177,6 +196,11 @@ class Prediction:
 
 def _at_least(labels: tuple[Label, ...], probability: float) -> tuple[Label, ...]:
     return tuple(label for label in labels if label.probability >= probability)
+
+
+def _mean(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    vector: NDArray[np.float32] = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return vector
 
 
 def _as_dicts(labels: Iterable[Label]) -> list[dict[str, Any]]:

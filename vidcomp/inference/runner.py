@@ -19,7 +19,7 @@ from vidcomp.inference.memory import BatchSize
 from vidcomp.nn.compressors.base import Features, FeaturesError, Ragged, pathways_of
 from vidcomp.nn.compressors.binning import check_finite
 from vidcomp.nn.layers import fuse_bn
-from vidcomp.nn.video_model import ModelInput, ModelOutput, VideoModel
+from vidcomp.nn.video_model import ModelInput, ModelOutput, VideoModel, noting_features
 from vidcomp.video import DecodeOptions
 from vidcomp.video.frames import to_input
 
@@ -86,6 +86,8 @@ class Runner:
         self.chunk_frames = _CHUNK_FRAMES.get(device.type, 32)
         self.clips_at_once = BatchSize(_CLIPS_AT_ONCE.get(device.type, 1))
         self.videos_at_once = BatchSize(videos_at_once or _VIDEOS_AT_ONCE.get(device.type, 1))
+        self.notes_features = 0
+        """Whether outputs have the features that the last layer was given: how many callers want them."""
         self._room = _HELD_BYTES
         if device.type == "cuda":
             self._room = int(_HELD_SHARE * torch.cuda.mem_get_info(device)[0])
@@ -168,12 +170,17 @@ class Runner:
         Raises:
             FeaturesError: the network made NaN or infinity of a clip.
         """
+        return self.views(clips).logits.softmax(dim=1)
+
+    def views(self, clips: Tensor) -> ModelOutput:
+        """The output for clips (N, 3, T, H, W) passed through the network whole; errors as of `probabilities`."""
         with torch.inference_mode(), self._cast():
             # In small chunks here too, where the head allows it: what is fast for a video is fast for a clip.
             features = self.network.encode(clips.split(self.chunk_frames, dim=2))
-            logits = self.network.finish(features).logits.float()
-            _check([features], logits)
-            return logits.softmax(dim=1)
+            output = self._noting(lambda: self.network.finish(features))
+            output = replace(output, logits=output.logits.float())
+            _check([features], output.logits)
+            return output
 
     def synchronize(self) -> None:
         """Wait for the device, so that clocks read true."""
@@ -181,11 +188,16 @@ class Runner:
             torch.cuda.synchronize(self.device)
 
     def _finished(self, videos: Sequence[Features]) -> list[ModelOutput]:
+        if self.notes_features and len(videos) > 1:
+            return [output for video in videos for output in self._finished([video])]
         with torch.inference_mode(), self._cast():
-            output = self.network.finish(Ragged(tuple(videos)), need_attention=True)
+            output = self._noting(lambda: self.network.finish(Ragged(tuple(videos)), need_attention=True))
             output = replace(output, logits=output.logits.float())
             _check(videos, output.logits)
         return [output.of_video(number) for number in range(len(videos))]
+
+    def _noting(self, run: Callable[[], ModelOutput]) -> ModelOutput:
+        return noting_features(self.network, run) if self.notes_features else run()
 
     def _cast(self) -> torch.autocast:
         return autocast(self.device, self.precision)

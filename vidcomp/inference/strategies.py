@@ -28,11 +28,15 @@ from vidcomp.video.sampling import Selection, View, dense_views, needed, rows_of
 
 @dataclass(frozen=True)
 class WindowOutcome:
-    """Probabilities (classes,) of one window of a video; from and to in seconds on the video's timeline."""
+    """Probabilities (classes,) of one window of a video; from and to in seconds on the video's timeline.
+
+    ``features`` (M, C) as :class:`Outcome` has them.
+    """
 
     start_s: float
     end_s: float
     probabilities: NDArray[np.float64]
+    features: NDArray[np.float32] | None = None
 
 
 # Bytes of a pixel that is held until a clip or window is complete: three, and as many in the copy that joins them.
@@ -43,7 +47,8 @@ _PIXEL_BYTES = 6
 class Outcome:
     """Probabilities (classes,), the passes that gave them, the attention if there was one, remarks, and windows.
 
-    ``frames_used`` is how many frames the network was given, where passes differ in length.
+    ``frames_used`` is how many frames the network was given, where passes differ in length. ``features`` (M, C) are
+    what the last layer was given of M moments, or of M views or windows on average, where the runner notes that.
     """
 
     probabilities: NDArray[np.float64]
@@ -52,6 +57,7 @@ class Outcome:
     notes: tuple[str, ...] = ()
     windows: tuple[WindowOutcome, ...] = ()
     frames_used: int | None = None
+    features: NDArray[np.float32] | None = None
 
     def until(self, end_s: float) -> Outcome:
         """The same of a video that ends then: no window ends later, and the probabilities are the windows' mean."""
@@ -126,6 +132,7 @@ def finish(runner: Runner, videos: Sequence[Encoded]) -> list[Outcome]:
             passes=ForwardStats(1, len(video.seconds), *video.size),
             attention=attention_map(runner.network, output, video.seconds, video.indices),
             notes=repetition(video.repeated),
+            features=features_of(output),
         )
         for video, output in zip(videos, outputs, strict=True)
     ]
@@ -207,14 +214,20 @@ class DenseViews(Strategy):
         pixels, numbers = _gather(chunks, self.select(runner.spec, frame_count))
         rows = {view: rows_of(view, numbers) for view in views}
 
+        features: list[NDArray[np.float32]] = []
+
         def passed(group: Sequence[View]) -> NDArray[np.float64]:
             clips = [runner.tensor(crop(pixels[rows[view][0]], runner.spec.crop, view.crop)) for view in group]
-            return _numbers(runner.probabilities(torch.cat(clips)).sum(dim=0))
+            output = runner.views(torch.cat(clips))
+            if output.features is not None:
+                features.append(output.features.mean(dim=1).cpu().numpy())
+            return _numbers(output.logits.softmax(dim=1).sum(dim=0))
 
         total = np.sum(list(runner.clips_at_once.run(views, passed)), axis=0)
         repeated = max(missing for _, missing in rows.values())
         passes = ForwardStats(len(views), runner.spec.clip_frames, runner.spec.crop, runner.spec.crop)
-        return Outcome(total / len(views), passes, notes=repetition(repeated))
+        seen = np.concatenate(features) if features else None
+        return Outcome(total / len(views), passes, notes=repetition(repeated), features=seen)
 
 
 @dataclass(frozen=True)
@@ -287,6 +300,11 @@ def _gather(chunks: Iterable[Frames], selection: Selection) -> tuple[NDArray[np.
         for index, second in zip(chunk.indices.tolist(), chunk.seconds.tolist(), strict=True)
     ]
     return np.concatenate([chunk.pixels for chunk in held]), np.asarray(numbers, dtype=np.int64)
+
+
+def features_of(output: ModelOutput) -> NDArray[np.float32] | None:
+    """What the last layer was given of one video (M, C), where that was noted."""
+    return None if output.features is None else output.features[0].cpu().numpy()
 
 
 def _numbers(values: torch.Tensor) -> NDArray[np.float64]:

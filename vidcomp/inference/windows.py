@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vidcomp.inference.prediction import ForwardStats
 from vidcomp.inference.runner import Runner
-from vidcomp.inference.strategies import Outcome, Strategy, WindowOutcome, repetition, seen_whole
+from vidcomp.inference.strategies import Outcome, Strategy, WindowOutcome, features_of, repetition, seen_whole
 from vidcomp.nn.backbones import BackboneSpec
 from vidcomp.video import Frames
 from vidcomp.video.sampling import Selection, whole
@@ -75,10 +75,11 @@ class Windows(Strategy):
                 frames = window.times
                 pixels, missing = _filled(seen_whole(runner.spec, window.pixels()), runner.spec.least_frames)
                 output = runner.whole([pixels])
+                features = features_of(output)
                 probabilities = output.logits.softmax(dim=1)[0].double().cpu().numpy()
                 repeated, used = max(repeated, missing), used + len(pixels)
                 passes = ForwardStats(passes.count + 1, max(passes.frames, len(pixels)), *pixels.shape[1:3])
-            windows.append(WindowOutcome(window.start_s, window.end_s, probabilities))
+            windows.append(WindowOutcome(window.start_s, window.end_s, probabilities, features))
         mean = np.mean([window.probabilities for window in windows], axis=0)
         return Outcome(mean, passes, notes=repetition(repeated), windows=tuple(windows), frames_used=used)
 

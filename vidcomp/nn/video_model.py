@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
 from vidcomp.nn.backbones.base import BackboneSpec
@@ -23,16 +24,19 @@ class ModelOutput:
     """Logits (N, classes), and for each compressor, in the model's order, its attention or ``None``.
 
     An attention is one tensor (N, T', T), or N maps (T', T) where T' differs from video to video; either way its n-th
-    element is the map of video n.
+    element is the map of video n. ``features`` (N, M, C) are what the last layer was given of M moments, where that was
+    noted (:func:`noting_features`).
     """
 
     logits: Tensor
     attention: tuple[Attention | None, ...]
+    features: Tensor | None = None
 
     def of_video(self, number: int) -> ModelOutput:
         """What concerns one video of the batch, as the output of a batch of one."""
         only = slice(number, number + 1)
-        return ModelOutput(self.logits[only], tuple(None if maps is None else maps[only] for maps in self.attention))
+        attention = tuple(None if maps is None else maps[only] for maps in self.attention)
+        return ModelOutput(self.logits[only], attention, None if self.features is None else self.features[only])
 
 
 class VideoModel(nn.Module, ABC):
@@ -61,10 +65,26 @@ class VideoModel(nn.Module, ABC):
         return None
 
     @property
-    def classifier(self) -> nn.Module:
-        """The layer that turns features (N, C), or (N, C, T, H, W) where they are averaged later, into logits."""
-        layers = [part for part in self.segments[-1].modules() if isinstance(part, nn.Linear | nn.Conv2d | nn.Conv3d)]
-        return layers[-1]
+    def classifiers(self) -> tuple[nn.Module, ...]:
+        """The last layer, of features (N, C), (N, M, C) of M moments or (N, C, T, H, W); or each of several.
+
+        Several see a part of the channels each, and their logits are added: the stage that does so names them in an
+        attribute ``classifiers``.
+        """
+        modules = list(self.segments[-1].modules())
+        several: Any = next((part.classifiers for part in modules if hasattr(part, "classifiers")), None)
+        if several is not None:
+            return tuple(several)
+        return ([part for part in modules if isinstance(part, nn.Linear | nn.Conv2d | nn.Conv3d)][-1],)
+
+    def join_moments(self, logits: Tensor) -> Tensor:
+        """Logits (N, M, classes) of the moments that the last layer was given, made one (N, classes).
+
+        They are averaged, unless the last stage has a method ``join_moments`` of its own.
+        """
+        stages: list[Any] = [part for part in self.segments[-1].modules() if hasattr(part, "join_moments")]
+        joined: Tensor = stages[0].join_moments(logits) if stages else logits.mean(dim=1)
+        return joined
 
     @abstractmethod
     def encode(self, chunks: Iterable[Any], *, remainder: int | None = None) -> Features:
@@ -76,6 +96,26 @@ class VideoModel(nn.Module, ABC):
     @abstractmethod
     def finish(self, features: Features | Ragged, *, need_attention: bool = False) -> ModelOutput:
         """Logits of a batch of features, or of videos that differ in shape, with attention where it is needed."""
+
+
+def noting_features(network: VideoModel, run: Callable[[], ModelOutput]) -> ModelOutput:
+    """The output of ``run``, which passes videos of one shape through the network once, with :attr:`features`."""
+    seen: list[Tensor] = []
+
+    def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        (features,) = inputs
+        if isinstance(layer, nn.Linear):
+            seen.append(features.flatten(1, -2) if features.ndim > 2 else features.unsqueeze(1))
+        else:
+            seen.append(features.flatten(2).mean(dim=2).unsqueeze(1))
+
+    hooks = [layer.register_forward_pre_hook(note) for layer in network.classifiers]
+    try:
+        output = run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return replace(output, features=torch.cat(seen, dim=2).float())
 
 
 def rollout(network: VideoModel, output: ModelOutput, video: int = 0) -> Tensor | None:

@@ -155,7 +155,10 @@ class Classifier(nn.Module):
         moments = F.avg_pool3d(features, window, stride=1).mean(dim=(3, 4))
         # The mean of a linear layer's outputs is its output for the mean.
         spans = F.avg_pool1d(moments, min(_SPAN, moments.shape[2]), stride=1).transpose(1, 2)
-        logits: Tensor = self.linear(self.dropout(spans))
+        return self.join_moments(self.linear(self.dropout(spans)))
+
+    def join_moments(self, logits: Tensor) -> Tensor:
+        """Logits (N, spans, classes), each of four seconds, made one (N, classes): the log of their power mean."""
         mean_exp = (_POWER * logits).logsumexp(dim=1) - math.log(logits.shape[1])
         return mean_exp / _POWER
 

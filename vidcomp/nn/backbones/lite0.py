@@ -251,6 +251,13 @@ class StreamsStem(Streams):
 class StreamsClassifier(Streams):
     """The last stage: logits of both, added."""
 
+    @property
+    def classifiers(self) -> tuple[nn.Module, ...]:
+        """The last layer of each stream."""
+        assert isinstance(self.appearance, Classifier)
+        assert isinstance(self.motion, Classifier)
+        return self.appearance.linear, self.motion.linear
+
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, 2C, T, H, W) to logits (N, classes)."""
         appearance, motion = _parted(features)
