@@ -137,18 +137,29 @@ class Decoding:
     `encrypted` those among them that are encrypted, `hidden` those that an edit list hides, and `coded` all the others.
     `others_end_s` is when the other streams were seen to end, in seconds since the container's start: where the
     container alone tells a duration, that tells a cut file from one with longer sound.
+    With `vectors`, frames carry their motion vectors, where the codec's decoder gives them.
 
     Raises:
         VideoTooLarge: its pictures have more than `max_pixels` pixels.
         VideoEncrypted, DecodeFailed, VideoTruncated: no picture comes out.
     """
 
-    def __init__(self, path: str, container: InputContainer, stream: VideoStream, max_pixels: int, threads: int = 1):
+    def __init__(
+        self,
+        path: str,
+        container: InputContainer,
+        stream: VideoStream,
+        max_pixels: int,
+        threads: int = 1,
+        *,
+        vectors: bool = False,
+    ) -> None:
         check_pixels(path, stream.codec_context.width, stream.codec_context.height, max_pixels)
         # The decoder refuses larger ones itself, should the size change midway.
-        stream.codec_context.options = {"max_pixels": str(max_pixels)}
+        stream.codec_context.options = {"max_pixels": str(max_pixels)} | ({"flags2": "+export_mvs"} if vectors else {})
         stream.codec_context.thread_count = threads
-        stream.codec_context.thread_type = "AUTO"
+        # With a thread for each of several frames, vectors would differ from run to run.
+        stream.codec_context.thread_type = "SLICE" if vectors else "AUTO"
         self.repaired = self.encrypted = self.coded = 0
         self.hidden = 0
         self.delivered = 0

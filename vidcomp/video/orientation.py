@@ -6,13 +6,15 @@ import math
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 _DISPLAY_ORIENTATION = 47  # the payload type of such an SEI message, in H.264 and HEVC alike
 
@@ -31,9 +33,19 @@ class Orientation:
         """Width and height, in pixels, of a picture of that size when it is shown, or the other way round."""
         return (height, width) if self.rotation % 180 else (width, height)
 
-    def apply(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """A stored picture (H, W, 3) as it is to be shown: a view of the same memory."""
-        return np.rot90(pixels[:, ::-1] if self.mirrored else pixels, self.rotation // 90)
+    def apply(self, pixels: NDArray[Scalar], axis: int = 0) -> NDArray[Scalar]:
+        """Stored pictures as they are to be shown, whose height is along `axis`, and width next: a view of the same
+        memory.
+        """
+        mirrored = np.flip(pixels, axis + 1) if self.mirrored else pixels
+        return np.rot90(mirrored, self.rotation // 90, (axis, axis + 1))
+
+    def turn(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Vectors (..., 2) on stored pictures, right and down, as they are on the pictures that are shown."""
+        x, y = (-vectors[..., 0] if self.mirrored else vectors[..., 0]), vectors[..., 1]
+        for _ in range(self.rotation // 90):
+            x, y = y, -x
+        return np.stack([x, y], axis=-1) if self != Orientation() else vectors
 
 
 def orientation_of(frame: VideoFrame) -> Orientation | None:

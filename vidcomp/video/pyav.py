@@ -83,13 +83,17 @@ class PyAVReader:
 
     name = "pyav"
 
-    def __init__(self, path: str, *, short_side: int | None, threads: int, max_pixels: int) -> None:
+    def __init__(
+        self, path: str, *, short_side: int | None, threads: int, max_pixels: int, vectors: bool = False
+    ) -> None:
+        from av.video.reformatter import VideoReformatter
+
         self._path = path
         self._resources = ExitStack()
         try:
             container = self._resources.enter_context(open_container(path))
             stream = video_stream(path, container)
-            self._decoding = Decoding(path, container, stream, max_pixels, threads)
+            self._decoding = Decoding(path, container, stream, max_pixels, threads, vectors=vectors)
             self.info = info_of(path, container, stream, self._decoding.first)
             self.clock = Clock(self.info.fps, self.info.start_s)
             self._notes = choice_notes(container, stream)
@@ -100,6 +104,8 @@ class PyAVReader:
         self.size = target_size(self.info.width, self.info.height, short_side)
         self.decoded = 0
         self._skewed = False
+        self._weave = Weave()
+        self._reformatter = VideoReformatter()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -129,32 +135,38 @@ class PyAVReader:
 
     def pictures(self, selection: Selection, after: int = -1) -> Iterator[Picture]:
         """The selected frames beyond number `after`, as they are decoded; the others are never converted to RGB."""
-        from av.video.reformatter import VideoReformatter
-
-        reformatter, weave = VideoReformatter(), _Weave()
         packets = plan_seeks(self._path, self.info.container, selection)
         chosen = (
             self._read_through(selection, after) if packets is None else self._seek_through(packets, selection, after)
         )
         for index, seconds, frame in chosen:
-            orientation = orientation_of(frame)
-            if orientation is None:
-                self._skewed, orientation = True, Orientation()
-            width, height = orientation.size(*self.size)
-            # Bicubic, as FFmpeg and decord do: when it shrinks a picture, the filter is widened to cover every pixel.
-            scaled = reformatter.reformat(weave(frame), width, height, "rgb24", interpolation="BICUBIC")
-            plane = scaled.planes[0]
-            # A view, not a copy: each line of the plane may end in padding.
-            lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[:height, : 3 * width]
-            yield index, seconds, orientation.apply(lines.reshape(height, width, 3))
+            yield index, seconds, self.upright(frame)
+
+    def upright(self, frame: VideoFrame) -> NDArray[np.uint8]:
+        """A decoded frame as RGB of `size`, turned as it is to be shown; it is there until the next one is made."""
+        orientation = self.orientation(frame)
+        width, height = orientation.size(*self.size)
+        # Bicubic, as FFmpeg and decord do: when it shrinks a picture, the filter is widened to cover every pixel.
+        scaled = self._reformatter.reformat(self._weave(frame), width, height, "rgb24", interpolation="BICUBIC")
+        plane = scaled.planes[0]
+        # A view, not a copy: each line of the plane may end in padding.
+        lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[:height, : 3 * width]
+        return orientation.apply(lines.reshape(height, width, 3))
+
+    def orientation(self, frame: VideoFrame) -> Orientation:
+        """How a frame is turned when it is shown; what is no flip or turn is left as it is, and noted."""
+        orientation = orientation_of(frame)
+        self._skewed = self._skewed or orientation is None
+        return orientation or Orientation()
 
     def _read_through(self, selection: Selection, after: int) -> Iterator[tuple[int, float, VideoFrame]]:
         """Decode every frame, and give those selected."""
-        for index, seconds, frame in selection.choose(self._timed(), 1 / self.info.fps):
+        for index, seconds, frame in selection.choose(self.timed(), 1 / self.info.fps):
             if index > after:
                 yield index, seconds, frame
 
-    def _timed(self) -> Iterator[tuple[int, float, VideoFrame]]:
+    def timed(self) -> Iterator[tuple[int, float, VideoFrame]]:
+        """Every frame, as decoded, with its number and its time in seconds."""
         base = self._time_base if self.info.container == "avi" else None
         dts = 0
         for frame in self._decoding:
@@ -183,7 +195,7 @@ class PyAVReader:
         self._resources.close()
 
 
-class _Weave:
+class Weave:
     """Has an interlaced frame scaled as the one picture it is, as the ffmpeg program does.
 
     Told that a frame is interlaced, FFmpeg's scaler brings each field to size by itself, and the teeth of a comb at

@@ -5,26 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vidcomp.video import decord
-from vidcomp.video.container import MAX_PIXELS, check_scaled, open_container
-from vidcomp.video.errors import DecodeFailed, VideoDamaged, VideoEncrypted, VideoError, VideoTruncated
+from vidcomp.video.container import MAX_PIXELS, check_scaled
+from vidcomp.video.damage import MAX_DAMAGE, Backend, check_damage, notes_on
+from vidcomp.video.errors import DecodeFailed, VideoError, VideoTruncated
 from vidcomp.video.frames import Damage, DecodeReport, Frames, VideoInfo
-from vidcomp.video.pyav import Clock, Picture, PyAVReader
+from vidcomp.video.pyav import Picture, PyAVReader
 from vidcomp.video.sampling import WHOLE, Selection
-from vidcomp.video.streams import ENCRYPTED, unread_share
 
 DecoderName = Literal["auto", "decord", "pyav"]
 
 MAX_CHUNK_BYTES = 8 * 1024 * 1024
 """Pixels of one chunk, in bytes: a chunk holds fewer frames rather than more than this (but always one)."""
-
-MAX_DAMAGE = 0.5
-"""The share of a video's coded frames that may come damaged, or not at all, before it is an error."""
 
 
 def check_decoder(name: str) -> None:
@@ -67,48 +64,6 @@ class DecodeOptions:
 
 
 DEFAULTS = DecodeOptions()
-
-
-class Backend(Protocol):
-    """What a decoder must offer: see `pyav` and `decord`."""
-
-    name: str
-    info: VideoInfo
-    size: tuple[int, int]
-    clock: Clock
-    decoded: int
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Sentences on how the file was understood."""
-        ...
-
-    @property
-    def repaired(self) -> int:
-        """Coded frames that came damaged or not at all."""
-        ...
-
-    @property
-    def hidden(self) -> int:
-        """Coded frames that an edit list hides."""
-        ...
-
-    @property
-    def others_end_s(self) -> float:
-        """When the other streams were seen to end, if that matters: see `container.Decoding`."""
-        ...
-
-    def damage(self) -> Damage:
-        """How much of what was read so far came damaged or not at all."""
-        ...
-
-    def pictures(self, selection: Selection, after: int = -1) -> Iterator[Picture]:
-        """The selected frames beyond number `after`, in order; raises DecodeFailed where it stops too early."""
-        ...
-
-    def close(self) -> None:
-        """Let go of the file."""
-        ...
 
 
 def open_reader(path: str, options: DecodeOptions = DEFAULTS) -> Reader:
@@ -197,8 +152,7 @@ class Reader:
             raise VideoTruncated(self._path, reason)
         selection = self._options.selection
         complete = selection.number(*last, self.info.start_s) != selection.last
-        harm = self._backend.damage()
-        self._check(harm, complete=complete)
+        harm = check_damage(self._path, self._backend, self._options.max_damage, complete=complete)
         self._report = self._reported(harm, used, complete=complete)
 
     def close(self) -> None:
@@ -245,71 +199,9 @@ class Reader:
             self._backend = self._open("pyav")
             yield from self._backend.pictures(self._options.selection, after=last)
 
-    def _check(self, harm: Damage, *, complete: bool) -> None:
-        limit = self._options.max_damage
-        if harm.encrypted > limit:
-            raise VideoEncrypted(self._path, ENCRYPTED)
-        share = max(harm.share, self._lost() if complete else 0.0)
-        if share > limit:
-            reason = f"{share:.0%} of its frames came damaged or not at all, and {limit:.0%} may"
-            raise VideoDamaged(self._path, f"{reason}; copy or record it again, or allow more damage")
-
-    def _lost(self) -> float:
-        """The share of frames that holes in the file took: they are lacking, and so many of its bytes cannot be read.
-
-        All bytes of a file that was cut can be read. Times alone would not do: frames may be few for long, and headers
-        may lie.
-        """
-        backend = self._backend
-        expected = max(backend.info.expected_frames or 0, round(backend.clock.covered * backend.info.fps))
-        seen = _seen(backend.info, backend.decoded, backend.others_end_s)
-        lacking = 1 - seen / max(1, expected)
-        if not _falls_short(seen, expected) or lacking <= self._options.max_damage:
-            return 0.0
-        with open_container(self._path) as container:
-            return min(lacking, unread_share(container))
-
-    def _shortfall(self) -> list[str]:
-        """What to say of a video that ended before its time."""
-        backend = self._backend
-        info, decoded = backend.info, backend.decoded
-        if info.frame_count:
-            promised = info.frame_count - backend.hidden
-            return [f"the file promises {promised} frames, {decoded} could be read"] if decoded < promised else []
-        expected = info.expected_frames
-        if not expected or not _falls_short(_seen(info, decoded, backend.others_end_s), expected) or self._is_sparse():
-            return []
-        return [f"the file promises about {expected} frames, {decoded} could be read"]
-
-    def _is_sparse(self) -> bool:
-        """Whether frames are few because they are far apart, as in a time-lapse: none is lacking."""
-        backend = self._backend
-        if backend.repaired or backend.clock.covered < 0.95 * (backend.info.duration_s or 0.0):
-            return False
-        with open_container(self._path) as container:
-            return not unread_share(container)
-
     def _reported(self, harm: Damage, used: int, *, complete: bool) -> DecodeReport:
         backend = self._backend
-        notes = [*self._notes, *backend.notes]
-        if complete:
-            notes += self._shortfall()
-        if backend.repaired:
-            notes.append(f"{backend.repaired} coded frames came damaged: concealed by the decoder, or left out")
-        if harm.encrypted:
-            notes.append(f"{harm.encrypted:.0%} of it is encrypted, and was left out")
-        if backend.clock.invented:
-            notes.append(f"{backend.clock.invented} frames had no usable timestamp; the frame rate gave theirs")
+        notes = (*self._notes, *backend.notes, *notes_on(self._path, backend, harm, complete=complete))
         return DecodeReport(
-            backend.decoded, used, backend.repaired, backend.clock.covered, "+".join(self._names), tuple(notes)
+            backend.decoded, used, backend.repaired, backend.clock.covered, "+".join(self._names), notes
         )
-
-
-def _seen(info: VideoInfo, decoded: int, others_end_s: float) -> int:
-    """Frames to the end of what was read: where sound lasts as long as was promised, the promise was the sound's."""
-    return max(decoded, round((others_end_s - info.start_s) * info.fps))
-
-
-def _falls_short(decoded: int, expected: int) -> bool:
-    """Whether clearly more is lacking than rounding takes: duration × rate is an estimate only."""
-    return decoded < 0.95 * expected - 2
