@@ -27,9 +27,10 @@ from vidcomp.inference.strategies import Outcome, Strategy, WholeVideo, finish, 
 from vidcomp.nn.compressors import FeaturesError
 from vidcomp.nn.whole_video import CompressedModel
 from vidcomp.video import DecodeOptions, DecodePool, DecoderUnavailable, DecodeWorker, VideoError
+from vidcomp.video.damage import MAX_DAMAGE
 from vidcomp.video.frames import to_input
 from vidcomp.video.memory import FramesInMemory
-from vidcomp.video.reader import MAX_DAMAGE, DecoderName, check_decoder
+from vidcomp.video.reader import DecoderName, check_decoder
 from vidcomp.video.remote import Downloads, is_address
 from vidcomp.video.worker.pool import default_workers
 from vidcomp.video.worker.prefetch import Prefetcher, lookahead

@@ -17,9 +17,10 @@ from vidcomp.video import (
     VideoInfo,
     target_size,
 )
+from vidcomp.video.damage import MAX_DAMAGE
 from vidcomp.video.errors import VideoTooLarge
 from vidcomp.video.memory import FramesInMemory
-from vidcomp.video.reader import MAX_DAMAGE, DecoderName
+from vidcomp.video.reader import DecoderName
 from vidcomp.video.sampling import count_samples
 from vidcomp.video.worker.prefetch import AnyReader
 from vidcomp.video.worker.process import memory_at_hand
