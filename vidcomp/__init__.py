@@ -76,6 +76,7 @@ def load(
     max_damage: float = 0.5,
     decoder: Literal["auto", "decord", "pyav"] = "auto",
     only: Sequence[str] = (),
+    moments: bool = False,
 ) -> Classifier:
     """Load a model, ready to classify: ``vidcomp.load(name).classify(path) -> Prediction``.
 
@@ -90,6 +91,7 @@ def load(
         decode_workers: processes that decode ahead; by default one for every two cores.
         precision: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"``.
         only: labels to choose among; by default among all that the model has.
+        moments: find which action is when, too: ``Prediction.moments``.
         batch: videos that may go through compressor and tail together; by default 1 on a CPU, 16 on CUDA.
         max_damage: share of a video's frames, 0 to 1, that may come damaged or not at all before it is an error.
         decoder: what reads files: ``"decord"``, ``"pyav"``, or ``"auto"``: decord where it is exact.
@@ -97,7 +99,7 @@ def load(
     Raises:
         vidcomp.zoo.ZooError: the model or its weights are not to be had.
         ValueError: the device or the precision is not to be had, ``max_damage`` is no share, or strategy, compressor
-            and tau contradict each other.
+            and tau contradict each other, or moments are to be found in dense views.
     """
     from dataclasses import replace
 
@@ -116,6 +118,7 @@ def load(
         batch=batch,
         max_damage=max_damage,
         decoder=decoder,
+        moments=moments,
     )
 
 

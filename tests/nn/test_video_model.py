@@ -46,7 +46,9 @@ class Motion(VideoModel):
             parts.append(torch.stack(means, dim=1)[..., None, None])
         return torch.cat(parts, dim=2)
 
-    def finish(self, features: Features | Ragged, *, need_attention: bool = False) -> ModelOutput:
+    def finish(
+        self, features: Features | Ragged, *, need_attention: bool = False, need_moments: bool = False
+    ) -> ModelOutput:
         buckets = buckets_of(features)
         named = []
         for bucket in buckets:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +11,7 @@ import pytest
 from tests.output.test_formats import BAD, GOOD
 from vidcomp import files
 from vidcomp.inference.batch import Job, Unwritable
-from vidcomp.inference.prediction import Label, Window
+from vidcomp.inference.prediction import Label, Moment, Window
 from vidcomp.output.places import OutputError
 from vidcomp.output.subtitles import SubtitleFiles, subtitles
 
@@ -108,3 +111,36 @@ def test_windows_in_the_record() -> None:
         "labels": [{"label": "run", "index": 1, "probability": 0.5}],
     }
     assert "windows" not in GOOD.to_dict(5)
+
+
+FOUND = replace(
+    GOOD,
+    moments=(Moment(3.0, 9.5, Label("jump; <high>", 3, 0.756)), Moment(3725.5, 3730.25, Label("run = 1", 1, 0.5))),
+)
+
+
+def test_moments_are_cues_and_nothing_lies_between() -> None:
+    assert subtitles(FOUND, "srt") == (
+        "1\n00:00:03,000 --> 00:00:09,500\njump; <high> 76%\n\n2\n01:02:05,500 --> 01:02:10,250\nrun = 1 50%\n\n"
+    )
+    assert subtitles(replace(FOUND, moments=()), "srt") == ""
+
+
+def test_chapters_for_ffmpeg() -> None:
+    assert subtitles(FOUND, "ffmetadata") == (
+        ";FFMETADATA1\n"
+        "\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=3000\nEND=9500\ntitle=jump\\; <high> 76%\n"
+        "\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=3725500\nEND=3730250\ntitle=run \\= 1 50%\n"
+    )
+
+
+@pytest.mark.skipif(shutil.which("ffprobe") is None, reason="needs ffprobe")
+def test_ffmpeg_reads_the_chapters(tmp_path: Path) -> None:
+    file = tmp_path / "x.ffmetadata"
+    file.write_text(subtitles(FOUND, "ffmetadata"))
+    command = ["ffprobe", "-v", "error", "-f", "ffmetadata", "-show_chapters", "-of", "json", str(file)]
+    chapters = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["chapters"]
+    assert [(part["start_time"], part["end_time"], part["tags"]["title"]) for part in chapters] == [
+        ("3.000000", "9.500000", "jump; <high> 76%"),
+        ("3725.500000", "3730.250000", "run = 1 50%"),
+    ]

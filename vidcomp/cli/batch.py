@@ -155,6 +155,7 @@ def _load(options: ClassifyOptions, pool: DecodePool | None) -> Classifier:
             allow_urls=options.input.allow_urls,
             max_damage=chosen.max_damage,
             decoder=chosen.decoder,
+            moments=chosen.moments,
             pool=pool,
         )
     except ValueError as error:
@@ -197,7 +198,7 @@ def _run_of(classifier: Classifier, output: OutputOptions) -> Run:
     return Run(
         manifest.name,
         fingerprint(manifest),
-        classifier.strategy.name if classifier.strategy else "auto",
+        (classifier.strategy.name if classifier.strategy else "auto") + ("+moments" if classifier.moments else ""),
         precision_name(classifier.runner.precision),
         output.top_k,
         output.min_probability,

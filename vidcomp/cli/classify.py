@@ -101,6 +101,9 @@ def classify(
     every: Annotated[
         str | None, _how("--every", metavar="TIME", help="Label consecutive windows of each video, so far apart: 10s.")
     ] = None,
+    moments: Annotated[
+        bool, _how("--moments", help="Find which action is when, too: several, one or none in each video.")
+    ] = False,
     window: Annotated[
         str | None, _how("--window", metavar="TIME", help="Length of a window, if longer than --every: they overlap.")
     ] = None,
@@ -126,7 +129,8 @@ def classify(
         OutputFormat | None,
         _where(
             "--format",
-            help="By default a table, or what --output's extension says. Subtitles (srt, vtt) go beside each video.",
+            help="By default a table, or what --output's extension says. Subtitles (srt, vtt) and chapters "
+            "(ffmetadata) go beside each video.",
         ),
     ] = None,
     resume: Annotated[
@@ -208,6 +212,7 @@ def classify(
                 clip_frames=clip_frames,
                 every=every,
                 window=window,
+                moments=moments,
                 device=device.value,
                 precision=precision.value,
                 compile=compile_model,

@@ -119,11 +119,12 @@ class OutputFormat(str, Enum):
     PARQUET = "parquet"
     SRT = "srt"
     VTT = "vtt"
+    FFMETADATA = "ffmetadata"
 
     @property
     def is_subtitles(self) -> bool:
-        """Whether there is a file for each video."""
-        return self in (OutputFormat.SRT, OutputFormat.VTT)
+        """Whether there is a file for each video, with what is when."""
+        return self in (OutputFormat.SRT, OutputFormat.VTT, OutputFormat.FFMETADATA)
 
 
 class PathsChoice(str, Enum):
@@ -176,6 +177,7 @@ class ModelOptions:
     clip_frames: int | None = None
     every: str | None = None
     window: str | None = None
+    moments: bool = False
     decode_timeout_s: float | None = None
     decode_workers: int | None = None
     precision: str = "auto"
@@ -205,7 +207,10 @@ class ModelOptions:
         return (*self.only, *named)
 
     def named(self, *, subtitles: bool) -> NamedStrategy:
-        """How to pass a video, by windows or not, and through which variant of the model; subtitles need windows."""
+        """How to pass a video, by windows or not, and through which variant of the model.
+
+        Subtitles need windows, or moments.
+        """
         from vidcomp.inference.grammar import StrategyError, parse_strategy
 
         try:
@@ -214,7 +219,7 @@ class ModelOptions:
             raise UsageError(f"--strategy {error}") from None
         every = _seconds("--every", self.every)
         window = _seconds("--window", self.window)
-        if every is None and subtitles:
+        if every is None and subtitles and not self.moments:
             every = _DEFAULT_EVERY_S
         if every is None:
             if window is not None:
@@ -277,8 +282,8 @@ class OutputOptions:
             return OutputFormat(self.path.suffix.removeprefix(".").lower())
         except ValueError:
             raise UsageError(
-                f"--output {self.path}: the extension names no format; use .jsonl, .json, .csv, .parquet, .srt or "
-                ".vtt, or give --format"
+                f"--output {self.path}: the extension names no format; use .jsonl, .json, .csv, .parquet, .srt, .vtt "
+                "or .ffmetadata, or give --format"
             ) from None
 
     def _check_extension(self, chosen: OutputFormat) -> None:

@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 from vidcomp.files import printable
 from vidcomp.inference.device import choose_device
 from vidcomp.inference.memory import is_out_of_memory, trim_memory
+from vidcomp.inference.moments import find_moments
 from vidcomp.inference.pending import MoreThanClaimed, PendingVideo, VideoOpener
-from vidcomp.inference.prediction import Failure, FrameCounts, Label, Prediction, Timing, Window
+from vidcomp.inference.prediction import Failure, FrameCounts, Label, Moment, Prediction, Timing, Window
 from vidcomp.inference.runner import Runner
-from vidcomp.inference.strategies import Outcome, Strategy, WholeVideo, finish, seen_whole
+from vidcomp.inference.strategies import DenseViews, Outcome, Strategy, WholeVideo, finish, seen_whole
+from vidcomp.inference.windows import Windows, scores_of_windows
 from vidcomp.nn.compressors import FeaturesError
 from vidcomp.nn.whole_video import CompressedModel
 from vidcomp.video import DecodeOptions, DecodePool, DecoderUnavailable, DecodeWorker, VideoError
@@ -38,6 +40,9 @@ from vidcomp.zoo.build import LoadedModel
 
 WINDOW_LABELS = 20
 """Labels kept of each window: hours of video have thousands of windows."""
+
+WINDOW_S = 2.0
+"""Seconds of the windows in which moments are found where the network cannot tell them apart."""
 
 # Videos between two givings back of unused memory: often enough to bound it, seldom enough to cost nothing.
 _TRIM_EVERY = 8
@@ -108,6 +113,7 @@ class Classifier:
         allow_urls: bool = False,
         max_damage: float = MAX_DAMAGE,
         decoder: DecoderName = "auto",
+        moments: bool = False,
         pool: DecodePool | None = None,
     ) -> None:
         """Put the model on its device.
@@ -123,11 +129,14 @@ class Classifier:
             allow_urls: fetch videos that are named by a web address; without it they are files that are missing.
             max_damage: share of a video's frames, 0 to 1, that may come damaged or not at all before it is an error.
             decoder: ``decord``, ``pyav``, or ``auto``: see :class:`~vidcomp.video.reader.Reader`.
+            moments: find the actions in each video, :attr:`Prediction.moments`. A network that cannot tell what single
+                moments show is run on windows for that, and a note of each prediction says so.
             pool: decoding processes that run already, to be closed with the classifier.
 
         Raises:
             ValueError: the device or the precision is not to be had, there would be no process to decode or no
-                video in a batch, ``max_damage`` is no share, or there is no such ``decoder``.
+                video in a batch, ``max_damage`` is no share, there is no such ``decoder``, or moments are to be found
+                in dense views, which tell nothing of time.
             RuntimeError: this process is a fork of one that has loaded a classifier.
         """
         for argument, value in (("decode_workers", decode_workers), ("batch", batch)):
@@ -145,12 +154,20 @@ class Classifier:
         self.runner = Runner(model.network, choose_device(device), precision=precision, videos_at_once=batch)
         # Of the network as it was given nothing is kept.
         self.model = replace(model, network=cast(CompressedModel, self.runner.network))
+        self.moments = moments
+        self._remarks: tuple[str, ...] = ()
+        if moments and isinstance(strategy, DenseViews):
+            raise ValueError(f"moments cannot be found in dense views ({strategy.name}): pass the video whole")
+        if moments and not isinstance(strategy, Windows) and self.runner.network.moment_classifier is None:
+            strategy = Windows(WINDOW_S, WINDOW_S)
+            self._remarks = (f"{model.manifest.name} cannot tell moments apart: windows of {WINDOW_S:g} s were passed",)
         self.strategy = strategy
         self.decode_workers = decode_workers or default_workers()
         self.opener = VideoOpener(
             runner=self.runner,
             strategy=strategy,
             max_frames=model.manifest.max_frames,
+            moments=moments,
             timeout_s=decode_timeout_s,
             max_damage=max_damage,
             decoder=decoder,
@@ -438,7 +455,8 @@ class Classifier:
         return [prediction for video in videos for prediction in self._complete([video], unexpected)]
 
     def _outcomes(self, videos: Sequence[PendingVideo]) -> list[Outcome]:
-        outcomes = finish(self.runner, [video.encoded for video in videos if video.encoded is not None])
+        encoded = [video.encoded for video in videos if video.encoded is not None]
+        outcomes = finish(self.runner, encoded, need_moments=self.moments)
         self.runner.synchronize()
         return outcomes
 
@@ -463,12 +481,25 @@ class Classifier:
             replace(video.timing, model_s=video.timing.model_s + share_s),
             passes,
             outcome.attention,
-            (*video.notes, *report.notes, *outcome.notes),
+            (*video.notes, *report.notes, *outcome.notes, *self._remarks),
+            moments=self._moments(outcome, video.info.start_s + video.duration_s) if self.moments else None,
             windows=tuple(
                 Window(part.start_s, part.end_s, self._labels(part.probabilities)[:WINDOW_LABELS], part.features)
                 for part in outcome.windows
             ),
             features=outcome.features,
+        )
+
+    def _moments(self, outcome: Outcome, end_s: float) -> tuple[Moment, ...]:
+        """The actions found, none of which ends later than the video."""
+        scores = outcome.moments or scores_of_windows(outcome.windows)
+        allowed = None
+        if self.model.chosen is not None:
+            allowed = np.isin(np.arange(len(self.model.labels)), self.model.chosen)
+        return tuple(
+            Moment(found.start_s, min(found.end_s, end_s), Label(self.model.labels[index], index, found.probability))
+            for found in find_moments(scores, allowed)
+            for index in [found.index]
         )
 
     def _labels(self, probabilities: NDArray[np.float64]) -> tuple[Label, ...]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from vidcomp.inference.prediction import Timing
 from vidcomp.inference.runner import Runner
 from vidcomp.inference.strategies import Encoded, OnePass, Outcome, Strategy, UniformClips, WholeVideo
+from vidcomp.inference.stretches import Stretches
 from vidcomp.video import (
     DecodeOptions,
     DecodeReport,
@@ -105,12 +106,14 @@ class PendingVideo:
 class VideoOpener:
     """Opens videos for the strategy that passes them: the one asked for, or else whole, or as clips if they are long.
 
-    ``max_frames`` is how many frames (or samples) may be passed whole where no strategy was asked for.
+    ``max_frames`` is how many frames (or samples) may be passed whole where no strategy was asked for; of longer videos
+    all frames are passed, in stretches, where their ``moments`` are wanted.
     """
 
     runner: Runner
     strategy: Strategy | None
     max_frames: int
+    moments: bool = False
     timeout_s: float | None = None
     max_damage: float = MAX_DAMAGE
     decoder: DecoderName = "auto"
@@ -132,7 +135,9 @@ class VideoOpener:
     def open_counted(self, worker: DecodeWorker | FramesInMemory, path: str, *, too_long: bool = False) -> PendingVideo:
         """Open a video whose header may claim too much or too little, or is known to be ``too_long`` to be whole."""
         count = worker.count(path, self.runner.spec.fps, timeout_s=self.timeout_s)
-        strategy = UniformClips() if too_long or count > self.max_frames else WholeVideo()
+        strategy: Strategy = WholeVideo()
+        if too_long or count > self.max_frames:
+            strategy = Stretches(self.max_frames) if self.moments else UniformClips()
         return self._open_for(worker, path, strategy, count=count)
 
     def _open_for(

@@ -95,10 +95,20 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Moment:
+    """An action in a video: when it is, in seconds on the video's timeline, and its label's mean probability then."""
+
+    start_s: float
+    end_s: float
+    label: Label
+
+
+@dataclass(frozen=True)
 class Prediction:
     """The labels of one video, most probable first, and how they came about; or why there are none.
 
     ``windows`` are the consecutive windows, where the video was labeled by windows: ``labels`` then hold their mean.
+    ``moments`` are the actions found in it, in order of time, perhaps none; ``None`` where nobody asked.
     ``notes`` says in words what was skipped, repeated or repaired on the way. Two predictions are equal if they say the
     same, however long it took. ``features`` (M, C) are what the last layer was given of M moments, or of M views on
     average, where the classifier was asked for them; of windows, each has its own.
@@ -116,11 +126,13 @@ class Prediction:
     error: Failure | None = None
     windows: tuple[Window, ...] = ()
     features: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
+    moments: tuple[Moment, ...] | None = None
 
     def to_dict(self, top_k: int = 5) -> dict[str, Any]:
         """The record that every output format is a view of: plain JSON values, with the ``top_k`` best labels.
 
-        Its keys are a contract and stay as they are. ``windows`` is there only where the video was labeled by windows.
+        Its keys are a contract and stay as they are. ``windows`` is there only where the video was labeled by windows,
+        ``moments`` only where they were asked for.
         """
         record: dict[str, Any] = {
             "path": self.path,
@@ -139,6 +151,10 @@ class Prediction:
             record["windows"] = [
                 {"start_s": part.start_s, "end_s": part.end_s, "labels": _as_dicts(part.labels[:top_k])}
                 for part in self.windows
+            ]
+        if self.moments is not None:
+            record["moments"] = [
+                {"start_s": moment.start_s, "end_s": moment.end_s, **asdict(moment.label)} for moment in self.moments
             ]
         return record
 
@@ -168,7 +184,10 @@ class Prediction:
         if not probability:
             return self
         windows = tuple(replace(part, labels=_at_least(part.labels, probability)) for part in self.windows)
-        return replace(self, labels=_at_least(self.labels, probability), windows=windows)
+        moments = self.moments
+        if moments is not None:
+            moments = tuple(moment for moment in moments if moment.label.probability >= probability)
+        return replace(self, labels=_at_least(self.labels, probability), windows=windows, moments=moments)
 
     @property
     def top(self) -> Label | None:

@@ -6,7 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -148,7 +148,7 @@ class Runner:
         with torch.inference_mode(), self._cast():
             return self.network.encode(map(self._input, parts), remainder=0)
 
-    def finish(self, videos: Sequence[Features]) -> list[ModelOutput]:
+    def finish(self, videos: Sequence[Features], *, need_moments: bool = False) -> list[ModelOutput]:
         """Classify videos from their features, each with its attention; those of equal shape go together.
 
         Nothing is padded: attention, pooling and temporal kernels would see it. Where memory does not suffice for so
@@ -157,7 +157,8 @@ class Runner:
         Raises:
             FeaturesError: the network made NaN or infinity of a video.
         """
-        return [output for group in self.videos_at_once.run(videos, self._finished) for output in group]
+        finished = partial(self._finished, need_moments=need_moments)
+        return [output for group in self.videos_at_once.run(videos, finished) for output in group]
 
     def has_room_beside(self, videos: Sequence[Features]) -> bool:
         """Whether memory allows to hold the features of another video beside these before :meth:`finish`."""
@@ -187,11 +188,12 @@ class Runner:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
-    def _finished(self, videos: Sequence[Features]) -> list[ModelOutput]:
+    def _finished(self, videos: Sequence[Features], *, need_moments: bool) -> list[ModelOutput]:
         if self.notes_features and len(videos) > 1:
-            return [output for video in videos for output in self._finished([video])]
+            return [output for video in videos for output in self._finished([video], need_moments=need_moments)]
+        finish = partial(self.network.finish, need_attention=True, need_moments=need_moments)
         with torch.inference_mode(), self._cast():
-            output = self._noting(lambda: self.network.finish(Ragged(tuple(videos)), need_attention=True))
+            output = self._noting(lambda: finish(Ragged(tuple(videos))))
             output = replace(output, logits=output.logits.float())
             _check(videos, output.logits)
         return [output.of_video(number) for number in range(len(videos))]
@@ -266,6 +268,12 @@ class AnyLength(nn.Module):
         super().__init__()
         compiled: Any = torch.compile(segment, dynamic=False)
         self.segment = compiled
+        self.plain = segment
+
+    def __getitem__(self, index: int | slice) -> nn.Module:
+        """A stage of the segment, or several, not compiled."""
+        assert isinstance(self.plain, nn.Sequential)
+        return self.plain[index]
 
     def forward(self, features: Features) -> Features:
         """Run the segment on (N, C, T, H, W), or on one such tensor a pathway."""

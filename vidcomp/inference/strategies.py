@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from vidcomp.attention import GROUPING, AttentionMap
+from vidcomp.inference.moments import MomentScores, moment_scores
 from vidcomp.inference.prediction import ForwardStats
 from vidcomp.inference.runner import Runner
 from vidcomp.nn.backbones import BackboneSpec
@@ -49,6 +50,7 @@ class Outcome:
 
     ``frames_used`` is how many frames the network was given, where passes differ in length. ``features`` (M, C) are
     what the last layer was given of M moments, or of M views or windows on average, where the runner notes that.
+    ``moments`` is what was said of single moments, where that was asked for.
     """
 
     probabilities: NDArray[np.float64]
@@ -58,6 +60,7 @@ class Outcome:
     windows: tuple[WindowOutcome, ...] = ()
     frames_used: int | None = None
     features: NDArray[np.float32] | None = None
+    moments: MomentScores | None = None
 
     def until(self, end_s: float) -> Outcome:
         """The same of a video that ends then: no window ends later, and the probabilities are the windows' mean."""
@@ -123,9 +126,9 @@ class OnePass(Strategy):
         return outcome
 
 
-def finish(runner: Runner, videos: Sequence[Encoded]) -> list[Outcome]:
+def finish(runner: Runner, videos: Sequence[Encoded], *, need_moments: bool = False) -> list[Outcome]:
     """Take videos from the head's features to their probabilities; those of equal shape go together."""
-    outputs = runner.finish([video.features for video in videos])
+    outputs = runner.finish([video.features for video in videos], need_moments=need_moments)
     return [
         Outcome(
             _numbers(output.logits.softmax(dim=1)[0]),
@@ -133,6 +136,7 @@ def finish(runner: Runner, videos: Sequence[Encoded]) -> list[Outcome]:
             attention=attention_map(runner.network, output, video.seconds, video.indices),
             notes=repetition(video.repeated),
             features=features_of(output),
+            moments=moment_scores(runner.network, output, video.seconds) if need_moments else None,
         )
         for video, output in zip(videos, outputs, strict=True)
     ]

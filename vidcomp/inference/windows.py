@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vidcomp.inference.moments import MomentScores
 from vidcomp.inference.prediction import ForwardStats
 from vidcomp.inference.runner import Runner
 from vidcomp.inference.strategies import Outcome, Strategy, WindowOutcome, features_of, repetition, seen_whole
@@ -82,6 +83,15 @@ class Windows(Strategy):
             windows.append(WindowOutcome(window.start_s, window.end_s, probabilities, features))
         mean = np.mean([window.probabilities for window in windows], axis=0)
         return Outcome(mean, passes, notes=repetition(repeated), windows=tuple(windows), frames_used=used)
+
+
+def scores_of_windows(windows: Sequence[WindowOutcome]) -> MomentScores:
+    """Windows as moments; where they overlap each stands for the time until the next."""
+    starts = np.array([window.start_s for window in windows])
+    ends = np.array([window.end_s for window in windows])
+    ends[:-1] = np.minimum(ends[:-1], starts[1:])
+    probabilities = np.stack([window.probabilities for window in windows])
+    return MomentScores(np.log(np.maximum(probabilities, np.finfo(np.float64).tiny)).astype(np.float32), starts, ends)
 
 
 _Held = list[tuple[int, NDArray[np.uint8]]]  # frames, with their times in microseconds

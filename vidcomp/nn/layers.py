@@ -1,9 +1,10 @@
-"""Layers computed faster to the same result: frame by frame as the 2-D ones they are, on few frames at once, and with
-BatchNorm folded into the convolution before it.
+"""Layers that backbones share: what names a video's moments; and layers computed faster to the same result, frame by
+frame as the 2-D ones they are, on few frames at once, and with BatchNorm folded into the convolution before it.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import torch
@@ -12,6 +13,18 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 _FEW = 4
+
+
+class MomentClassifier(nn.Module, ABC):
+    """A last stage that names each moment of a video, and the video by what is said of them."""
+
+    @abstractmethod
+    def moments(self, features: Tensor) -> Tensor:
+        """Map features (N, C, T, H, W) to logits (N, M, classes) of M moments, in the order of time."""
+
+    def join_moments(self, logits: Tensor) -> Tensor:
+        """Logits (N, classes) of videos from those of their moments (N, M, classes): their mean."""
+        return logits.mean(dim=1)
 
 
 class FramewiseConv3d(nn.Conv3d):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vidcomp.nn.backbones.base import BackboneSpec
 from vidcomp.nn.compressors.base import Attention, Features, Ragged
+from vidcomp.nn.layers import MomentClassifier
 from vidcomp.nn.receptive_field import ReceptiveField
 
 # A chunk of one video on the model's device: normalized RGB (1, 3, t, H, W), or for a model of other or of several
@@ -25,18 +26,24 @@ class ModelOutput:
 
     An attention is one tensor (N, T', T), or N maps (T', T) where T' differs from video to video; either way its n-th
     element is the map of video n. ``features`` (N, M, C) are what the last layer was given of M moments, where that was
-    noted (:func:`noting_features`).
+    noted (:func:`noting_features`). ``moments``, where they were asked for, are N tensors of logits (M, classes), of M
+    moments of equal length in the order of the last features.
     """
 
     logits: Tensor
     attention: tuple[Attention | None, ...]
     features: Tensor | None = None
+    moments: tuple[Tensor, ...] | None = None
 
     def of_video(self, number: int) -> ModelOutput:
         """What concerns one video of the batch, as the output of a batch of one."""
         only = slice(number, number + 1)
-        attention = tuple(None if maps is None else maps[only] for maps in self.attention)
-        return ModelOutput(self.logits[only], attention, None if self.features is None else self.features[only])
+        return ModelOutput(
+            self.logits[only],
+            tuple(None if maps is None else maps[only] for maps in self.attention),
+            None if self.features is None else self.features[only],
+            None if self.moments is None else self.moments[only],
+        )
 
 
 class VideoModel(nn.Module, ABC):
@@ -93,9 +100,16 @@ class VideoModel(nn.Module, ABC):
         ``remainder`` is that of the number of frames divided by the stride of :attr:`head_field`, where it is known.
         """
 
+    @property
+    def moment_classifier(self) -> MomentClassifier | None:
+        """The last stage, if it names moments; ``None`` where only the video as a whole is named."""
+        return None
+
     @abstractmethod
-    def finish(self, features: Features | Ragged, *, need_attention: bool = False) -> ModelOutput:
-        """Logits of a batch of features, or of videos that differ in shape, with attention where it is needed."""
+    def finish(
+        self, features: Features | Ragged, *, need_attention: bool = False, need_moments: bool = False
+    ) -> ModelOutput:
+        """Logits of a batch of features, or of videos that differ in shape, with what else of it is needed."""
 
 
 def noting_features(network: VideoModel, run: Callable[[], ModelOutput]) -> ModelOutput:

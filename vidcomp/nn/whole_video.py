@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from vidcomp.nn.compressors.base import (
     join_logits,
     regroup,
 )
+from vidcomp.nn.layers import MomentClassifier
 from vidcomp.nn.receptive_field import ReceptiveField, receptive_field, run_in_chunks
 from vidcomp.nn.video_model import ModelOutput, VideoModel
 
@@ -119,21 +121,43 @@ class CompressedModel(VideoModel):
         features: Features = self.head(joined)
         return features
 
-    def finish(self, features: Features | Ragged, *, need_attention: bool = False) -> ModelOutput:
+    @property
+    def moment_classifier(self) -> MomentClassifier | None:
+        """The last stage, if it names moments."""
+        last = self.segments[-1][-1]  # type: ignore[index]  # segments are sequences of stages
+        return last if isinstance(last, MomentClassifier) else None
+
+    def finish(
+        self, features: Features | Ragged, *, need_attention: bool = False, need_moments: bool = False
+    ) -> ModelOutput:
         """Run everything after the head on its features (N, C, T, H, W), or on one such tensor a pathway.
 
         Of videos that differ in shape (:class:`Ragged`), those of the same shape run together.
+
+        Raises:
+            ValueError: moments are needed, and there is no :attr:`moment_classifier`.
         """
+        last = self.moment_classifier if need_moments else None
+        if need_moments and last is None:
+            raise ValueError("this network names a video as a whole, not its moments")
         attention: list[Attention | None] = []
         buckets = buckets_of(features)
-        for compressor, segment in zip(self.compressors, list(self.segments)[1:], strict=True):
+        *others, final = list(self.segments)[1:]
+        stages = [*others, final if last is None else final[:-1]]  # type: ignore[index]  # as above
+        for compressor, segment in zip(self.compressors, stages, strict=True):
             compressed = [
                 CompressedBucket(bucket.videos, compressor(bucket.features, need_attention=need_attention))
                 for bucket in buckets
             ]
             attention.append(join_attention(compressed))
             buckets = [Bucket(bucket.videos, segment(bucket.features)) for bucket in regroup(compressed)]
-        return ModelOutput(join_logits(buckets), tuple(attention))
+        if last is None:
+            return ModelOutput(join_logits(buckets), tuple(attention))
+        named = [(bucket.videos, last.moments(cast(Tensor, bucket.features))) for bucket in buckets]
+        logits = join_logits([Bucket(videos, last.join_moments(moments)) for videos, moments in named])
+        by_video = {video: own for videos, moments in named for video, own in zip(videos, moments, strict=True)}
+        moments = tuple(by_video[video] for video in sorted(by_video))
+        return ModelOutput(logits, tuple(attention), moments=moments)
 
 
 def _layers_of(module: nn.Module) -> list[nn.Module]:

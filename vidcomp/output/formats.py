@@ -18,7 +18,8 @@ from vidcomp.output.places import OutputError, identity
 
 Record = dict[str, Any]
 
-# What a record is in CSV, which has no place for attention, notes and windows.
+# What a record is in CSV, which has no place for attention, notes and windows. Moments come last, after the others and
+# those of a file: 0.1.0 had none.
 _CSV: dict[str, Callable[[Record], Any]] = {
     "path": lambda record: encodable(record["path"]),
     "status": itemgetter("status"),
@@ -36,6 +37,7 @@ _CSV: dict[str, Callable[[Record], Any]] = {
     "error_kind": lambda record: record["error"]["kind"] if record["error"] else "",
     "error_message": lambda record: encodable(record["error"]["message"]) if record["error"] else "",
 }
+_MOMENTS = "moments"
 _SOURCE_COLUMNS = ("size", "mtime_ns", "run", "root")
 # Records of vidcomp 0.1.0 with windows or attention have it.
 _OLD_KEY = b'"segments":'
@@ -182,10 +184,14 @@ class JsonLines(Lines):
 
 
 class Csv(Lines):
-    """One row a video, its best label in columns of its own; in files also which file it was, the run, and the root."""
+    """One row a video, its best label in columns of its own; in files also which file it was, the run, and the root.
 
-    stream_header = ",".join(_CSV).encode() + b"\n"
-    header = ",".join((*_CSV, *_SOURCE_COLUMNS)).encode() + b"\n"
+    Moments stand in a last column: "3.04-9.12 push up=0.9113; 20.00-24.48 squat=0.8702".
+    """
+
+    columns = (*_CSV, *_SOURCE_COLUMNS, _MOMENTS)
+    stream_header = ",".join((*_CSV, _MOMENTS)).encode() + b"\n"
+    header = ",".join(columns).encode() + b"\n"
     header_of_0_1_0 = ",".join((*_CSV, *_SOURCE_COLUMNS[:-1])).encode() + b"\n"
 
     def encode(self, record: Record) -> bytes:
@@ -198,6 +204,8 @@ class Csv(Lines):
         if source := record.get("input"):
             root = None if source["root"] is None else encodable(source["root"])
             row += [source["size"], source["mtime_ns"], record["run"], root]
+        found = record.get("moments") or ()
+        row.append("; ".join("{start_s:.2f}-{end_s:.2f} {label}={probability:.4f}".format(**part) for part in found))
         return row
 
     def streamed(self, record: Record, *, first: bool, terminal: bool) -> bytes:
@@ -240,20 +248,19 @@ class Csv(Lines):
         return _csv_line({**self._row(piece), "root": encodable(root)}.values())
 
     def bring_up_to_date(self, path: Path) -> None:
-        """Give a file of vidcomp 0.1.0 the column that it lacks."""
+        """Give a file of vidcomp 0.1.0 the columns that it lacks."""
         if not path.is_file():
             return
         with path.open("rb") as file:
             if file.read(len(self.header_of_0_1_0)) == self.header_of_0_1_0:
-                rows = (piece[:-1] + b",\n" if self.ended(piece) else piece for piece in self.split(file))
+                rows = (piece[:-1] + b",,\n" if self.ended(piece) else piece for piece in self.split(file))
                 replace_file(path, [self.header], rows)
 
     def _row(self, piece: bytes) -> dict[str, str]:
-        columns = (*_CSV, *_SOURCE_COLUMNS)
         rows = list(csv.reader(io.StringIO(piece.decode(), newline=""))) if self.ended(piece) else []
-        if len(rows) != 1 or len(rows[0]) != len(columns):
+        if len(rows) != 1 or len(rows[0]) != len(self.columns):
             raise ValueError("not a record")
-        return dict(zip(columns, rows[0], strict=True))
+        return dict(zip(self.columns, rows[0], strict=True))
 
 
 class Document(ABC):

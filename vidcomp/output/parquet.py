@@ -34,8 +34,8 @@ class Parquet(Document):
         try:
             with pq.ParquetFile(path) as file:
                 names = {"windows" if name == "segments" else name for name in file.schema_arrow.names}
-                # vidcomp 0.1.0 did not say what is uncertain.
-                if {*names, "uncertain"} != set(_schema().names):
+                # vidcomp 0.1.0 did not say what is uncertain, and found no moments.
+                if {*names, "uncertain", "moments"} != set(_schema().names):
                     raise OutputError(f"--output {path}: its columns are not those of vidcomp; choose another file")
                 for batch in file.iter_batches(_ROWS_AT_ONCE):
                     yield from map(self.journal.encode, batch.to_pylist())
@@ -58,7 +58,8 @@ def _schema() -> Any:
 
     text, whole, number = pa.string(), pa.int64(), pa.float64()
     frames = {"decoded": whole, "used": whole, "repaired": whole, "duration_s": number, "start_s": number}
-    labels = pa.list_(pa.struct({"label": text, "index": whole, "probability": number}))
+    label = {"label": text, "index": whole, "probability": number}
+    labels = pa.list_(pa.struct(label))
     return pa.schema(
         {
             "path": text,
@@ -87,6 +88,7 @@ def _schema() -> Any:
             "uncertain": pa.bool_(),
             "notes": pa.list_(text),
             "windows": pa.list_(pa.struct({"start_s": number, "end_s": number, "labels": labels})),
+            "moments": pa.list_(pa.struct({"start_s": number, "end_s": number, **label})),
             "input": pa.struct({"root": text, "size": whole, "mtime_ns": whole}),
             "run": text,
         }

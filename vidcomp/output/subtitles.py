@@ -1,14 +1,15 @@
-"""Labels over time as subtitles: SubRip and WebVTT."""
+"""Labels over time as subtitles, SubRip and WebVTT, and as chapters in FFmpeg's metadata."""
 
 from __future__ import annotations
 
 import errno
+import re
 from pathlib import Path
 
 from vidcomp.files import encodable, printable, replace_file
 from vidcomp.inference.batch import Job, Sink, Stamp, Unwritable
 from vidcomp.inference.in_progress import InProgress
-from vidcomp.inference.prediction import Prediction, Window
+from vidcomp.inference.prediction import Label, Prediction
 from vidcomp.output.places import OutputError, Places, identity, kept_so_far, unwritable
 
 # What befalls every video after this one, too.
@@ -16,15 +17,17 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def subtitles(prediction: Prediction, form: str) -> str:
-    """One cue per window, which ends where the next begins: "PushUps 93 %". Windows without a label have none.
+    """One cue per moment found, "PushUps 93 %", or else per window, which ends where the next begins.
 
-    Nor have windows that start together with the next, or end before the player's clock starts.
+    Windows without a label have none, nor have those that start together with the next, or end before the player's
+    clock starts. In the form ``ffmetadata`` each is a chapter.
     """
+    if form == "ffmetadata":
+        return _chapters(prediction)
     webvtt = form == "vtt"
     mark = "." if webvtt else ","
     cues = []
-    for number, (start_s, end_s, segment) in enumerate(_cues(prediction), start=1):
-        best = segment.labels[0]
+    for number, (start_s, end_s, best) in enumerate(_cues(prediction), start=1):
         times = f"{_clock(start_s, mark)} --> {_clock(end_s, mark)}"
         text = printable(" ".join(best.label.split()))
         if webvtt:
@@ -109,17 +112,25 @@ class SubtitleFiles(Sink):
         return video.with_name(f"{video.name}.vidcomp.{self._form}")
 
 
-def _cues(prediction: Prediction) -> list[tuple[float, float, Window]]:
-    starts = [segment.start_s for segment in prediction.windows]
-    ends = [
-        min(segment.end_s, following)
-        for segment, following in zip(prediction.windows, [*starts[1:], float("inf")], strict=True)
-    ]
+def _cues(prediction: Prediction) -> list[tuple[float, float, Label]]:
+    if prediction.moments is not None:
+        return [(max(0.0, part.start_s), part.end_s, part.label) for part in prediction.moments]
+    starts = [part.start_s for part in prediction.windows[1:]]
     return [
-        (max(0.0, segment.start_s), end, segment)
-        for segment, end in zip(prediction.windows, ends, strict=True)
-        if segment.labels and end > max(0.0, segment.start_s)
+        (max(0.0, part.start_s), min(part.end_s, following), part.labels[0])
+        for part, following in zip(prediction.windows, [*starts, float("inf")], strict=False)
+        if part.labels and min(part.end_s, following) > max(0.0, part.start_s)
     ]
+
+
+def _chapters(prediction: Prediction) -> str:
+    """Chapters as FFmpeg reads them: what is special in its metadata has a backslash before it."""
+    chapters = [";FFMETADATA1\n"]
+    for start_s, end_s, best in _cues(prediction):
+        title = re.sub(r"([=;#\\])", r"\\\1", printable(" ".join(best.label.split())))
+        times = f"START={round(start_s * 1000)}\nEND={round(end_s * 1000)}"
+        chapters.append(f"\n[CHAPTER]\nTIMEBASE=1/1000\n{times}\ntitle={title} {best.probability:.0%}\n")
+    return "".join(chapters)
 
 
 def _clock(seconds: float, mark: str) -> str:

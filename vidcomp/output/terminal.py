@@ -24,7 +24,7 @@ from vidcomp.attention import (
     timeline,
 )
 from vidcomp.files import printable
-from vidcomp.inference.prediction import Label, Prediction
+from vidcomp.inference.prediction import Label, Moment, Prediction
 from vidcomp.output.formats import Writer
 
 Cell = str | Text
@@ -166,8 +166,21 @@ class TableWriter(Writer):
             summary = summarize(prediction.attention, end_s)
             line = attention_line(summary, end_s, self.console.width, unicode=self._unicode)
             self.console.print(line)
-        if prediction.windows:
+        if prediction.moments is not None:
+            self._show_moments(prediction.moments, prediction.frames.end_s or 0.0)
+        if prediction.windows and prediction.moments is None:
             self._show_segments(prediction)
+
+    def _show_moments(self, found: Sequence[Moment], length_s: float) -> None:
+        if not found:
+            self.console.print("no moment found: nothing is certain for long enough", style="dim")
+            return
+        tenths = is_short(length_s)
+        rows = [
+            (clock(part.start_s, tenths=tenths), clock(part.end_s, tenths=tenths), *self._best(part.label))
+            for part in found
+        ]
+        print_table(self.console, ("from", "to", "moment", "probability", ""), rows, right=(0, 1, 3), spare=(4,))
 
     def _show_segments(self, prediction: Prediction) -> None:
         rows = [
@@ -180,14 +193,16 @@ class TableWriter(Writer):
         rows: list[tuple[Cell, ...]] = []
         for prediction in self._rows:
             if prediction.error is not None:
-                rows.append((prediction.path, Text(prediction.error.kind, style="red"), "–", "–", "–", ""))
+                rows.append((prediction.path, Text(prediction.error.kind, style="red"), "–", "–", "–", "", ""))
                 continue
             label, probability, bar = self._best(prediction.top)
             name = _named(prediction.top, prediction) if prediction.top else label
             seconds = prediction.frames.duration_s
             length = "–" if seconds is None else f"{seconds:.1f}"
-            rows.append((prediction.path, name, probability, str(prediction.frames.decoded), length, bar))
-        headings = ("video", "label", "probability", "frames", "seconds", "")
+            found = _times(prediction)
+            rows.append((prediction.path, name, probability, str(prediction.frames.decoded), length, bar, found))
+        asked = any(prediction.moments is not None for prediction in self._rows)
+        headings = ("video", "label", "probability", "frames", "seconds", "", "moments" if asked else "")
         print_table(self.console, headings, rows, right=(2, 3, 4), spare=(5, 4, 3))
         self._rows.clear()
 
@@ -211,6 +226,16 @@ def _named(label: Label, prediction: Prediction) -> Text:
     """A label, and that it is uncertain where that is the best one's case."""
     name = Text(printable(label.label))
     return name.append(" (uncertain)", "yellow") if prediction.uncertain and label is prediction.top else name
+
+
+def _times(prediction: Prediction) -> str:
+    """When the moments of a video are, for a row of a table."""
+    if prediction.moments is None:
+        return ""
+    tenths = is_short(prediction.frames.end_s or 0.0)
+    times = [(clock(part.start_s, tenths=tenths), clock(part.end_s, tenths=tenths)) for part in prediction.moments]
+    more = f", {len(times) - _MOMENTS} more" if len(times) > _MOMENTS else ""
+    return (", ".join(f"{start}–{end}" for start, end in times[:_MOMENTS]) or "none") + more
 
 
 def _facts(prediction: Prediction) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vidcomp.nn.backbones.base import CENTERED_NORM, CLASSIFIER, Backbone, BackboneSpec
 from vidcomp.nn.backbones.residual import Triple
-from vidcomp.nn.layers import FramewiseConv3d, same_padding
+from vidcomp.nn.layers import FramewiseConv3d, MomentClassifier, same_padding
 from vidcomp.nn.receptive_field import ReceptiveField, side_by_side
 
 _EPS = 1e-3  # of every BatchNorm
@@ -136,7 +136,7 @@ class Mixed(nn.Module):
         return torch.cat([branch(features) for branch in branches], dim=1)
 
 
-class Classifier(nn.Module):
+class Classifier(MomentClassifier):
     """The mean over windows of two frames and 7×7 positions, a linear layer, and its logits over time made one.
 
     As published, logits are averaged over time; so they are here, for up to four seconds. Of a longer video each four
@@ -151,15 +151,20 @@ class Classifier(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, C, T, H, W) to logits (N, classes)."""
+        return self.join_moments(self.moments(features))
+
+    def moments(self, features: Tensor) -> Tensor:
+        """Map (N, C, T, H, W) to logits (N, T − 1, classes), each of two frames; of a single frame where T is 1."""
         window = [min(most, size) for most, size in zip(_POOL, features.shape[2:], strict=True)]
-        moments = F.avg_pool3d(features, window, stride=1).mean(dim=(3, 4))
-        # The mean of a linear layer's outputs is its output for the mean.
-        spans = F.avg_pool1d(moments, min(_SPAN, moments.shape[2]), stride=1).transpose(1, 2)
-        return self.join_moments(self.linear(self.dropout(spans)))
+        pooled = F.avg_pool3d(features, window, stride=1).mean(dim=(3, 4)).transpose(1, 2)
+        logits: Tensor = self.linear(self.dropout(pooled))
+        return logits
 
     def join_moments(self, logits: Tensor) -> Tensor:
-        """Logits (N, spans, classes), each of four seconds, made one (N, classes): the log of their power mean."""
-        mean_exp = (_POWER * logits).logsumexp(dim=1) - math.log(logits.shape[1])
+        """Logits (N, M, classes) of moments made one (N, classes): the log of the power mean of the spans'."""
+        # The mean of a linear layer's outputs is its output for the mean.
+        spans = F.avg_pool1d(logits.transpose(1, 2), min(_SPAN, logits.shape[1]), stride=1)
+        mean_exp = (_POWER * spans).logsumexp(dim=2) - math.log(spans.shape[2])
         return mean_exp / _POWER
 
 

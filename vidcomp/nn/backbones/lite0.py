@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec
-from vidcomp.nn.layers import FramewiseConv3d, few_at_a_time, same_padding
+from vidcomp.nn.layers import FramewiseConv3d, MomentClassifier, few_at_a_time, same_padding
 from vidcomp.nn.receptive_field import ReceptiveField, one_after_the_other, receptive_field, side_by_side
 
 # (expansion, kernel, stride, channels out, repeats) of each of Lite0's seven groups, and the stage that holds it.
@@ -115,7 +115,7 @@ class InvertedResidual(nn.Module):
         return out
 
 
-class Classifier(nn.Module):
+class Classifier(MomentClassifier):
     """1×1×1 convolution to 1280 features, average over space and time, linear layer."""
 
     def __init__(self, inputs: int, classes: int, dropout: float) -> None:
@@ -128,6 +128,11 @@ class Classifier(nn.Module):
         """Map (N, C, T, H, W) to logits (N, classes)."""
         pooled = few_at_a_time(self._of_frames, features).mean(dim=(2, 3, 4))
         logits: Tensor = self.linear(self.dropout(pooled))
+        return logits
+
+    def moments(self, features: Tensor) -> Tensor:
+        """Logits (N, T, classes) of each frame."""
+        logits: Tensor = self.linear(few_at_a_time(self._of_frames, features).flatten(2).transpose(1, 2))
         return logits
 
     def _of_frames(self, features: Tensor) -> Tensor:
@@ -248,7 +253,7 @@ class StreamsStem(Streams):
         return torch.cat([self.appearance(clip), self.motion(clip)], dim=1)
 
 
-class StreamsClassifier(Streams):
+class StreamsClassifier(Streams, MomentClassifier):
     """The last stage: logits of both, added."""
 
     @property
@@ -263,6 +268,13 @@ class StreamsClassifier(Streams):
         appearance, motion = _parted(features)
         logits: Tensor = self.appearance(appearance) + self.motion(motion)
         return logits
+
+    def moments(self, features: Tensor) -> Tensor:
+        """Logits (N, T, classes) of each frame."""
+        appearance, motion = _parted(features)
+        assert isinstance(self.appearance, Classifier)
+        assert isinstance(self.motion, Classifier)
+        return self.appearance.moments(appearance) + self.motion.moments(motion)
 
 
 def _parted(features: Tensor) -> tuple[Tensor, Tensor]:

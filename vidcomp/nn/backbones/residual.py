@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidcomp.nn.layers import FramewiseConv3d
+from vidcomp.nn.layers import FramewiseConv3d, MomentClassifier
 from vidcomp.nn.receptive_field import ReceptiveField, receptive_field, side_by_side
 
 Triple = tuple[int, int, int]
@@ -106,7 +106,7 @@ def stem(temporal_kernel: int, *, channels: int = 64, conv_stride: int = 1, pool
     return layers
 
 
-class Classifier(nn.Module):
+class Classifier(MomentClassifier):
     """The mean over time and space, dropout, and a linear layer."""
 
     def __init__(self, channels: int, classes: int, dropout: float = 0.5) -> None:
@@ -117,4 +117,9 @@ class Classifier(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, C, T, H, W) to logits (N, classes)."""
         logits: Tensor = self.linear(self.dropout(features.mean(dim=(2, 3, 4))))
+        return logits
+
+    def moments(self, features: Tensor) -> Tensor:
+        """Logits (N, T, classes) of each frame: the linear layer of their mean is the mean of the linear layer's."""
+        logits: Tensor = self.linear(features.mean(dim=(3, 4)).transpose(1, 2))
         return logits
