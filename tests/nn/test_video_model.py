@@ -125,7 +125,7 @@ def test_sampling_follows_what_the_model_wants(fps: float | None, stride: int) -
 @pytest.mark.parametrize(
     ("family", "cut", "frames", "shape"),
     [
-        ("i3d_inception", "mixed_5", 120, (2, 3, 1024)),
+        ("i3d_inception", "mixed_5", 120, (2, 14, 1024)),
         ("lite0_two_stream", "res3", 4, (2, 1, 2560)),
         ("x3d_s", "res3", 4, (2, 1, 2048)),
         ("s3d", "res4", 16, (2, 1, 1024)),
