@@ -12,6 +12,7 @@ from vidcomp.evaluation.statistics import (
     Spread,
     counted_ratio,
     differs,
+    interval_of_mean,
     interval_of_median,
     ratio_of_medians,
     spread,
@@ -87,3 +88,15 @@ def test_what_is_absent_or_nought_has_no_ratio() -> None:
 )
 def test_mcnemars_exact_test(only_first: int, only_second: int, expected: bool) -> None:
     assert differs(only_first, only_second) is expected
+
+
+def test_an_interval_of_a_mean_goes_by_groups() -> None:
+    alone = interval_of_mean([1] * 50 + [0] * 50, [str(n) for n in range(100)])
+    assert alone == pytest.approx((0.40, 0.60), abs=0.011)
+    # All ten of a group being right or wrong together, there are ten draws, not a hundred.
+    together = interval_of_mean([1] * 50 + [0] * 50, [str(n // 10) for n in range(100)])
+    assert together == pytest.approx((0.2, 0.8), abs=0.01)
+    assert interval_of_mean([1, 1, 1], ["a", "b", "b"]) == (1.0, 1.0)
+    assert interval_of_mean([1, 0, 1], ["a", "a", "a"]) == (0.0, 1.0)
+    with pytest.raises(ValueError, match="an interval needs values"):
+        interval_of_mean([], [])

@@ -26,6 +26,7 @@ _LABELS_SHOWN = 25
 # Arguments that the library's messages speak of, and the options that give them.
 _OPTIONS = {
     "allow_urls": "--allow-urls",
+    "background": "--background",
     "overwrite": "--overwrite",
     "compressor": "--compressor",
     "cut": "--cut",
@@ -33,6 +34,7 @@ _OPTIONS = {
     "device": "--device",
     "from_scratch": "--from-scratch",
     "from_trained": "--from-trained",
+    "group_by": "--group-by",
     "kinds": "--compressor",
     "null": "--null",
     "precision": "--precision",

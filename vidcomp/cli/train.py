@@ -1,4 +1,4 @@
-"""`vidcomp train`: fit compressors, or a backbone, to your own videos."""
+"""`vidcomp train`: fit compressors, or a backbone, to your own videos; :mod:`train_head` has a last layer alone."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ app = typer.Typer(
     name="train",
     cls=TrainGroup,
     no_args_is_help=True,
-    help="Fit a compressor (the default), or a backbone, to your own videos.",
+    help="Fit a compressor (the default), a last layer (head), or a backbone, to your own videos.",
 )
 
 

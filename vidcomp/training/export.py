@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import pickle
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -147,7 +147,7 @@ def export(manifest: Manifest, paths: Paths, rows: Sequence[dict[str, float]], b
     """
     file = paths.output
     changed = manifest.with_changes(
-        name=re.sub(r"[^A-Za-z0-9._+-]+", "-", file.stem).lstrip("._+-") or "model",
+        name=name_of(file),
         origin=file.resolve(),
         base=None,  # all that it said is here
         siblings={},  # those were fitted to the old network
@@ -157,11 +157,24 @@ def export(manifest: Manifest, paths: Paths, rows: Sequence[dict[str, float]], b
         **changes,
     )
     content = changed.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-    content = {key: value for key, value in content.items() if value not in ({}, [], "")}
-    with writing(file, "choose another name") as written:
-        written.write(yaml.safe_dump(content, sort_keys=False, width=_LINE, allow_unicode=True).encode())
+    write_manifest(file, {key: value for key, value in content.items() if value not in ({}, [], "")})
     paths.checkpoint.unlink(missing_ok=True)
     return changed
+
+
+def name_of(file: Path) -> str:
+    """The name of the model whose manifest is in this file."""
+    return re.sub(r"[^A-Za-z0-9._+-]+", "-", file.stem).lstrip("._+-") or "model"
+
+
+def write_manifest(file: Path, content: Mapping[str, Any]) -> None:
+    """Write a manifest's keys and values.
+
+    Raises:
+        TrainingError: the file cannot be written.
+    """
+    with writing(file, "choose another name") as written:
+        written.write(yaml.safe_dump(dict(content), sort_keys=False, width=_LINE, allow_unicode=True).encode())
 
 
 def _accuracies(row: dict[str, float], data: str) -> tuple[dict[str, str | float | int], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,10 +14,14 @@ from vidcomp.video.labeled import LabeledVideo, LabelError, check_labeled, find_
 
 @dataclass(frozen=True)
 class TrainingVideo:
-    """A video's path, and the index of its class; ``None`` where that is not known."""
+    """A video's path, and the index of its class, ``None`` where that is not known; and its group, where a list says.
+
+    Videos of one group were recorded together: what is learned from some of them says little about the others.
+    """
 
     path: str
     label: int | None
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -29,20 +34,27 @@ class TrainingVideos:
     notes: tuple[str, ...] = ()
 
 
-def find_training_videos(source: Path, classes: Sequence[str] | None = None, *, taught: bool = False) -> TrainingVideos:
+def find_training_videos(
+    source: Path, classes: Sequence[str] | None = None, *, taught: bool = False, group: str | None = None
+) -> TrainingVideos:
     """Videos of a folder with a sub-folder per class, or of a CSV file of ``path,label``, every one with its class.
 
     ``classes`` are the model's labels; without them, the classes are those found, in alphabetical order. Where a
     teacher says what is right (``taught``), videos need no class, and names that are no labels are no classes.
+    ``group`` names the column of a CSV file that says which videos were recorded together.
 
     Raises:
-        DataError: there are no videos, one has no class, or a class is not in ``classes``.
+        DataError: there are no videos, one has no class, a class is not in ``classes``, or two differ in nothing that
+            can be seen.
         SourceError: ``source`` does not exist or is not such a file.
     """
-    found, notes = find_labeled([str(source)])
+    found, notes = find_labeled([str(source)], group=group)
     named = {video.label for video in found if video.label is not None}
     if source.is_dir():  # sub-folders may hold no video at all
         named |= {entry.name for entry in source.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
+    same = Counter(unicodedata.normalize("NFC", name) for name in named)
+    if twice := next((name for name in sorted(same) if same[name] > 1), None):
+        raise DataError(f"{source}: two classes are called {twice}: they differ in Unicode form only; make them one")
     otherwise = ", or train a compressor without labels by teacher=dense30"
     try:
         if not found or not taught:
@@ -54,7 +66,7 @@ def find_training_videos(source: Path, classes: Sequence[str] | None = None, *, 
         raise DataError(str(error)) from None
     order = tuple(sorted(named) if classes is None else classes)
     index = {name: number for number, name in enumerate(order)}
-    videos = tuple(TrainingVideo(video.path, index.get(video.label or "")) for video in found)
+    videos = tuple(TrainingVideo(video.path, index.get(video.label or ""), video.group) for video in found)
     if without := sum(video.label is None for video in videos):
         notes = [*notes, f"{without} of {len(videos)} videos have no label of the model: the teacher alone says theirs"]
     return TrainingVideos(videos, order, tuple(sorted(named & index.keys())), tuple(notes))

@@ -23,42 +23,47 @@ class LabelError(ValueError):
 
 @dataclass(frozen=True)
 class LabeledVideo:
-    """A video's path, and the name of its class where that is known."""
+    """A video's path, the name of its class where that is known, and its group (a recording) where a list says so."""
 
     path: str
     label: str | None = None
+    group: str | None = None
 
 
 def find_labeled(
-    named: Sequence[str], *, stdin: IO[bytes] | None = None, null: bool = False
+    named: Sequence[str], *, stdin: IO[bytes] | None = None, null: bool = False, group: str | None = None
 ) -> tuple[list[LabeledVideo], list[str]]:
     """Resolve what the user named into videos, each once, and remarks for the user.
 
-    A ``.csv`` file lists ``path,label`` (as :func:`read_csv` reads it; paths are relative to the file). In a
-    folder, the first sub-folder of a video's path is its label. Everything else is as in ``find_videos``.
+    A ``.csv`` file lists ``path,label`` (as :func:`read_csv` reads it, with a column ``group``; paths are relative to
+    the file). In a folder, the first sub-folder of a video's path is its label. Everything else is as in
+    ``find_videos``.
 
     Raises:
-        SourceError: something named does not exist, or a CSV file has a line that is not ``path,label``.
+        SourceError: something named does not exist, a CSV file has a line that is not ``path,label``, or a video is
+            listed with two labels.
     """
     videos: dict[str, LabeledVideo] = {}
     notes: list[str] = []
     for name in named:
         if name.lower().endswith(".csv"):
-            found = read_csv(Path(name))
+            found = read_csv(Path(name), group)
         else:
             sources = find_videos([name], stdin=stdin, null=null)
             notes += sources.notes
             is_folder = Path(name).is_dir()
             found = [LabeledVideo(video.path, _sub_folder(video) if is_folder else None) for video in sources.videos]
         for video in found:
-            videos.setdefault(video.path, video)
+            if (other := videos.setdefault(video.path, video)).label != video.label and other.label and video.label:
+                raise SourceError(name, f"{video.path} is of {other.label} and of {video.label}; leave the right one")
     return list(videos.values()), notes
 
 
-def read_csv(file: Path) -> list[LabeledVideo]:
+def read_csv(file: Path, group: str | None = None) -> list[LabeledVideo]:
     """Read ``path,label`` per line; an empty label says that it is not known.
 
-    With a heading that names them, other columns and another order are allowed. A byte order mark tells the encoding.
+    With a heading that names them, other columns and another order are allowed; the one named ``group``, if it is
+    there, says which videos were recorded together. A byte order mark tells the encoding.
 
     Raises:
         SourceError: the file cannot be read, its heading lacks or repeats one, or a line has not one or two fields.
@@ -68,7 +73,7 @@ def read_csv(file: Path) -> list[LabeledVideo]:
         rows = [(number, row) for number, row in enumerate(csv.reader(io.StringIO(text, newline="")), 1) if any(row)]
     except (OSError, csv.Error) as error:
         raise SourceError(str(file), f"cannot be read as a CSV file ({error})") from None
-    places, most = {"path": 0, "label": 1}, 2
+    places, most, grouped = {"path": 0, "label": 1}, 2, None
     heading = [field.strip().lower() for field in rows[0][1]] if rows else []
     if set(heading) & _HEADINGS and not (file.parent / rows[0][1][0].strip()).exists():
         if not set(_COLUMNS) <= set(heading):
@@ -76,6 +81,8 @@ def read_csv(file: Path) -> list[LabeledVideo]:
         if twice := next((name for name in _COLUMNS if heading.count(name) > 1), None):
             raise SourceError(str(file), f"its heading names the column {twice} more than once; leave the right one")
         places, most = {name: heading.index(name) for name in _COLUMNS}, len(heading)
+        if group is not None and group.strip().lower() in heading:
+            grouped = heading.index(group.strip().lower())
         del rows[0]
     videos = []
     for number, row in rows:
@@ -88,7 +95,8 @@ def read_csv(file: Path) -> list[LabeledVideo]:
         path, label = (row[place].strip() if place < len(row) else "" for place in places.values())
         if not path or len(row) > most:
             raise SourceError(str(file), f"line {number} is not path,label: {','.join(row)}")
-        videos.append(LabeledVideo(str(file.parent / path), encodable(label) or None))
+        of = row[grouped].strip() if grouped is not None and grouped < len(row) else ""
+        videos.append(LabeledVideo(str(file.parent / path), encodable(label) or None, of or None))
     return videos
 
 

@@ -1,0 +1,209 @@
+"""A last layer of one's own: fitted, kept, classified with, and refused where the videos make no sense."""
+
+from __future__ import annotations
+
+import shutil
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+import vidcomp
+from tests import clips
+from vidcomp.cli import app
+from vidcomp.inference.classifier import Classifier
+from vidcomp.training import DataError, RequestError
+from vidcomp.training.config import Paths
+from vidcomp.training.groups import groups_of
+from vidcomp.training.head import HeadJob, train_head
+from vidcomp.training.videos import TrainingVideo, find_training_videos
+from vidcomp.zoo.manifest import read_manifest
+
+FIRST = {"dark": 0, "bright": 4065}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIDCOMP_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    """Dark clips and bright ones, two of each of two recordings; no two files are the same."""
+    root = tmp_path / "videos"
+    for name, first in FIRST.items():
+        (root / name).mkdir(parents=True)
+        for group in (1, 2):
+            for number in (1, 2):
+                file = root / name / f"{name}_g{group:02}_c{number}.mp4"
+                clips.make_clip(file, 6 + 2 * group + number, size=(40, 32), first=first)
+    return root
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def teach(videos: Path, model: Path, *more: object) -> Result:
+    return run(
+        "train", "head", videos, "--model", model, "--output", videos.parent / "mine.yaml", "--device", "cpu", *more
+    )
+
+
+def test_a_model_learns_two_classes_and_classify_takes_it(videos: Path, tiny: Path) -> None:
+    result = teach(videos, tiny)
+    assert result.exit_code == 0, result.output
+    assert "8 of 2 classes, 2 recordings" in result.output
+    assert "accuracy  100.0%" in result.output
+    manifest = read_manifest(videos.parent / "mine.yaml")
+    assert (manifest.base, manifest.labels) == (str(tiny), ("bright", "dark"))
+    assert (videos.parent / "mine.safetensors").stat().st_size < 20_000
+    with vidcomp.load(videos.parent / "mine.yaml", device="cpu") as classifier:
+        files = sorted(videos.rglob("*.mp4"))
+        for file, prediction in zip(files, classifier.classify_all(files), strict=True):
+            assert prediction.top is not None
+            assert prediction.top.label == file.parent.name
+
+
+def test_what_a_video_gave_is_computed_once(videos: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert teach(videos, tiny).exit_code == 0
+    first = (videos.parent / "mine.safetensors").read_bytes()
+    asked: list[str] = []
+    whole = Classifier.classify_all
+
+    def counting(self: Classifier, paths: object) -> object:
+        names = list(paths)  # type: ignore[call-overload]
+        asked.extend(names)
+        return whole(self, names)
+
+    monkeypatch.setattr(Classifier, "classify_all", counting)
+    assert teach(videos, tiny).exit_code == 2, "it exists"
+    assert teach(videos, tiny, "--overwrite").exit_code == 0
+    assert not asked
+    assert (videos.parent / "mine.safetensors").read_bytes() == first
+    clips.make_clip(videos / "dark" / "dark_g03_c1.mp4", 15, size=(40, 32))
+    assert teach(videos, tiny, "--overwrite").exit_code == 0
+    assert [Path(path).name for path in asked] == ["dark_g03_c1.mp4"]
+
+
+def test_a_clip_of_each_class_is_enough(tmp_path: Path, videos: Path, tiny: Path) -> None:
+    few = tmp_path / "few"
+    for name in FIRST:
+        (few / name).mkdir(parents=True)
+        shutil.copy(videos / name / f"{name}_g01_c1.mp4", few / name / "one.mp4")
+    result = teach(few, tiny)
+    assert result.exit_code == 0, result.output
+    assert "accuracy: not known" in result.output
+    assert "dark: only 1 video; give 5 or more" in result.output
+    with vidcomp.load(tmp_path / "mine.yaml", device="cpu") as classifier:
+        tops = [classifier(videos / name / f"{name}_g02_c2.mp4").top for name in FIRST]
+    assert [top.label for top in tops if top is not None] == list(FIRST)
+
+
+def test_the_background_is_a_class_of_its_own(videos: Path, tiny: Path) -> None:
+    aside = videos.parent / "aside"
+    shutil.move(videos / "dark", aside)
+    result = teach(videos, tiny, "--background", aside)
+    assert result.exit_code == 0, result.output
+    assert read_manifest(videos.parent / "mine.yaml").labels == ("bright", "none of these")
+
+
+def test_unreadable_videos_are_skipped(videos: Path, tiny: Path) -> None:
+    (videos / "dark" / "broken.mp4").write_bytes(b"no video")
+    result = teach(videos, tiny)
+    assert result.exit_code == 1
+    assert "skipped" in result.output
+    assert "broken.mp4" in result.output
+    assert (videos.parent / "mine.yaml").exists()
+
+
+def _one_class(root: Path) -> None:
+    shutil.rmtree(root / "dark")
+
+
+def _empty_class(root: Path) -> None:
+    (root / "empty").mkdir()
+
+
+def _same_file(root: Path) -> None:
+    shutil.copy(root / "dark" / "dark_g01_c1.mp4", root / "bright" / "again.mp4")
+
+
+def _link(root: Path) -> None:
+    (root / "bright" / "link.mp4").symlink_to(root / "dark" / "dark_g01_c1.mp4")
+
+
+def _unicode(root: Path) -> None:
+    for form in ("NFC", "NFD"):
+        shutil.copytree(root / "dark", root / unicodedata.normalize(form, "café"))
+    shutil.rmtree(root / "dark")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (_one_class, r"only one class, bright; add another, or videos that do not show it \(--background\)"),
+        (_empty_class, "no readable video of empty"),
+        (_same_file, "the same file as .* in another class; leave the right one"),
+        (_link, "the same file as .* in another class; leave the right one"),
+        (_unicode, "two classes are called café: they differ in Unicode form only"),
+    ],
+)
+def test_videos_that_make_no_sense_are_one_clear_line(
+    videos: Path, tiny: Path, spoil: Callable[[Path], None], said: str
+) -> None:
+    spoil(videos)
+    with pytest.raises(DataError, match=said.replace("--background", "background")) as caught:
+        train_head(HeadJob(str(tiny)), Paths(source=videos, output=videos.parent / "mine.yaml", device="cpu"))
+    assert "\n" not in str(caught.value)
+    result = teach(videos, tiny)
+    assert result.exit_code == 2
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not (videos.parent / "mine.yaml").exists()
+
+
+def test_equal_files_of_one_class_count_once(videos: Path, tiny: Path) -> None:
+    shutil.copy(videos / "dark" / "dark_g01_c1.mp4", videos / "dark" / "dark_g02_c9.mp4")
+    job, paths = HeadJob(str(tiny)), Paths(source=videos, output=videos.parent / "mine.yaml", device="cpu")
+    result = train_head(job, paths)
+    assert len(result.truth) == 8
+    np.testing.assert_array_equal(result.predicted, result.truth)
+
+
+def test_videos_of_one_recording_cannot_be_tested(videos: Path, tiny: Path) -> None:
+    result = teach(videos, tiny, "--group-by", r"\.mp4")
+    assert result.exit_code == 0, result.output
+    assert "accuracy: not known" in result.output
+
+
+def test_a_column_says_what_was_recorded_together(videos: Path, tiny: Path) -> None:
+    rows = [f"{file},{file.parent.name},{file.stem[-1]}" for file in sorted(videos.rglob("*.mp4"))]
+    table = videos.parent / "list.csv"
+    table.write_text("\n".join(["path,label,Take", *rows]))
+    job, paths = HeadJob(str(tiny), "take"), Paths(source=table, output=videos.parent / "mine.yaml", device="cpu")
+    assert set(train_head(job, paths).groups) == {"1", "2"}
+    table.write_text(f"path,label\n{rows[0].rpartition(',')[0]}\n{rows[0].split(',')[0]},other\n")
+    with pytest.raises(Exception, match="is of bright and of other; leave the right one"):
+        find_training_videos(table)
+
+
+@pytest.mark.parametrize(
+    ("group_by", "groups"),
+    [
+        (None, ["08", "08", "y/a_day2.mp4"]),
+        ("day(.)", ["1", "2", "2"]),
+        ("^.", ["x", "x", "y"]),
+    ],
+)
+def test_groups_are_found_in_names(group_by: str | None, groups: list[str]) -> None:
+    names = ["x/v_a_g08_c01_day1.avi", "x/v_b_g08_c02_day2.avi", "y/a_day2.mp4"]
+    assert groups_of([TrainingVideo(name, 0) for name in names], group_by)[0] == groups
+
+
+@pytest.mark.parametrize(("group_by", "said"), [("(", "not a regular expression"), ("day", "neither a column")])
+def test_a_pattern_that_finds_nothing_is_told(group_by: str, said: str) -> None:
+    with pytest.raises(RequestError, match=said):
+        groups_of([TrainingVideo("x/a.mp4", 0)], group_by)

@@ -1,0 +1,138 @@
+"""`vidcomp train head`: teach a model labels of one's own by a few videos of each."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vidcomp import DEFAULT_MODEL
+from vidcomp.cli.errors import SOME_FAILED, UsageError, fail, reported
+from vidcomp.cli.options import DecodeWorkers, Device, DeviceChoice, Precision, PrecisionChoice
+
+if TYPE_CHECKING:
+    from vidcomp.training.head import HeadResult
+
+# Confused pairs that are shown.
+_PAIRS = 5
+
+_what = functools.partial(typer.Option, rich_help_panel="What is fitted")
+_where = functools.partial(typer.Option, rich_help_panel="Where it is kept")
+
+
+def train_head(
+    folder: Annotated[
+        Path,
+        typer.Argument(help="A folder with a sub-folder of videos for each class, or a CSV file of path,label."),
+    ],
+    output: Annotated[Path, _where("--output", help="The manifest (.yaml) to write; the weights get its name.")],
+    model: Annotated[
+        str, _what("--model", help="A model's name, or the path of a YAML manifest, which gets a new last layer.")
+    ] = DEFAULT_MODEL,
+    group_by: Annotated[
+        str | None,
+        _what(
+            "--group-by",
+            metavar="PATTERN|COLUMN",
+            help="Which videos were recorded together: a regular expression that finds it in their paths, or a column "
+            "of the CSV file. By default numbers such as _g08 in names.",
+        ),
+    ] = None,
+    background: Annotated[
+        Path | None,
+        _what("--background", metavar="FOLDER", help="Videos that show none of the classes: 'none of these'."),
+    ] = None,
+    cache_gb: Annotated[
+        float, _where("--cache-gb", min=0, help="Most that kept features may take on disk, in GB.")
+    ] = 20.0,
+    cache: Annotated[
+        Path | None, _where("--cache", help="Folder of kept features; by default vidcomp's cache folder.")
+    ] = None,
+    overwrite: Annotated[bool, _where("--overwrite", help="Replace a result that exists.")] = False,
+    device: Device = DeviceChoice.AUTO,
+    precision: Precision = PrecisionChoice.AUTO,
+    decode_workers: DecodeWorkers = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress; only videos that are skipped.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Teach a model your own labels: the network stays, a new last layer is fitted to a few videos of each class.
+
+    Each video passes the network once, and what came of it is kept: run again after an interruption, or with more
+    videos, it goes on. How strongly the layer is held back, and how sure it may be, is found on videos that it did not
+    learn from; so is the accuracy printed, in which no recording is on both sides. A single video per class works too.
+
+    The exit code is 0 when the model is written, 1 if some videos were skipped, 2 for wrong usage, 130 if interrupted.
+    """
+    with reported(debug=debug):
+        from vidcomp.cli.errors import Stopped, stop_requests
+        from vidcomp.cli.terminal import download_progress, warn
+        from vidcomp.cli.training_progress import TrainingProgress
+        from vidcomp.training import Interrupted, RequestError, TrainingError
+        from vidcomp.training.config import Paths
+        from vidcomp.training.head import HeadJob
+        from vidcomp.training.head import train_head as train
+
+        job = HeadJob(model, group_by, background, precision.value)
+        paths = Paths(
+            source=folder,
+            output=output,
+            cache=cache,
+            cache_gb=cache_gb,
+            workers=decode_workers or 0,
+            device=device.value,
+            overwrite=overwrite,
+        )
+        with stop_requests(b"\nvidcomp: stopping after this video; once more stops at once\n") as stop:
+            try:
+                with (
+                    download_progress(quiet=quiet) as progress,
+                    TrainingProgress(lambda: stop.number is not None, quiet=quiet) as reporter,
+                ):
+                    result = train(job, paths, reporter, progress)
+            except Interrupted as stopped:
+                fail(str(stopped), Stopped(stop.number).exit_code if stop.number is not None else SOME_FAILED)
+            except RequestError as error:
+                raise UsageError(str(error)) from None
+            except TrainingError as error:
+                if debug:
+                    raise
+                fail(str(error), SOME_FAILED)
+        for note in () if quiet else result.notes:
+            warn(note)
+        if not quiet:
+            _print(result)
+            print(f"wrote {output} with its weights beside it; try: vidcomp classify VIDEO --model {output}")
+        if reporter.left_out:
+            raise typer.Exit(SOME_FAILED)
+
+
+def _print(result: HeadResult) -> None:
+    from vidcomp.evaluation.statistics import interval_of_mean
+    from vidcomp.output.terminal import console_of, print_facts, print_table
+
+    console = console_of(sys.stdout)
+    tested = result.tested
+    if not tested.any():
+        print("accuracy: not known, since no class has videos of two recordings; nearest class means decide")
+        return
+    right = (result.predicted == result.truth)[tested]
+    groups = [group for group, one in zip(result.groups, tested, strict=True) if one]
+    low, high = interval_of_mean(right, groups)
+    per_class = [right[result.truth[tested] == number].mean() for number in sorted(set(result.truth[tested]))]
+    facts = [
+        ("videos", f"{len(result.truth)} of {len(result.classes)} classes, {len(set(result.groups))} recordings"),
+        ("accuracy", f"{right.mean():.1%} on videos kept out (95 %: {low:.1%} to {high:.1%})"),
+        ("balanced", f"{sum(per_class) / len(per_class):.1%}, the mean over classes"),
+    ]
+    if not tested.all():
+        facts.append(("not tested", f"{(~tested).sum()} videos, whose class has no other recording"))
+    print_facts(console, facts)
+    pairs = Counter(zip(result.truth[tested], result.predicted[tested], strict=True))
+    wrong = [(pair, count) for pair, count in pairs.most_common() if pair[0] != pair[1]][:_PAIRS]
+    if wrong:
+        rows = [[result.classes[true], result.classes[said], str(count)] for (true, said), count in wrong]
+        print_table(console, ["class", "taken for", "videos"], rows)
