@@ -62,6 +62,10 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(_HOMES[name]), name)
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def load(
     name: str | Path = DEFAULT_MODEL,
     *,
@@ -100,6 +104,8 @@ def load(
         vidcomp.zoo.ZooError: the model or its weights are not to be had.
         ValueError: the device or the precision is not to be had, ``max_damage`` is no share, or strategy, compressor
             and tau contradict each other, or moments are to be found in dense views.
+        TypeError: ``name`` or ``only`` is of another type.
+        RuntimeError: this process is a fork of one that loaded a model, where torch cannot compute.
     """
     from dataclasses import replace
 
@@ -107,9 +113,11 @@ def load(
     from vidcomp.inference.grammar import parse_strategy
     from vidcomp.zoo.build import load_model
 
+    if isinstance(only, str):
+        raise TypeError(f"only={only!r}: give a list of labels to choose among")
     named = parse_strategy(strategy, compressor=compressor, tau=tau)
     return Classifier(
-        load_model(name, replace(named.variant, only=tuple(only))),
+        load_model(name, replace(named.variant, only=tuple(map(str, only)))),
         device=device,
         strategy=named.strategy,
         decode_timeout_s=decode_timeout_s,
@@ -167,12 +175,15 @@ def create_model(name: str | Path, *, pretrained: bool = True, num_classes: int 
 def to_dataframe(predictions: Prediction | Iterable[Prediction], top_k: int = 5) -> pandas.DataFrame:
     """A pandas table with a row per video: its best label, the ``top_k`` best ones, what it took, and its error if any.
 
+    Without videos the table has its columns all the same.
+
     Raises:
         ImportError: pandas, which vidcomp itself does not need, is not installed.
     """
     import pandas
 
-    from vidcomp.inference.prediction import Prediction
+    from vidcomp.inference.prediction import FrameCounts, Prediction, Timing
 
     videos = [predictions] if isinstance(predictions, Prediction) else predictions
-    return pandas.DataFrame([video.to_row(top_k) for video in videos])
+    columns = Prediction("", "", "", (), FrameCounts(0, 0, 0, None), Timing(0.0, 0.0)).to_row()
+    return pandas.DataFrame([video.to_row(top_k) for video in videos], columns=list(columns))

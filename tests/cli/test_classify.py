@@ -99,6 +99,8 @@ def test_a_list_on_standard_input_and_a_glob(folder: Path, model: Path) -> None:
         (["--only-file", "nowhere.txt", "{clip}"], "--only-file nowhere.txt: cannot be read"),
         (["--output", "/nowhere/labels.json", "{clip}"], "cannot be written"),
         (["--model", "r3d_18-sfc", "{clip}"], "weights"),
+        (["--clips", "10000", "{clip}"], "--clips and --clip-frames are numbers of four digits at most"),
+        ([""], "'': no such file or folder"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(folder: Path, arguments: list[str], message: str) -> None:

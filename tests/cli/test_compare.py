@@ -228,6 +228,7 @@ def test_wrong_usage_is_exit_code_2(arguments: list[str], message: str, short_sa
     run = compare(*arguments)
     assert run.exit_code == 2, run.stderr
     assert message in run.stderr.splitlines()[-1]
+    assert run.stderr.count(message) == 1
     assert "Traceback" not in run.stderr
     assert run.stdout == ""
 

@@ -123,8 +123,9 @@ def test_a_report_of_windows_and_of_no_attention(folder: Path, model: Path, tmp_
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--report", "{tmp}"], "--report {tmp}: cannot be written"),
-        (["--report", "{tmp}/x.csv", "--output", "{tmp}/x.csv"], "this is --output"),
+        (["--report", "{tmp}/folder.html"], "--report {tmp}/folder.html: cannot be written"),
+        (["--report", "{tmp}/r.pdf"], "give a file that ends in .html"),
+        (["--report", "{tmp}/x.html", "--output", "{tmp}/x.html", "--format", "csv"], "this is --output"),
         (["--explain-video"], "give --explain DIR too"),
         (["--explain", "{tmp}/out", "--every", "1s"], "windows"),
         (["--explain", "{tmp}/out", "--compressor", "none"], "nothing is compressed"),
@@ -133,6 +134,7 @@ def test_a_report_of_windows_and_of_no_attention(folder: Path, model: Path, tmp_
 )
 def test_wrong_usage_is_one_line(folder: Path, model: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
     (tmp_path / "file").touch()
+    (tmp_path / "folder.html").mkdir()
     run = classify(folder / "a", "--model", model, *(argument.format(tmp=tmp_path) for argument in arguments))
     assert run.exit_code == 2, run.stderr
     assert message.format(tmp=tmp_path) in run.stderr

@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 from typer.testing import CliRunner
 
 from vidcomp.cli import app
+from vidcomp.cli.options import complete_strategies
 
 
 def vidcomp(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -32,6 +34,36 @@ def test_version() -> None:
     import vidcomp as package
 
     assert vidcomp("--version").stdout == f"vidcomp {package.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("classify --model ucf16-lite0-sgs", {"ucf16-lite0-sgs", "ucf16-lite0-sgs-sfc"}),
+        ("train --model ucf16-lite0-sgs-", {"ucf16-lite0-sgs-sfc"}),
+        ("models show ucf16-lite0-sgs-", {"ucf16-lite0-sgs-sfc"}),
+        ("evaluate --strategy dense", {"dense30", "dense10x1"}),
+        ("compare --strategy sgs", {"sgs", "sgs+sfc"}),
+        ("classify --decoder p", {"pyav"}),
+        ("ev", {"evaluate"}),
+    ],
+)
+def test_shells_complete_names_of_models_and_strategies(typed: str, meant: set[str]) -> None:
+    words = ["vidcomp", *typed.split()]
+    asked = {
+        "_VIDCOMP_COMPLETE": "complete_bash",
+        "COMP_WORDS": " ".join(words),
+        "COMP_CWORD": str(len(words) - 1),
+    }
+    completed = CliRunner().invoke(app, [], env=asked, prog_name="vidcomp")
+    assert completed.exit_code == 0, completed.output
+    assert set(completed.output.split()) == meant
+
+
+def test_every_example_that_a_shell_offers_is_a_strategy() -> None:
+    from vidcomp.inference.grammar import parse_strategy
+
+    assert all(parse_strategy(name).strategy is not None for name in complete_strategies())
 
 
 def test_wrong_usage_is_exit_code_2() -> None:

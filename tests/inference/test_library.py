@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import io
 import json
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -126,15 +130,37 @@ def test_devices_that_are_not_there_are_named_with_those_that_are(model: Path, d
 
 @pytest.mark.parametrize("argument", ["batch", "decode_workers"])
 def test_numbers_of_nothing_are_refused_by_the_arguments_name(model: Path, argument: str) -> None:
-    with pytest.raises(ValueError, match=f"^{argument} must be at least 1, not 0"):
+    with pytest.raises(ValueError, match=f"^{argument} must be a whole number of at least 1, not 0"):
         vidcomp.load(model, device="cpu", **{argument: 0})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "said"),
+    [
+        ({"batch": 1.5}, ValueError, "batch must be a whole number of at least 1, not 1.5"),
+        ({"decode_workers": "2"}, ValueError, "decode_workers must be a whole number of at least 1, not '2'"),
+        ({"decode_timeout_s": 0}, ValueError, "decode_timeout_s must be more than 0, not 0"),
+        ({"decode_timeout_s": float("nan")}, ValueError, "decode_timeout_s must be more than 0, not nan"),
+        ({"strategy": 8}, StrategyError, "8: a strategy is one name, such as dense30"),
+        ({"strategy": ["whole"]}, StrategyError, "a strategy is one name"),
+        ({"only": "jump"}, TypeError, "only='jump': give a list of labels"),
+        ({"only": [3, 4]}, ManifestError, "there is no label '3'"),
+        ({"name": None}, TypeError, "a model is named by a str or a pathlib.Path, not by NoneType"),
+        ({"name": b"tiny"}, TypeError, "a model is named by a str or a pathlib.Path, not by bytes"),
+    ],
+)
+def test_wrong_arguments_are_told_at_once(
+    model: Path, arguments: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        vidcomp.load(**{"name": model, "device": "cpu", **arguments})
 
 
 @pytest.mark.parametrize("path", [b"a.mp4", 5, None])
 def test_what_is_no_path_is_told(model: Path, path: str) -> None:
     with vidcomp.load(model, device="cpu") as classifier:
         for call in (classifier.classify, lambda path: list(classifier.classify_all([path]))):
-            with pytest.raises(TypeError, match=r"^path=.*: a video is named by a str or a pathlib.Path, not by"):
+            with pytest.raises(TypeError, match=r"^a video is named by a str or a pathlib.Path, not by"):
                 call(path)
 
 
@@ -171,6 +197,21 @@ def test_frames_in_memory_have_the_rate_that_is_said(unscaled: tuple[Classifier,
     assert slow.attention is not None
     assert slow.attention.seconds.tolist() == pytest.approx([8 * number / 5 for number in range(8)])
     assert slow.labels == classifier(frames).labels
+    for rate in (np.float32(5), Fraction(5), "5"):
+        assert json.dumps(classifier(frames, fps=rate).to_dict()["frames"]) == json.dumps(slow.to_dict()["frames"])
+
+
+def test_other_calls_name_what_they_take(unscaled: tuple[Classifier, np.ndarray], clip: Path) -> None:
+    classifier, frames = unscaled
+    with pytest.raises(TypeError, match="features are of one video"):
+        classifier.features([frames, frames])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"an array or a tensor \(T, H, W, 3\), not str"):
+        classifier.transforms(str(clip))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="not iterable"):
+        classifier.classify_all(3)  # type: ignore[arg-type]
+    for sent in (pickle.dumps, copy.deepcopy):
+        with pytest.raises(TypeError, match="load one in each process"):
+            sent(classifier)
 
 
 @pytest.mark.parametrize("strategy", ["dense2x1", "uniform2x16", "whole"])
@@ -189,7 +230,10 @@ def test_every_strategy_takes_frames(model: Path, clip: Path, strategy: str) -> 
         (torch.zeros(4, 3, 16, 16, dtype=torch.uint8), ValueError, r"permute its axes by \(0, 2, 3, 1\)"),
         (np.zeros((0, 16, 16, 3), np.uint8), ValueError, r"at least one of them, not \(0, 16, 16, 3\)"),
         (np.zeros((16, 16, 3), np.uint8), ValueError, r"frames are \(T, H, W, 3\)"),
-        (5, TypeError, "path=5: a video is named by"),
+        (torch.zeros(4, 16, 16, 3, requires_grad=True), TypeError, "frames are uint8, 0 to 255, not torch.float32"),
+        (5, TypeError, "a video is a path, the bytes of a file, or frames .*; this is of type int"),
+        (io.BytesIO(b""), TypeError, "this is of type BytesIO"),
+        (iter([np.zeros((4, 16, 16, 3), np.uint8)]), TypeError, "several are a list of them"),
     ],
 )
 def test_what_is_no_video_is_told(model: Path, video: Any, error: type[Exception], said: str) -> None:
@@ -269,8 +313,9 @@ def test_models_are_listed_and_built(model: Path) -> None:
     kept = [name for name, value in other.state_dict().items() if torch.equal(value, trained.state_dict()[name])]
     assert len(kept) >= len(trained.state_dict()) - 2
     assert vidcomp.create_model(model, pretrained=False)(clip).logits.shape == (2, 3)
-    with pytest.raises(ValueError, match="num_classes must be at least 1, not 0"):
-        vidcomp.create_model(model, num_classes=0)
+    for wrong in (0, 2.5, "3"):
+        with pytest.raises(ValueError, match=f"num_classes must be a whole number of at least 1, not {wrong!r}"):
+            vidcomp.create_model(model, num_classes=wrong)  # type: ignore[arg-type]
 
 
 def test_predictions_become_a_table(model: Path, clip: Path) -> None:
@@ -284,6 +329,7 @@ def test_predictions_become_a_table(model: Path, clip: Path) -> None:
     assert table["probability"][0] == predictions[0].top.probability
     assert table["frames_decoded"].tolist() == [60, 0]
     assert len(vidcomp.to_dataframe(predictions[0])) == 1
+    assert list(vidcomp.to_dataframe([]).columns) == list(table.columns)
 
 
 def test_importing_is_cheap_and_all_names_are_there() -> None:
@@ -293,3 +339,4 @@ def test_importing_is_cheap_and_all_names_are_there() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert not hasattr(vidcomp, "no_such_name")
+    assert set(vidcomp.__all__) <= set(dir(vidcomp))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import vidcomp
 from tests import clips
 from tests.inference.test_batch import Memory
 from tests.tiny_model import make_tiny_model
@@ -77,14 +78,20 @@ def test_a_forked_child_is_told_at_once_and_leaves_its_parents_processes_alone(
                     lambda: classifier.classify(paths[0]),
                     lambda: classifier.classify_all(paths),
                     lambda: next(classifier.batches(paths)),
+                    lambda: classifier.features(paths[0]),
                 ):
                     with pytest.raises(RuntimeError, match=f"loaded in process {os.getppid()}.*'spawn'"):
                         use()
                 monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-                with pytest.raises(RuntimeError, match="'spawn'"):
-                    Classifier(model, device="cpu", decode_workers=1)
+                for load in (
+                    lambda: Classifier(model, device="cpu", decode_workers=1),
+                    lambda: vidcomp.load("ucf16-lite0"),
+                    lambda: vidcomp.create_model("ucf16-lite0", pretrained=False),
+                ):
+                    with pytest.raises(RuntimeError, match="'spawn'"):
+                        load()
                 classifier.close()
-                del classifier, use
+                del classifier, use, load
                 gc.collect()
                 os.write(sender, b"told")
             finally:

@@ -16,7 +16,6 @@ app = typer.Typer(
     name="vidcomp",
     help="Name the action in videos, in one pass over each whole video.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )

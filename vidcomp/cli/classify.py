@@ -25,6 +25,7 @@ from vidcomp.cli.options import (
     ExplainOptions,
     InputOptions,
     MaxDamage,
+    Model,
     ModelOptions,
     OutputFormat,
     OutputOptions,
@@ -75,7 +76,7 @@ def classify(
             help="Take http and https addresses for videos: each is fetched into a temporary file first.",
         ),
     ] = False,
-    model: Annotated[str, _how("--model", help="A model's name, or the path of a YAML manifest.")] = DEFAULT_MODEL,
+    model: Model = DEFAULT_MODEL,
     compressor: Annotated[
         str | None,
         _how(

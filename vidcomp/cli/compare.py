@@ -14,7 +14,7 @@ import typer
 from vidcomp import DEFAULT_MODEL
 from vidcomp.cli.errors import INTERRUPTED, SOME_FAILED, Stopped, UsageError, reported, stop_signals
 from vidcomp.cli.files import check_file, write_file
-from vidcomp.cli.options import Decoder, DecoderChoice, DeviceChoice
+from vidcomp.cli.options import Decoder, DecoderChoice, DeviceChoice, Model, complete_strategies
 from vidcomp.cli.terminal import warn
 
 if TYPE_CHECKING:
@@ -46,9 +46,7 @@ def compare(
     null: Annotated[
         bool, typer.Option("--null", "-0", help="NUL separates the paths of the list on standard input.")
     ] = False,
-    model: Annotated[
-        str, typer.Option("--model", help="A model's name, or the path of a YAML manifest.")
-    ] = DEFAULT_MODEL,
+    model: Model = DEFAULT_MODEL,
     dense: Annotated[
         list[int] | None,
         typer.Option(
@@ -78,6 +76,7 @@ def compare(
             "--strategy",
             metavar="NAME",
             help="Row: any strategy by its name, such as dense10x1, sgs+sfc, sfc-tau4 or uniform8x32.",
+            autocompletion=complete_strategies,
         ),
     ] = None,
     output_format: Annotated[ComparisonFormat, typer.Option("--format", help="How to print.")] = ComparisonFormat.TABLE,

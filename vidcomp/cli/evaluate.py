@@ -24,6 +24,7 @@ from vidcomp.cli.options import (
     Device,
     DeviceChoice,
     MaxDamage,
+    Model,
     Precision,
     PrecisionChoice,
     Strategy,
@@ -47,9 +48,7 @@ def evaluate(
     folder: Annotated[
         Path, typer.Argument(help="A folder with a sub-folder of videos for each class, or a CSV file of path,label.")
     ],
-    model: Annotated[
-        str, typer.Option("--model", help="A model's name, or the path of a YAML manifest.")
-    ] = DEFAULT_MODEL,
+    model: Model = DEFAULT_MODEL,
     strategy: Strategy = None,
     tau: Annotated[float | None, typer.Option("--tau", help="Compression ratio of SFC (at least 1).")] = None,
     agreement: Annotated[

@@ -12,6 +12,7 @@ import typer
 
 from vidcomp import DEFAULT_MODEL
 from vidcomp.cli.errors import UsageError, reported
+from vidcomp.cli.options import complete_models
 
 if TYPE_CHECKING:
     from vidcomp.zoo.convert import ConversionReport
@@ -59,7 +60,7 @@ def list_models(output_format: ShowFormat = _FORMAT, debug: bool = _DEBUG) -> No
 
 @app.command()
 def show(
-    name: str = typer.Argument(help="A model's name, or the path of a YAML manifest."),
+    name: str = typer.Argument(help="A model's name, or the path of a YAML manifest.", autocompletion=complete_models),
     compressor: str | None = typer.Option(None, "--compressor", help="The model's compressor, or none."),
     tau: float | None = typer.Option(None, "--tau", help="Compression ratio of SFC (at least 1)."),
     cut: str | None = typer.Option(None, "--cut", help="Stage after which the compressor stands."),
@@ -123,7 +124,9 @@ def show(
 
 @app.command()
 def labels(
-    name: str = typer.Argument(DEFAULT_MODEL, help="A model's name, or the path of a YAML manifest."),
+    name: str = typer.Argument(
+        DEFAULT_MODEL, help="A model's name, or the path of a YAML manifest.", autocompletion=complete_models
+    ),
     match: str | None = typer.Option(None, "--match", metavar="TEXT", help="Only labels that hold this text."),
     debug: bool = _DEBUG,
 ) -> None:
@@ -143,7 +146,9 @@ def labels(
 
 
 @app.command()
-def verify(name: str = typer.Argument(help="A model's name or manifest."), debug: bool = _DEBUG) -> None:
+def verify(
+    name: str = typer.Argument(help="A model's name or manifest.", autocompletion=complete_models), debug: bool = _DEBUG
+) -> None:
     """Check that a model's weights are present, undamaged and of its network; downloads them if need be."""
     with reported(debug=debug):
         from vidcomp.cli.terminal import download_progress

@@ -47,11 +47,36 @@ class PrecisionChoice(str, Enum):
     FP16 = "fp16"
 
 
+_STRATEGIES = ("whole", "sfc", "sfc-tau4", "sgs", "sgs+sfc", "dense30", "dense10x1", "uniform8", "uniform8x32")
+
+
+def complete_models() -> list[str]:
+    """What a shell may complete a model's name to; it completes the paths of manifests by itself."""
+    from vidcomp.zoo.manifest import models_folder
+
+    return sorted(path.stem for path in models_folder().glob("*.yaml"))
+
+
+def complete_strategies() -> list[str]:
+    """What a shell may complete a strategy's name to: examples of the grammar."""
+    return list(_STRATEGIES)
+
+
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        help="A model's name, or the path of a YAML manifest.",
+        rich_help_panel=HOW,
+        autocompletion=complete_models,
+    ),
+]
 Strategy = Annotated[
     str | None,
     typer.Option(
         "--strategy",
         metavar="NAME",
+        autocompletion=complete_strategies,
         help="whole (no compression), the kind of the model's or a sibling's compressor (sfc, sfc-tau4, sgs, sgs+sfc), "
         "dense30 or dense10x1 (clips x crops of the uncompressed network), or uniform8 or uniform8x32 (clips of an "
         "untrimmed video). By default the whole video through the model as it is.",
@@ -242,6 +267,8 @@ class ModelOptions:
             if self.clip_frames is not None:
                 raise UsageError("--clip-frames: give --clips too, which says how many clips there are")
             return self.strategy
+        if max(self.clips, self.clip_frames or 0) > 9999:
+            raise UsageError("--clips and --clip-frames are numbers of four digits at most")
         if self.strategy is not None:
             raise UsageError(f"--clips and --strategy {self.strategy} are two ways to pass a video; choose one")
         return f"uniform{self.clips}" + ("" if self.clip_frames is None else f"x{self.clip_frames}")
@@ -306,6 +333,8 @@ class ExplainOptions:
     def __post_init__(self) -> None:
         if self.video and self.folder is None:
             raise UsageError("--explain-video: give --explain DIR too, where it goes")
+        if self.report is not None and self.report.suffix.lower() not in (".html", ".htm"):
+            raise UsageError(f"--report {self.report}: give a file that ends in .html")
 
 
 @dataclass(frozen=True, kw_only=True)

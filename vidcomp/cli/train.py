@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from vidcomp import DEFAULT_MODEL
 from vidcomp.cli.errors import SOME_FAILED, UsageError, fail, reported
-from vidcomp.cli.options import DeviceChoice
+from vidcomp.cli.options import DeviceChoice, complete_models
 
 if TYPE_CHECKING:
     from vidcomp.training.callbacks import Callbacks
@@ -66,7 +66,9 @@ class Options:
             "the videos need no labels."
         ),
     ]
-    model: Annotated[str, _what(help="A model's name, or the path of a YAML manifest.")] = DEFAULT_MODEL
+    model: Annotated[
+        str, _what(help="A model's name, or the path of a YAML manifest.", autocompletion=complete_models)
+    ] = DEFAULT_MODEL
     output: Annotated[Path, _where(help="The manifest (.yaml) to write; weights and log get its name.")]
     val: Annotated[Path | None, _what(help="Labeled videos that are not trained on, to judge by after each epoch.")] = (
         None

@@ -239,7 +239,7 @@ class Evaluator:
         strict: bool,
     ) -> None:
         """Load the network of every strategy, or note in a line why the model cannot do it."""
-        impossible: list[str] = []
+        impossible: dict[str, None] = {}
         reasons: dict[str, list[str]] = {}
         for strategy in strategies:
             try:
@@ -252,8 +252,7 @@ class Evaluator:
             except (StrategyError, ManifestError) as error:
                 if strict:
                     raise
-                self._note(str(error), failed=True)
-                impossible.append(str(error))
+                impossible[str(error)] = None
                 continue
             passing: Strategy = named.strategy or WholeVideo()
             run = StrategyRun(name, classifier(model, strategy=passing), trained=reason is None)
@@ -263,6 +262,8 @@ class Evaluator:
                 reasons.setdefault(reason, []).append(name)
         if not self.runs:
             raise StrategyError("; ".join(impossible))
+        for why in impossible:
+            self._note(why, failed=True)
         for reason, names in reasons.items():
             self._note(f"random weights in {', '.join(names)}: the cost is true, labels are left out; {reason}")
 

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, TypeAlias, cast, overload
+from typing import NoReturn, TypeAlias, cast, overload
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ from vidcomp.video.reader import DecoderName, check_decoder
 from vidcomp.video.remote import Downloads, is_address
 from vidcomp.video.worker.pool import default_workers
 from vidcomp.video.worker.prefetch import Prefetcher, lookahead
-from vidcomp.zoo.build import LoadedModel
+from vidcomp.zoo.build import LoadedModel, check_not_forked
 
 WINDOW_LABELS = 20
 """Labels kept of each window: hours of video have thousands of windows."""
@@ -77,14 +77,20 @@ FPS = 25.0
 """Frames per second of a video in memory, where nothing is said of it."""
 
 
-def _as_array(frames: NDArray[np.uint8] | torch.Tensor) -> NDArray[np.uint8]:
-    return frames if isinstance(frames, np.ndarray) else frames.cpu().numpy()
+def _in_memory(frames: NDArray[np.uint8] | torch.Tensor, fps: float = FPS) -> FramesInMemory:
+    if isinstance(frames, torch.Tensor):
+        if frames.dtype != torch.uint8:
+            raise TypeError(f"frames are uint8, 0 to 255, not {frames.dtype}")
+        frames = frames.cpu().numpy()
+    elif not isinstance(frames, np.ndarray):
+        raise TypeError(f"frames are an array or a tensor (T, H, W, 3), not {type(frames).__name__}")
+    return FramesInMemory(frames, fps)
 
 
 def _named(path: str | os.PathLike[str]) -> str:
-    name = path if isinstance(path, str) else os.fspath(path) if isinstance(path, os.PathLike) else None
+    name = os.fspath(path) if isinstance(path, os.PathLike) else path
     if not isinstance(name, str):
-        raise TypeError(f"path={path!r}: a video is named by a str or a pathlib.Path, not by {type(path).__name__}")
+        raise TypeError(f"a video is named by a str or a pathlib.Path, not by {type(path).__name__}")
     return name
 
 
@@ -96,9 +102,6 @@ class Classifier:
     Threads may share one: they take turns. Processes may not: in a forked child its methods raise RuntimeError, as they
     do once it is closed. Others may borrow its decoding processes, which are in :attr:`pool`.
     """
-
-    # The process that loaded one last; in a fork of it, it is another than this one.
-    _loaded_in: ClassVar[int | None] = None
 
     def __init__(
         self,
@@ -134,23 +137,21 @@ class Classifier:
             pool: decoding processes that run already, to be closed with the classifier.
 
         Raises:
-            ValueError: the device or the precision is not to be had, there would be no process to decode or no
-                video in a batch, ``max_damage`` is no share, there is no such ``decoder``, or moments are to be found
-                in dense views, which tell nothing of time.
-            RuntimeError: this process is a fork of one that has loaded a classifier.
+            ValueError: the device or the precision is not to be had, there would be no process to decode, no time
+                for it or no video in a batch, ``max_damage`` is no share, there is no such ``decoder``, or moments are
+                to be found in dense views, which tell nothing of time.
+            RuntimeError: this process is a fork of one that has loaded a model.
         """
+        check_not_forked()
         for argument, value in (("decode_workers", decode_workers), ("batch", batch)):
-            if value is not None and value < 1:
-                raise ValueError(f"{argument} must be at least 1, not {value}")
-        if Classifier._loaded_in not in (None, os.getpid()) and torch.get_num_threads() > 1:
-            # Torch's threads are gone since the fork, and work given to them would never be done.
-            raise RuntimeError(
-                "torch cannot compute in a fork of a process that loaded a classifier: start processes by 'spawn'"
-            )
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ValueError(f"{argument} must be a whole number of at least 1, not {value!r}")
+        if decode_timeout_s is not None and not decode_timeout_s > 0:
+            raise ValueError(f"decode_timeout_s must be more than 0, not {decode_timeout_s}")
         if not 0 <= max_damage <= 1:
             raise ValueError(f"max_damage is a share from 0 to 1, not {max_damage}")
         check_decoder(decoder)
-        Classifier._loaded_in = self._process = os.getpid()
+        self._process = os.getpid()
         self.runner = Runner(model.network, choose_device(device), precision=precision, videos_at_once=batch)
         # Of the network as it was given nothing is kept.
         self.model = replace(model, network=cast(CompressedModel, self.runner.network))
@@ -178,6 +179,9 @@ class Classifier:
         self._since_trim = 0
         self._lock = threading.Lock()
         self._closed = False
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Classifier cannot be copied or sent to another process: load one in each process")
 
     def __enter__(self) -> Classifier:
         return self
@@ -224,9 +228,13 @@ class Classifier:
         if isinstance(video, (bytes, bytearray, memoryview)):
             return self._classify_bytes(video)
         if isinstance(video, (np.ndarray, torch.Tensor)):
-            frames = FramesInMemory(_as_array(video), fps)
-            (prediction,) = self._finish([self._begin("<frames>", frames=frames)])
+            (prediction,) = self._finish([self._begin("<frames>", frames=_in_memory(video, fps))])
             return prediction
+        if not isinstance(video, (str, os.PathLike)):
+            raise TypeError(
+                "a video is a path, the bytes of a file, or frames (T, H, W, 3), and several are a list of them; "
+                f"this is of type {type(video).__name__}"
+            )
         return self.classify(video)
 
     def features(self, video: Video, *, fps: float = FPS) -> NDArray[np.float32]:
@@ -236,6 +244,8 @@ class Classifier:
             ValueError: the video cannot be labeled; the message is that of its prediction.
             TypeError: as calling the classifier.
         """
+        if isinstance(video, (list, tuple)):
+            raise TypeError("features are of one video: call it for each of the list")
         with self.noting_features():
             prediction = self(video, fps=fps)
         if prediction.error is not None:
@@ -246,7 +256,7 @@ class Classifier:
     @contextmanager
     def noting_features(self) -> Iterator[None]:
         """Within this, predictions have :attr:`~vidcomp.inference.prediction.Prediction.features`."""
-        with self._lock:
+        with self._turn():
             self.runner.notes_features += 1
         try:
             yield
@@ -261,7 +271,7 @@ class Classifier:
         rate at which the model samples.
         """
         spec = self.model.spec
-        reader = FramesInMemory(_as_array(frames), FPS).open("<frames>", DecodeOptions(spec.short_side))
+        reader = _in_memory(frames).open("<frames>", DecodeOptions(spec.short_side))
         whole = np.concatenate([seen_whole(spec, chunk.pixels) for chunk in reader.chunks()])
         return to_input(whole, spec.mean, spec.std)
 
@@ -289,7 +299,7 @@ class Classifier:
         if isinstance(paths, (str, bytes, os.PathLike)):
             raise TypeError(f"classify_all takes several paths; for one, call classify({paths!r})")
         self._check_usable()
-        return (prediction for batch in self.batches(paths) for prediction in batch)
+        return (prediction for batch in self.batches(iter(paths)) for prediction in batch)
 
     def batches(
         self, paths: Iterable[str | os.PathLike[str]], *, unexpected: Unexpected | None = None

@@ -71,6 +71,8 @@ def parse_strategy(name: str | None, *, compressor: str | None = None, tau: floa
     """
     if name is None:
         return NamedStrategy(None, Variant(compressor, tau))
+    if not isinstance(name, str):
+        raise StrategyError(f"{name!r}: a strategy is one name, such as {_EXAMPLES}")
     base, _, suffix = name.partition("-tau")
     ratio = _ratio(name, suffix) if base != name else tau
     if tau not in (None, ratio):

@@ -27,10 +27,13 @@ class FramesInMemory:
         if pixels.ndim != 4 or pixels.shape[3] != 3 or 0 in pixels.shape:
             turned = "; permute its axes by (0, 2, 3, 1)" if pixels.ndim == 4 and pixels.shape[1] == 3 else ""
             raise ValueError(f"frames are (T, H, W, 3), at least one of them, not {pixels.shape}{turned}")
-        if not 0 < fps < math.inf:
+        try:
+            self.fps = float(fps)
+        except (TypeError, ValueError):
+            self.fps = math.nan
+        if not 0 < self.fps < math.inf:
             raise ValueError(f"fps={fps!r} is no frame rate")
         self.pixels = np.ascontiguousarray(pixels)
-        self.fps = fps
 
     def count(self, path: str, fps: float | None = None, *, timeout_s: float | None = None) -> int:
         """How many frames there are or, with `fps`, samples."""

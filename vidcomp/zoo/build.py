@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,25 @@ from vidcomp.zoo.manifest import CompressorSection, Manifest, find_manifest
 
 # Large enough for every backbone's strides and pools; only channel counts are read off.
 _PROBE = (1, 3, 16, 64, 64)
+
+# The process that built a network last; in a fork of it, it is another than this one.
+_built_in: int | None = None
+
+
+def check_not_forked() -> None:
+    """Find out whether torch can compute in this process.
+
+    Raises:
+        RuntimeError: this is a fork of a process that has built a network: torch's threads are gone since, and work
+            given to them would never be done.
+    """
+    global _built_in
+    if _built_in not in (None, os.getpid()) and torch.get_num_threads() > 1:
+        raise RuntimeError(
+            "torch cannot compute in a fork of a process that loaded a model: start processes by 'spawn', or call "
+            "torch.set_num_threads(1) in them first"
+        )
+    _built_in = os.getpid()
 
 
 @dataclass(frozen=True)
@@ -137,6 +157,7 @@ def build_network(manifest: Manifest) -> CompressedModel:
     Raises:
         ManifestError: an unknown family, cut, compressor or option.
     """
+    check_not_forked()
     return insert_compressors(manifest, build_backbone(manifest))
 
 
@@ -154,8 +175,8 @@ def create_network(
         ValueError: there would be no class.
     """
     manifest = find_manifest(name_or_file)
-    if classes is not None and classes < 1:
-        raise ValueError(f"num_classes must be at least 1, not {classes}")
+    if classes is not None and (not isinstance(classes, int) or classes < 1):
+        raise ValueError(f"num_classes must be a whole number of at least 1, not {classes!r}")
     if classes is None or classes == manifest.backbone.classes:
         return load_variant(manifest, progress).network if pretrained else build_network(manifest).eval()
     fresh = build_network(
@@ -182,6 +203,7 @@ def load_model(
 
 def load_variant(manifest: Manifest, progress: Progress | None = None) -> LoadedModel:
     """As :func:`load_model`, from a manifest at hand, varied or not."""
+    check_not_forked()
     chosen = chosen_labels(manifest)
     backbone = load_backbone(manifest, progress)
     with torch.device("meta"):

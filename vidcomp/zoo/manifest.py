@@ -181,7 +181,10 @@ def find_manifest(name_or_file: str | Path) -> Manifest:
 
     Raises:
         ManifestError: there is none, or it is not valid.
+        TypeError: it is neither a name nor a path.
     """
+    if not isinstance(name_or_file, (str, Path)):
+        raise TypeError(f"a model is named by a str or a pathlib.Path, not by {type(name_or_file).__name__}")
     if isinstance(name_or_file, Path) or name_or_file.endswith((".yaml", ".yml")):
         return read_manifest(Path(name_or_file))
     shipped = models_folder() / f"{name_or_file}.yaml"
