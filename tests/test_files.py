@@ -90,6 +90,7 @@ def test_a_folder_that_is_not_there_is_an_error_of_the_system(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("name", "text", "line"),
     [
+        ("", "", ""),
         ("a b.mp4", "a b.mp4", "a b.mp4"),
         ("\udcff.mp4", "\\udcff.mp4", "\\udcff.mp4"),
         ("a\nb\x1b[2J", "a\nb\x1b[2J", "a\\nb\\x1b[2J"),

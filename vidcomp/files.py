@@ -85,11 +85,8 @@ def encodable(text: str) -> str:
 
 
 def printable(name: str) -> str:
-    """A name on one line that shows what it is: no control character, change of direction or byte that is no text.
-
-    The empty name is a pair of quotes.
-    """
-    return "".join(repr(char)[1:-1] if _is_hazard(char) else char for char in encodable(name)) or "''"
+    """A name on one line that shows what it is: no control character, change of direction or byte that is no text."""
+    return "".join(repr(char)[1:-1] if _is_hazard(char) else char for char in encodable(name))
 
 
 def _is_hazard(char: str) -> bool:

@@ -59,7 +59,8 @@ class SourceError(ValueError):
         super().__init__(path, reason)
 
     def __str__(self) -> str:
-        return f"{printable(self.path)}: {self.reason}"
+        name = printable(self.path) or "''"
+        return f"{name}: {self.reason}"
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ class VideoError(Exception):
         super().__init__(path, self.reason)
 
     def __str__(self) -> str:
-        return printable(f"{self.path}: {self.reason}")
+        name = self.path or "''"
+        return printable(f"{name}: {self.reason}")
 
 
 class VideoMissing(VideoError):
