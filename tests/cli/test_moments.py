@@ -90,3 +90,31 @@ def test_dense_views_are_refused(model: Path, video: Path) -> None:
     result = run(model, video, "--strategy", "dense30")
     assert result.exit_code == 2
     assert "moments cannot be found in dense views (dense30)" in result.stderr
+
+
+def test_clips_and_a_report(certain: Path, video: Path, tmp_path: Path) -> None:
+    report = tmp_path / "pages" / "report.html"
+    report.parent.mkdir()
+    result = run(certain, tmp_path, "--cut", tmp_path / "cut", "--report", report)
+    assert result.exit_code == 0, result.stderr
+    assert [path.name for path in (tmp_path / "cut").glob("*.mp4")] == ["x.mp4.0.00-2.00 run.mp4"]
+    # What was cut is no video of the folder.
+    assert "x.mp4.0.00" not in run(certain, tmp_path, "--cut", tmp_path / "cut").stdout
+    page = report.read_text()
+    assert '<video src="../x.mp4"' in page
+    assert 'data-at="0.00"' in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--cut", "a"], "--cut: give --moments too"),
+        (["--cut-exact", "--moments"], "--cut-exact: give --cut DIR too"),
+        (["--cut", "a", "--move-to", "b", "--moments"], "use --link-to"),
+        (["--cut", "a", "--allow-urls", "--moments"], "what is fetched is not kept"),
+    ],
+)
+def test_wrong_usage(model: Path, video: Path, arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(app, ["classify", str(video), "--model", str(model), *arguments])
+    assert result.exit_code == 2
+    assert message in result.stderr

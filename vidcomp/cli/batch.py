@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from vidcomp.cli.errors import OK, SOME_FAILED, Stop, Stopped, UsageError, stop_signals
-from vidcomp.cli.explain import Show, pictures, report
+from vidcomp.cli.explain import Show, moment_clips, pictures, report
 from vidcomp.cli.options import ClassifyOptions, InputOptions, OutputFormat, OutputOptions, PathsChoice
 from vidcomp.cli.terminal import batch_progress, compile_model, download_progress, run_summary, warn
 from vidcomp.files import absolute
@@ -52,6 +52,7 @@ def run(options: ClassifyOptions, pool: DecodePool | None = None) -> int:
         labeled, unexpected = [job for job, _ in known], _unexpected(output)
         shows = (
             stack.enter_context(pictures(options, classifier, todo, labeled, unexpected)),
+            moment_clips(options, classifier, [*todo, *labeled], unexpected),
             stack.enter_context(report(options, classifier, sink, labeled, unexpected)),
         )
         stats = RunStats(len(todo))
@@ -84,12 +85,12 @@ def _jobs(options: ClassifyOptions) -> list[Job]:
     )
     for note in found.notes if not output.quiet else ():
         warn(note)
-    sorted_before = _inside(output.move_to or output.link_to)
-    explained_before = _inside(options.explain.folder)
+    put_before = tuple(_inside(folder) for folder in (output.move_to, output.link_to, output.cut) if folder is not None)
+    explained_before = None if options.explain.folder is None else _inside(options.explain.folder)
     videos = [
         video
         for video in _apart(found.videos, options)
-        if not (sorted_before and absolute(video.path).startswith(sorted_before))
+        if not absolute(video.path).startswith(put_before)
         and not (explained_before and absolute(video.path).startswith(explained_before) and is_explanation(video.path))
     ]
     if not videos:
@@ -281,9 +282,9 @@ class _Sorting:
             warn(str(error), prefix="error")
 
 
-def _inside(folder: Path | None) -> str | None:
+def _inside(folder: Path) -> str:
     """How paths within a folder begin: what was put there is not found again."""
-    return None if folder is None else os.path.join(absolute(str(folder)), "")  # noqa: PTH118
+    return os.path.join(absolute(str(folder)), "")  # noqa: PTH118
 
 
 @contextmanager

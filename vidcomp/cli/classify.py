@@ -157,6 +157,16 @@ def classify(
     link_to: Annotated[
         Path | None, _where("--link-to", metavar="DIR", help="Link each labeled video in DIR/LABEL.")
     ] = None,
+    cut: Annotated[
+        Path | None,
+        _where(
+            "--cut", metavar="DIR", help="With --moments: copy each moment to DIR, from the key frame before it on."
+        ),
+    ] = None,
+    cut_exact: Annotated[
+        bool,
+        _where("--cut-exact", help="With --cut: from the first frame to the last, encoded anew and without sound."),
+    ] = False,
     explain: Annotated[
         Path | None,
         _look(
@@ -233,6 +243,8 @@ def classify(
                 paths=paths_as,
                 move_to=move_to,
                 link_to=link_to,
+                cut=cut,
+                cut_exact=cut_exact,
                 quiet=quiet,
                 debug=debug,
             ),

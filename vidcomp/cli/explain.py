@@ -1,4 +1,4 @@
-"""What `vidcomp classify` makes beside the labels: pictures of what the network looked at, and a report."""
+"""What `vidcomp classify` makes beside the labels: pictures of what was looked at, clips of moments, and a report."""
 
 from __future__ import annotations
 
@@ -56,6 +56,27 @@ def pictures(
                 explanations.write(job.path, prediction)
 
         yield show
+
+
+def moment_clips(
+    options: ClassifyOptions, classifier: Classifier, jobs: Sequence[Job], unexpected: Callable[[Exception], None]
+) -> Show:
+    """Give a function that cuts out a labeled video's moments if that is asked for; a failure is a warning."""
+    output = options.output
+    if output.cut is None:
+        return lambda job, prediction: None
+    if output.cut.exists() and not output.cut.is_dir():
+        raise UsageError(f"--cut {output.cut}: this is a file; name a folder")
+    from vidcomp.output.moment_clips import MomentClips
+
+    paths, root = [job.path for job in jobs], options.input.one_folder
+    clips = MomentClips(output.cut, paths, classifier.pool, root=root, exact=output.cut_exact)
+
+    def show(job: Job, prediction: Prediction) -> None:
+        with _never_fatal(job.name, "not all of its moments were cut", quiet=output.quiet, unexpected=unexpected):
+            clips.write(job.path, prediction)
+
+    return show
 
 
 @contextmanager

@@ -286,6 +286,8 @@ class OutputOptions:
     retry_errors: bool = False
     move_to: Path | None = None
     link_to: Path | None = None
+    cut: Path | None = None
+    cut_exact: bool = False
     quiet: bool = False
     debug: bool = False
     paths: PathsChoice = PathsChoice.RELATIVE
@@ -297,6 +299,10 @@ class OutputOptions:
             raise UsageError("--format parquet: give --output FILE too; this is nothing for a terminal")
         if self.move_to is not None and self.link_to is not None:
             raise UsageError("--move-to and --link-to: choose one")
+        if self.cut_exact and self.cut is None:
+            raise UsageError("--cut-exact: give --cut DIR too, where the clips go")
+        if self.cut is not None and self.move_to is not None:
+            raise UsageError("--cut and --move-to: clips are cut from where the videos lie; use --link-to")
 
     def _form(self) -> OutputFormat:
         """The format asked for, or else the one that the output's extension names."""
@@ -347,7 +353,14 @@ class ClassifyOptions:
     explain: ExplainOptions
 
     def __post_init__(self) -> None:
-        kept = {"--move-to": self.output.move_to, "--link-to": self.output.link_to, "--explain": self.explain.folder}
+        if self.output.cut is not None and not self.model.moments:
+            raise UsageError("--cut: give --moments too, which finds what to cut")
+        kept = {
+            "--move-to": self.output.move_to,
+            "--link-to": self.output.link_to,
+            "--cut": self.output.cut,
+            "--explain": self.explain.folder,
+        }
         wants_file = next((option for option, value in kept.items() if value is not None), None)
         if self.input.allow_urls and wants_file:
             raise UsageError(f"{wants_file} and --allow-urls: what is fetched is not kept; download the videos first")

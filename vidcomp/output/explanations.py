@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +21,18 @@ from vidcomp.output.places import Places
 from vidcomp.output.plots import PictureError
 from vidcomp.video import DecodeOptions, DecodePool, Selection
 
+if TYPE_CHECKING:
+    from av.container import OutputContainer
+    from av.video.stream import VideoStream
+
 THUMBNAIL_SIDE = 96
 """Pixels of the shorter side of small pictures."""
 
 _SHORT_SIDE = 240
 _BAND = 48
 _MARGIN = 4
-_CLOCK = 90_000
+CLOCK = 90_000
+"""Ticks of a second in the videos that are made."""
 # The colors of the terminal's timeline: little, about the mean, attended; then the background and the cursor.
 _LITTLE, _MEAN, _ATTENDED = (110, 110, 110), (60, 170, 190), (245, 196, 0)
 _BACKGROUND, _CURSOR = (20, 20, 20), (255, 255, 255)
@@ -62,7 +68,7 @@ class Explanations:
         """
         self._video = video
         self._places = Places(folder)
-        self._root = absolute(root) if root is not None else _shared_folder(paths)
+        self._root = absolute(root) if root is not None else shared_folder(paths)
         self._own = DecodePool()
         self._pool = pool or self._own
 
@@ -76,12 +82,7 @@ class Explanations:
 
     def beside(self, path: str, extension: str) -> Path:
         """Where a video's file of this extension goes."""
-        whole = absolute(path)
-        try:
-            relative = os.path.relpath(whole, self._root)
-        except ValueError:  # another drive of Windows
-            relative = whole.replace(":", "")
-        place = self._places.of(relative, whole)
+        place = self._places.of(*relative_to(self._root, path))
         return place.with_name(f"{place.name}{SUFFIX}.{extension}")
 
     def write(self, path: str, prediction: Prediction) -> None:
@@ -134,7 +135,17 @@ def _title(path: str, prediction: Prediction) -> str:
     return f"{printable(Path(path).name)}: {said} ({prediction.model}, {prediction.attention.compressor})"
 
 
-def _shared_folder(paths: Sequence[str]) -> str:
+def relative_to(root: str, path: str) -> tuple[str, str]:
+    """The path of a video relative to a folder, and its absolute one."""
+    whole = absolute(path)
+    try:
+        return os.path.relpath(whole, root), whole
+    except ValueError:  # another drive of Windows
+        return whole.replace(":", ""), whole
+
+
+def shared_folder(paths: Sequence[str]) -> str:
+    """The deepest folder that holds all of the videos."""
     try:
         return os.path.commonpath([os.path.dirname(absolute(path)) for path in paths])  # noqa: PTH120
     except ValueError:
@@ -180,11 +191,7 @@ def write_video(target: Path, path: str, pool: DecodePool, attention: AttentionM
         pool.open(path, DecodeOptions(_SHORT_SIDE, max_damage=1.0)) as reader,
         av.open(str(new), "w", format="mp4") as container,
     ):
-        stream = container.add_stream("libx264" if "libx264" in av.codecs_available else "mpeg4")
-        stream.time_base = stream.codec_context.time_base = Fraction(1, _CLOCK)
-        # Codecs of this kind want even sizes: an odd last line or column is left out.
-        stream.width, stream.height = reader.size[0] // 2 * 2, reader.size[1] // 2 * 2 + _BAND
-        stream.pix_fmt = "yuv420p"
+        stream = video_stream(container, reader.size[0], reader.size[1] // 2 * 2 + _BAND)
         length_s = max(end_s or 0.0, float(attention.seconds[-1]))
         band = _band(attention, stream.width, end_s)
         for chunk in reader.chunks():
@@ -192,9 +199,21 @@ def write_video(target: Path, path: str, pool: DecodePool, attention: AttentionM
                 picture = pixels[: stream.height - _BAND, : stream.width]
                 drawn = np.concatenate([picture, _with_cursor(band, seconds / length_s if length_s else 0.0)])
                 frame = av.VideoFrame.from_ndarray(drawn, format="rgb24")
-                frame.pts, frame.time_base = round(seconds * _CLOCK), Fraction(1, _CLOCK)
+                frame.pts, frame.time_base = round(seconds * CLOCK), Fraction(1, CLOCK)
                 container.mux(stream.encode(frame))
         container.mux(stream.encode())
+
+
+def video_stream(container: OutputContainer, width: int, height: int) -> VideoStream:
+    """A stream of a new file for pictures of that size, less an odd last line or column; its clock is :data:`CLOCK`."""
+    import av
+
+    stream = container.add_stream("libx264" if "libx264" in av.codecs_available else "mpeg4")
+    stream.time_base = stream.codec_context.time_base = Fraction(1, CLOCK)
+    # Codecs of this kind want even sizes.
+    stream.width, stream.height = width // 2 * 2, height // 2 * 2
+    stream.pix_fmt = "yuv420p"
+    return stream
 
 
 def _band(attention: AttentionMap, width: int, end_s: float | None) -> NDArray[np.uint8]:

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -106,8 +107,20 @@ class HtmlReport:
                 strip=_base64(strip),
                 timeline=_timeline(record),
                 facts=_facts(record),
+                found=_found(record),
+                player=None if record.get("moments") is None else self._address(video),
             )
         )
+
+    def _address(self, video: str) -> str | None:
+        """Where the page finds a local video: relative to its folder, or absolute on another drive of Windows."""
+        if not os.path.exists(video):  # noqa: PTH110 - a path may hold what pathlib refuses
+            return None
+        try:
+            relative = os.path.relpath(video, self._path.parent)
+        except ValueError:
+            return Path(video).resolve().as_uri()
+        return quote(os.fsencode(relative.replace(os.sep, "/")))
 
     def _strip(self, record: Record, video: str) -> bytes | None:
         """Frames spread evenly over the video, side by side, as a JPEG; ``None`` if they cannot be decoded again."""
@@ -154,6 +167,25 @@ def _timeline(record: Record) -> dict[str, object] | None:
         + f"V{_HEIGHT}z",
         "marks": "".join(f"M{left:.1f} {_HEIGHT}H{right:.1f}v{_MARK}H{left:.1f}z" for left, right in marks),
     }
+
+
+def _found(record: Record) -> list[dict[str, object]] | None:
+    """The moments as marks on a line as long as the video: from and to in percent, and what to say of them."""
+    if record.get("moments") is None:
+        return None
+    end_s = _end_s(record) or 1.0
+    tenths = is_short(end_s)
+    return [
+        {
+            "left": 100 * part["start_s"] / end_s,
+            "width": 100 * (part["end_s"] - part["start_s"]) / end_s,
+            "at": part["start_s"],
+            "label": part["label"],
+            "text": f"{clock(part['start_s'], tenths=tenths)}–{clock(part['end_s'], tenths=tenths)} "
+            f"{part['label']} {part['probability']:.0%}",
+        }
+        for part in record["moments"]
+    ]
 
 
 def _facts(record: Record) -> list[str]:

@@ -41,6 +41,17 @@
     list.append(...sorted.map((row) => row.element));
   }
 
+  // A moment's button shows the player there.
+  list.addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-at]");
+    const player = button && button.closest("li[data-name]").querySelector("video");
+    if (!player) return;
+    player.hidden = false;
+    const go = () => { player.currentTime = Number(button.dataset.at); player.play(); };
+    if (player.readyState) go();
+    else { player.addEventListener("loadedmetadata", go, { once: true }); player.load(); }
+  });
+
   let waiting;
   search.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(filter, 120); });
   label.addEventListener("change", filter);
