@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
@@ -31,9 +31,14 @@ from vidcomp.video.remote import is_address
 from vidcomp.zoo.build import load_model
 from vidcomp.zoo.weights import fingerprint
 
+To = Callable[[ClassifyOptions, Classifier], AbstractContextManager[Sink]]
+"""Opens where predictions go."""
 
-def run(options: ClassifyOptions, pool: DecodePool | None = None) -> int:
+
+def run(options: ClassifyOptions, pool: DecodePool | None = None, *, to: To | None = None) -> int:
     """Label the videos, with decoding processes that run already, if given; returns the exit code.
+
+    Predictions go where ``to`` says, by default where the options do.
 
     Raises:
         UsageError, SourceError, ZooError, OutputError: it cannot be done as asked.
@@ -45,7 +50,9 @@ def run(options: ClassifyOptions, pool: DecodePool | None = None) -> int:
         return OK
     with stop_signals() as stop, ExitStack() as stack:
         classifier = stack.enter_context(_load(options, pool))
-        sink = stack.enter_context(_sink(options, classifier, single=len(jobs) == 1))
+        single = len(jobs) == 1
+        opened = _sink(options, classifier, single=single) if to is None else to(options, classifier)
+        sink = stack.enter_context(opened)
         todo, known = pending(jobs, sink)
         for remark in sink.remarks() if isinstance(sink, LabelsFile) and not output.quiet else ():
             warn(remark, prefix="note")
@@ -180,7 +187,7 @@ def _sink(options: ClassifyOptions, classifier: Classifier, *, single: bool) -> 
         with LabelsFile(
             path,
             form.value,
-            run=_run_of(classifier, output),
+            run=run_of(classifier, output),
             any_precision=options.model.precision == "auto",
             resume=output.resume,
             retry_errors=output.retry_errors,
@@ -194,7 +201,8 @@ def _sink(options: ClassifyOptions, classifier: Classifier, *, single: bool) -> 
             yield _Stream(writer)
 
 
-def _run_of(classifier: Classifier, output: OutputOptions) -> Run:
+def run_of(classifier: Classifier, output: OutputOptions) -> Run:
+    """What is to be said of a run in what it writes."""
     manifest = classifier.model.manifest
     return Run(
         manifest.name,

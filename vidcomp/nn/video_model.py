@@ -129,7 +129,8 @@ def noting_features(network: VideoModel, run: Callable[[], ModelOutput]) -> Mode
     finally:
         for hook in hooks:
             hook.remove()
-    return replace(output, features=torch.cat(seen, dim=2).float())
+    # Of a stage that is passed a second time, for single moments, the first counts.
+    return replace(output, features=torch.cat(seen[: len(hooks)], dim=2).float())
 
 
 def rollout(network: VideoModel, output: ModelOutput, video: int = 0) -> Tensor | None:

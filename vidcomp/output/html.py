@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -22,7 +23,7 @@ from vidcomp.output.explanations import pictures_of
 from vidcomp.output.formats import Record
 from vidcomp.output.places import OutputError
 from vidcomp.output.plots import PictureError, comparison_picture
-from vidcomp.output.terminal import clock, is_short, moments
+from vidcomp.output.terminal import clock, is_short, moment_text, moments
 from vidcomp.video import DecodePool, VideoError
 
 if TYPE_CHECKING:
@@ -129,11 +130,40 @@ class HtmlReport:
             frames = record["frames"]["decoded"]
             if record["strategy"].startswith("uniform"):
                 frames = self._pool.probe(video, count=False).expected_frames or frames
-            wanted = [(2 * part + 1) * max(1, frames) // (2 * _STRIP_FRAMES) for part in range(_STRIP_FRAMES)]
-            pictures = pictures_of(video, self._pool, wanted, short_side=_STRIP_SIDE)
+            return _strip_of(video, self._pool, 0, frames)
         except VideoError:
             return None
-        return _jpeg(np.concatenate([pictures[index] for index in wanted], axis=1), _STRIP_BYTES)
+
+
+def _strip_of(video: str, pool: DecodePool, first: float, end: float) -> bytes:
+    """Eight frames spread evenly from number ``first`` to ``end``, side by side, as a JPEG; raises VideoError."""
+    step = max(1.0, end - first) / _STRIP_FRAMES
+    wanted = [int(first + (part + 0.5) * step) for part in range(_STRIP_FRAMES)]
+    pictures = pictures_of(video, pool, wanted, short_side=_STRIP_SIDE)
+    return _jpeg(np.concatenate([pictures[index] for index in wanted], axis=1), _STRIP_BYTES)
+
+
+def search_page(example: str, found: Sequence[Mapping[str, Any]]) -> str:
+    """A page of the example and what is like it, best first, each as a film strip of the video or the window.
+
+    ``found`` has ``path``, ``file``, ``start_s``, ``end_s``, ``label`` and ``similarity`` of each.
+    """
+    with DecodePool() as pool:
+
+        def strip(file: str, start_s: float | None, end_s: float | None) -> str | None:
+            try:
+                info = pool.probe(file, count=False)
+                if start_s is None or end_s is None:
+                    return _base64(_strip_of(file, pool, 0, info.expected_frames or 1))
+                first, end = ((second - info.start_s) * info.fps for second in (start_s, end_s))
+                return _base64(_strip_of(file, pool, max(0.0, first), end))
+            except VideoError:
+                return None
+
+        rows = [(row, strip(row["file"], row["start_s"], row["end_s"])) for row in found]
+        own = strip(example, None, None)
+    page = _templates().get_template("search.html")
+    return page.render(title=f"vidcomp search: {example}", own=own, rows=rows, moment=moment_text)
 
 
 def _end_s(record: Record) -> float:

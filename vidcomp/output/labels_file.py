@@ -111,7 +111,7 @@ class LabelsFile(Sink):
     def __init__(
         self,
         path: Path,
-        form: str,
+        form: str | Document,
         *,
         run: Run,
         any_precision: bool = False,
@@ -122,7 +122,7 @@ class LabelsFile(Sink):
 
         Args:
             path: where the labels go; a link is followed.
-            form: one of `FORMATS`.
+            form: one of `FORMATS`, or another kind of document.
             run: model and settings.
             any_precision: go on with records that were computed in another precision than `run`'s.
             resume: keep the records that are there; else begin anew.
@@ -134,7 +134,7 @@ class LabelsFile(Sink):
         """
         self.path = Path(os.path.realpath(path))
         self._run, self._any_precision, self._retry_errors = run, any_precision, retry_errors
-        self._document: Document | None = _DOCUMENTS.get(form)
+        self._document: Document | None = form if isinstance(form, Document) else _DOCUMENTS.get(form)
         self._filtered = self._otherwise = self._suspected = 0
         if self.path.is_dir():
             raise OutputError(f"--output {path}: this is a folder; name a file in it")
@@ -143,7 +143,7 @@ class LabelsFile(Sink):
         self._lock = Lock(self.path)
         begun_before = self._journal.exists()
         try:
-            self._log = self._open(form, resume)
+            self._log = self._open(_LINES[str(form)] if self._document is None else self._document.journal, resume)
             try:
                 self._runs = self._runs_before()
             except BaseException:
@@ -219,8 +219,12 @@ class LabelsFile(Sink):
             "size": stamp.size if stamp else None,
             "mtime_ns": stamp.mtime_ns if stamp else None,
         }
-        self._log.append({**prediction.to_dict(self._run.top_k), "input": source, "run": str(self._run)})
+        self._log.append({**self.record_of(prediction), "input": source, "run": str(self._run)})
         self._in_progress.done(self._key(job))
+
+    def record_of(self, prediction: Prediction) -> Record:
+        """What is kept of a prediction."""
+        return prediction.to_dict(self._run.top_k)
 
     def __enter__(self) -> LabelsFile:
         return self
@@ -237,9 +241,8 @@ class LabelsFile(Sink):
             self._log.close()
             self._lock.close()
 
-    def _open(self, form: str, resume: bool) -> RecordLog:
+    def _open(self, codec: Lines, resume: bool) -> RecordLog:
         log_path = self.path if self._document is None else self._journal
-        codec = _LINES[form] if self._document is None else self._document.journal
         with kept_so_far(self.path):
             if not resume:
                 log_path.unlink(missing_ok=True)

@@ -265,6 +265,14 @@ def attention_line(summary: AttentionSummary, end_s: float | None, width: int, *
     return line.append(f"  {text}")
 
 
+def moment_text(start_s: float | None, end_s: float | None) -> str:
+    """A window of a video; empty where it is the whole."""
+    if start_s is None or end_s is None:
+        return ""
+    tenths = is_short(end_s)
+    return f"{clock(start_s, tenths=tenths)}–{clock(end_s, tenths=tenths)}"
+
+
 def clock(seconds: float, *, tenths: bool = False) -> str:
     """A time as m:ss, h:mm:ss from an hour on, or with tenths of a second."""
     count = round(seconds * 10) if tenths else round(seconds) * 10

@@ -42,8 +42,6 @@ BACKGROUND = "none of these"
 
 # Fewer clips than this say little of a class.
 _FEW = 5
-# Moments of a video that are held: one of hours would take gigabytes.
-_MOST_MOMENTS = 64
 _GB = 1e9
 
 
@@ -245,13 +243,13 @@ def _read_all(
     with classifier.noting_features():
         for video in known:
             callbacks.advance()
-            yield video, _held(cache.get(keys[video], partial(_classified, classifier, video)))
+            yield video, cache.get(keys[video], partial(_classified, classifier, video))["features"]
         for video, prediction in answers():
             callbacks.advance()
             if prediction.error is not None:
                 callbacks.skipped(prediction.error.message)
             else:
-                yield video, _held(cache.get(keys[video], partial(_made, prediction)))
+                yield video, cache.get(keys[video], partial(_made, prediction))["features"]
             if callbacks.stopping():
                 raise Interrupted("stopped while videos were read; what was computed is kept")
 
@@ -265,11 +263,6 @@ def _made(prediction: Prediction) -> dict[str, Tensor]:
         raise DataError(prediction.error.message)
     assert prediction.features is not None
     return {"features": torch.from_numpy(prediction.features)}
-
-
-def _held(kept: dict[str, Tensor]) -> Tensor:
-    rows = kept["features"]
-    return rows[torch.linspace(0, len(rows) - 1, min(_MOST_MOMENTS, len(rows))).round().long()].float()
 
 
 def _doubts(examples: Examples, classes: Sequence[str]) -> list[str]:

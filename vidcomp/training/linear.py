@@ -23,8 +23,8 @@ STRENGTHS = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 
 _FOLDS = 5
 _ITERATIONS = 100
-# Moments of a video that are learned from: neighbors are nearly the same, and cost as much.
-_MOMENTS = 4
+# Parts of a video that are learned from, each the mean of its moments: neighbors are nearly the same, and cost as much.
+_PARTS = 4
 # Scales of the logits among which the one of the least loss is sought, as powers of e.
 _SCALES = (-5.0, 8.0)
 _SCALE_STEPS = 24
@@ -157,9 +157,9 @@ def folds_of(examples: Examples, classes: int) -> list[tuple[list[int], list[int
 def fit_linear(examples: Examples, classes: int, strength: float) -> Linear:
     """Multinomial logistic regression with weight decay, by L-BFGS; classes without an example get no weight.
 
-    Each class counts the same, each video of it, and each of the moments that are learned from.
+    Each class counts the same, each video of it, and each quarter of the video.
     """
-    few = [rows[_spread(len(rows))] for rows in examples.features]
+    few = [_quarters(rows) for rows in examples.features]
     rows, targets = torch.cat(few), torch.cat([examples.classes[[n]].expand(len(part)) for n, part in enumerate(few)])
     counts = torch.bincount(examples.classes, minlength=classes)
     weights = torch.cat(
@@ -195,9 +195,9 @@ def nearest_means(examples: Examples, classes: int) -> Linear:
     return Linear(weight, -(weight @ middle))
 
 
-def _spread(count: int) -> Tensor:
-    """Numbers of the moments that are learned from, spread evenly."""
-    return torch.linspace(0, count - 1, min(_MOMENTS, count)).round().long()
+def _quarters(moments: Tensor) -> Tensor:
+    """The means of a video's parts, in time, from its moments (M, C)."""
+    return torch.stack([part.mean(dim=0) for part in moments.tensor_split(min(_PARTS, len(moments)))])
 
 
 def _least(loss: Callable[[float], float]) -> float:

@@ -1,0 +1,161 @@
+"""`vidcomp embed`: what the model sees in videos, as a table of vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vidcomp import DEFAULT_MODEL
+from vidcomp.cli.errors import UsageError, reported
+from vidcomp.cli.options import (
+    HOW,
+    ClassifyOptions,
+    Decoder,
+    DecoderChoice,
+    DecodeWorkers,
+    Device,
+    DeviceChoice,
+    ExplainOptions,
+    InputOptions,
+    MaxDamage,
+    ModelOptions,
+    OutputFormat,
+    OutputOptions,
+    PathsChoice,
+    Precision,
+    PrecisionChoice,
+    Strategy,
+)
+
+if TYPE_CHECKING:
+    from vidcomp.inference.batch import Sink
+    from vidcomp.inference.classifier import Classifier
+
+_which = partial(typer.Option, rich_help_panel="Which videos")
+_how = partial(typer.Option, rich_help_panel=HOW)
+_where = partial(typer.Option, rich_help_panel="Where vectors go")
+
+
+def embed(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PATH...",
+            help="Video files, folders (searched recursively), globs, or - for a list of paths on standard input.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path,
+        _where(
+            "--output",
+            help="The table to write, .parquet or .npz; run again, what is in it is not done again.",
+            show_default=False,
+        ),
+    ] = Path(),
+    files_from: Annotated[
+        list[str] | None, _which("--files-from", help="A file that lists paths, one per line; none is a pattern.")
+    ] = None,
+    include: Annotated[
+        list[str] | None, _which("--include", help="Only videos whose name, folder or relative path matches.")
+    ] = None,
+    exclude: Annotated[list[str] | None, _which("--exclude", help="No videos that match.")] = None,
+    limit: Annotated[int | None, _which("--limit", min=1, help="Only the first so many videos.")] = None,
+    model: Annotated[str, _how("--model", help="A model's name, or the path of a YAML manifest.")] = DEFAULT_MODEL,
+    strategy: Strategy = None,
+    every: Annotated[
+        str | None, _how("--every", metavar="TIME", help="A row per window of each video, so far apart: 4s.")
+    ] = None,
+    window: Annotated[
+        str | None, _how("--window", metavar="TIME", help="Length of a window, if longer than --every: they overlap.")
+    ] = None,
+    device: Device = DeviceChoice.AUTO,
+    precision: Precision = PrecisionChoice.AUTO,
+    decode_workers: DecodeWorkers = None,
+    max_damage: MaxDamage = 50.0,
+    decoder: Decoder = DecoderChoice.AUTO,
+    resume: Annotated[
+        bool, _where("--resume/--no-resume", help="Go on with the rows in --output, or start over.")
+    ] = True,
+    retry_errors: Annotated[
+        bool, _where("--retry-errors", help="Do videos again that failed in an earlier run.")
+    ] = False,
+    paths_as: Annotated[
+        PathsChoice,
+        _where(
+            "--paths",
+            help="How rows name videos: relative to the folder in --output and as given elsewhere, or absolute.",
+        ),
+    ] = PathsChoice.RELATIVE,
+    quiet: Annotated[bool, _where("--quiet", help="No progress, no warnings and no summary.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Write a vector for each video, or each window: what the model's last layer is given, averaged over time.
+
+    Similar videos have similar vectors; `vidcomp search` finds them, and so does any vector database. Videos that
+    cannot be read have a row with their error and no vector. Exit codes are those of `vidcomp classify`.
+    """
+    with reported(debug=debug):
+        if output == Path():
+            raise UsageError("--output FILE: say where the table goes, such as --output features.parquet")
+        if output.suffix.lower() not in (".parquet", ".npz"):
+            raise UsageError(f"--output {output}: a table of features ends in .parquet or .npz; choose one of these")
+        options = ClassifyOptions(
+            input=InputOptions(
+                paths=tuple(paths or ()),
+                lists=tuple(files_from or ()),
+                include=tuple(include or ()),
+                exclude=tuple(exclude or ()),
+                limit=limit,
+            ),
+            model=ModelOptions(
+                name=model,
+                strategy=strategy,
+                every=every,
+                window=window,
+                device=device.value,
+                precision=precision.value,
+                decode_workers=decode_workers,
+                max_damage=max_damage / 100,
+                decoder=decoder.value,
+            ),
+            output=OutputOptions(
+                path=output,
+                chosen=OutputFormat.PARQUET,
+                resume=resume,
+                retry_errors=retry_errors,
+                paths=paths_as,
+                quiet=quiet,
+                debug=debug,
+            ),
+            explain=ExplainOptions(),
+        )
+        from vidcomp.cli.batch import run
+
+        if code := run(options, to=_table):
+            raise typer.Exit(code)
+
+
+@contextmanager
+def _table(options: ClassifyOptions, classifier: Classifier) -> Iterator[Sink]:
+    """The table as where predictions go, which have features as long as it is open."""
+    from vidcomp.cli.batch import run_of
+    from vidcomp.output.features import FeaturesFile
+
+    output = options.output
+    assert output.path is not None
+    with (
+        classifier.noting_features(),
+        FeaturesFile(
+            output.path,
+            run=run_of(classifier, output),
+            any_precision=options.model.precision == "auto",
+            resume=output.resume,
+            retry_errors=output.retry_errors,
+        ) as table,
+    ):
+        yield table
