@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vidcomp.inference.prediction import ForwardStats
 from vidcomp.nn.compressors import Features, Ragged
+from vidcomp.nn.video_model import blank_input
 from vidcomp.nn.whole_video import CompressedModel
 from vidcomp.zoo.build import build_network
 from vidcomp.zoo.manifest import Manifest
@@ -75,7 +77,7 @@ def gmacs(
     """
     kept = list(active_bins)
     with torch.device("meta"), torch.inference_mode():
-        features: Features = torch.empty(1, 3, frames, height, width)
+        features: Any = blank_input(network.spec, frames, height, width)
         counts = {"head": 0.0, "compressor": 0.0, "tail": 0.0}
         for index, segment in enumerate(network.segments):
             with FlopCounterMode(display=False) as counter:

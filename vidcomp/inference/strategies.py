@@ -153,9 +153,9 @@ def attention_map(
     if weights is None:
         return None
     mapped = [
-        (str(compressor.kind), attention[0], stride)
-        for compressor, attention, stride in zip(
-            network.compressors, output.attention, network.temporal_strides, strict=True
+        (kind, attention[0], stride)
+        for kind, attention, stride in zip(
+            network.attention_kinds, output.attention, network.temporal_strides, strict=True
         )
         if attention is not None
     ]

@@ -46,6 +46,30 @@ class ModelOutput:
         )
 
 
+# P-frames that follow a key frame where there is one in every twelve frames.
+_P_FRAMES = 11
+_CELL = 8
+
+
+def blank_input(spec: BackboneSpec, frames: int, height: int, width: int) -> ModelInput:
+    """Zeros on the current default device as a model with this ``spec`` takes them: so many frames of that size.
+
+    Of a bitstream, ``frames`` are groups of pictures, each as long as the key frames of one in twelve make it.
+    """
+    if spec.modalities == ("rgb",):
+        return torch.zeros(1, 3, frames, height, width)
+    steps = (1, frames, _P_FRAMES * spec.stride)
+    grid = -(-height // _CELL), -(-width // _CELL)
+    shapes = {
+        "keyframes": (1, frames, height, width, 3),
+        "motion": (*steps, *grid, 2),
+        "mask": (*steps, *grid),
+        "residual": (*steps, -(-height // 2), -(-width // 2)),
+        "present": steps,
+    }
+    return {name: torch.zeros(shapes[name]) for name in spec.modalities}
+
+
 class VideoModel(nn.Module, ABC):
     """A model over videos of any length: :meth:`encode` meets a video chunk by chunk, :meth:`finish` names it.
 
@@ -65,6 +89,11 @@ class VideoModel(nn.Module, ABC):
     @abstractmethod
     def input_spec(self) -> BackboneSpec:
         """What it wants of a video: modalities, frames per second or stride, sizes, mean and std."""
+
+    @property
+    def attention_kinds(self) -> tuple[str, ...]:
+        """What made each attention of an output: the kinds of the compressors."""
+        return tuple(str(compressor.kind) for compressor in self.compressors)
 
     @property
     def head_field(self) -> ReceptiveField | None:

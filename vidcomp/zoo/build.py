@@ -8,20 +8,23 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vidcomp.nn.backbones import BACKBONES, Backbone, BackboneSpec, CutError
-from vidcomp.nn.compressors import COMPRESSORS, Compressor, Features
+from vidcomp.nn.bitstream_model import BitstreamModel
+from vidcomp.nn.compressors import COMPRESSORS, Compressor
+from vidcomp.nn.video_model import blank_input
 from vidcomp.nn.whole_video import CompressedModel, Insertion
 from vidcomp.transfer import Progress
 from vidcomp.zoo import ManifestError, WeightsError, weights
 from vidcomp.zoo.labels import chosen_labels, labels_of
 from vidcomp.zoo.manifest import CompressorSection, Manifest, find_manifest
 
-# Large enough for every backbone's strides and pools; only channel counts are read off.
-_PROBE = (1, 3, 16, 64, 64)
+# Frames, height and width: large enough for every backbone's strides and pools; only channel counts are read off.
+_PROBE = (16, 64, 64)
 
 # The process that built a network last; in a fork of it, it is another than this one.
 _built_in: int | None = None
@@ -267,7 +270,10 @@ def _channels_at(backbone: Backbone, cuts: Sequence[str]) -> list[int | tuple[in
     try:
         with torch.inference_mode():
             parameter = next(backbone.parameters())
-            features: Features = torch.zeros(_PROBE, device=parameter.device, dtype=parameter.dtype)
+            with parameter.device:
+                features: Any = blank_input(backbone.spec, *_PROBE)
+            if isinstance(features, Tensor):
+                features = features.to(parameter.dtype)
             channels: list[int | tuple[int, ...]] = []
             for head in heads:
                 features = head(features)
@@ -308,7 +314,8 @@ def insert_compressors(manifest: Manifest, backbone: Backbone) -> CompressedMode
         Insertion(section.cut, _build_compressor(manifest, section, count))
         for section, count in zip(manifest.compressors, channels, strict=True)
     ]
-    return CompressedModel(backbone, insertions)
+    kind = CompressedModel if backbone.spec.modalities == ("rgb",) else BitstreamModel
+    return kind(backbone, insertions)
 
 
 def load_backbone(manifest: Manifest, progress: Progress | None = None) -> Backbone:

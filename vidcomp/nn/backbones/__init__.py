@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec, CutError
+from vidcomp.nn.backbones.bitstream import bitstream
 from vidcomp.nn.backbones.i3d_inception import i3d_inception
 from vidcomp.nn.backbones.lite0 import lite0_slow, lite0_two_stream
 from vidcomp.nn.backbones.r2plus1d import r2plus1d_34, r2plus1d_50, r2plus1d_152, r2plus1d_r50
@@ -16,6 +17,7 @@ from vidcomp.nn.backbones.x3d import x3d_l, x3d_m, x3d_s, x3d_xl, x3d_xs
 
 # Each builder takes the number of classes and the manifest's options.
 BACKBONES: dict[str, Callable[..., Backbone]] = {
+    "bitstream": bitstream,
     "i3d_inception": i3d_inception,
     "i3d_r50": i3d_r50,
     "lite0_slow": lite0_slow,

@@ -164,10 +164,13 @@ class MotionStem(nn.Sequential):
         return features
 
 
-def lite0_slow(classes: int, dropout: float = 0.2, *, motion: bool = False, spec: BackboneSpec = SPEC) -> Backbone:
+def lite0_slow(
+    classes: int, dropout: float = 0.2, *, motion: bool = False, temporal: bool = True, spec: BackboneSpec = SPEC
+) -> Backbone:
     """Build the backbone with random weights and identity temporal convolutions; ``classes`` logits.
 
-    With ``motion`` it looks at the differences between frames.
+    With ``motion`` it looks at the differences between frames; where it is not ``temporal`` it never mixes them, and is
+    the image network.
     """
     stages: dict[str, nn.Module] = {}
     channels = _STEM_CHANNELS
@@ -184,7 +187,7 @@ def lite0_slow(classes: int, dropout: float = 0.2, *, motion: bool = False, spec
                         expansion,
                         kernel,
                         stride if index == 0 else 1,
-                        temporal=stage in _TEMPORAL_STAGES,
+                        temporal=temporal and stage in _TEMPORAL_STAGES,
                     )
                 )
                 channels = outputs

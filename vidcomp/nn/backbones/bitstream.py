@@ -1,0 +1,176 @@
+"""The network over bitstreams: an encoder of anchors, one of P-frames for each of their kinds, and what joins them.
+
+After *Towards Scalable Modeling of Compressed Videos for Efficient Action Recognition* (Das Biswas et al., 2025), of
+which the abstract says: I-frames, motion vectors and residuals enter; the encoder of P-frames has spiking temporal
+modulators; one transformer attends over the tokens of both; a multi-modal mixer follows. All else is ours, and what
+each part is worth was measured (docs/bitstream.md).
+
+Its stages are ``encoders``, ``transformer``, ``mixer`` and the classifier. One "frame" of its features is a group of
+pictures, so that a compressor that stands after ``encoders`` keeps some of the groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec
+from vidcomp.nn.backbones.lite0 import SPEC as IMAGE_SPEC
+from vidcomp.nn.backbones.lite0 import lite0_slow
+from vidcomp.nn.bitstream.mixer import Mixer
+from vidcomp.nn.bitstream.modulators import Modulation, PEncoder
+from vidcomp.nn.bitstream.tokens import JointTransformer, motion_pictures, residual_pictures
+from vidcomp.nn.layers import MomentClassifier
+from vidcomp.nn.receptive_field import ReceptiveField
+
+ENCODERS, TRANSFORMER, MIXER = "encoders", "transformer", "mixer"
+GRID = 4
+"""Tokens of a modality along each side of the picture."""
+
+# Channels and strides of the convolutions over P-frames, which end at 6 × 8 and 5 × 6 places.
+_MOTION_LAYERS = ((24, 2), (48, 2), (64, 1))
+_RESIDUAL_LAYERS = ((12, 2), (24, 2), (48, 2), (64, 2))
+_IMAGE_FEATURES = 1280
+
+
+class ImageEncoder(nn.Module):
+    """EfficientNet-Lite0 without its pooling and its classifier, and a grid of tokens."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        image = lite0_slow(1, temporal=False)
+        *stages, classifier = image.stages.values()
+        self.network = nn.Sequential(*stages, classifier.get_submodule("features"))
+        self.project = nn.Linear(_IMAGE_FEATURES, outputs)
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """Map pictures (G, H, W, 3), RGB from 0 to 255, to features (G, 1280, 4, 4)."""
+        # The image network knows one mean and one deviation for all colors.
+        frames = (pictures.permute(3, 0, 1, 2).to(torch.float32) / 255 - IMAGE_SPEC.mean[0]) / IMAGE_SPEC.std[0]
+        frames = frames.unsqueeze(0).contiguous(memory_format=torch.channels_last_3d)
+        return F.adaptive_avg_pool3d(self.network(frames), (None, GRID, GRID))[0].transpose(0, 1)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Map pictures (G, H, W, 3) to tokens (G, D, 4, 4)."""
+        tokens: Tensor = self.project(self.features(pictures).movedim(1, -1))
+        return tokens.movedim(-1, 1)
+
+
+class Encoders(nn.Module):
+    """The encoders of anchors, motion and residuals; their grids of tokens stand side by side."""
+
+    # Each group of pictures is seen by itself.
+    receptive_field = ReceptiveField(1, 0, 0)
+
+    def __init__(self, channels: int, *, motion: bool, residual: bool, modulation: Modulation, every: int) -> None:
+        super().__init__()
+        self.every = every
+        self.image = ImageEncoder(channels)
+        self.motion = PEncoder(3, _MOTION_LAYERS, channels, GRID, modulation) if motion else None
+        self.residual = PEncoder(1, _RESIDUAL_LAYERS, channels, GRID, modulation) if residual else None
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What of a bitstream it looks at."""
+        p_frames = [
+            *(("motion", "mask") if self.motion is not None else ()),
+            *(("residual",) if self.residual is not None else ()),
+        ]
+        return ("keyframes", *p_frames, *(("present",) if p_frames else ()))
+
+    def forward(self, chunk: Mapping[str, Tensor]) -> Tensor:
+        """Map T groups of a video to features (1, D, T, 4, M · 4).
+
+        ``chunk`` holds what :attr:`modalities` names of ``keyframes`` (1, T, H, W, 3), ``motion`` (1, T, P, h, w, 2)
+        in pixels, ``mask`` (1, T, P, h, w), ``residual`` (1, T, P, h', w') and ``present`` (1, T, P), which tells what
+        is filled up from P-frames. Of these every ``every``-th is looked at.
+        """
+        one = {name: values[0] for name, values in chunk.items()}
+        grids = [self.image(one["keyframes"])]
+        if "present" in self.modalities:
+            seen = {name: one[name][:, self.every - 1 :: self.every] for name in self.modalities[1:]}
+            if self.motion is not None:
+                grids.append(self.motion(motion_pictures(seen["motion"], seen["mask"]), seen["present"]))
+            if self.residual is not None:
+                grids.append(self.residual(residual_pictures(seen["residual"]), seen["present"]))
+        return torch.cat(grids, dim=3).transpose(0, 1).unsqueeze(0)
+
+
+class Classifier(MomentClassifier):
+    """A linear layer on the mean of a group's tokens; the mean over the groups."""
+
+    def __init__(self, channels: int, classes: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(channels, classes)
+
+    def moments(self, features: Tensor) -> Tensor:
+        """Map features (N, D, T, H, W) to the logits of each group (N, T, classes)."""
+        tokens = self.norm(features.flatten(3).movedim(1, -1))
+        logits: Tensor = self.linear(self.dropout(tokens.mean(dim=2)))
+        return logits
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (N, D, T, H, W) to logits (N, classes)."""
+        return self.join_moments(self.moments(features))
+
+
+def bitstream(
+    classes: int,
+    *,
+    channels: int = 128,
+    layers: int = 2,
+    heads: int = 4,
+    motion: bool = True,
+    residual: bool = True,
+    modulation: Modulation = "spiking",
+    mixer: bool = True,
+    every: int = 3,
+    dropout: float = 0.2,
+) -> Backbone:
+    """Build the network with random weights.
+
+    Args:
+        classes: how many logits.
+        channels: D of a token.
+        layers: of the transformer.
+        heads: of its attention.
+        motion: whether it looks at motion vectors.
+        residual: whether it looks at residuals.
+        modulation: what sums up the P-frames of a group: ``spiking``, ``leaky``, ``gru`` or ``mean``.
+        mixer: whether the mixer stands after the transformer.
+        every: of the P-frames every so many-th is looked at.
+        dropout: share of values that are dropped in training.
+
+    Raises:
+        ValueError: an option is out of its range.
+    """
+    if channels % (2 * heads):
+        raise ValueError(f"channels must be a multiple of twice the heads, not {channels} for {heads}")
+    if every < 1:
+        raise ValueError(f"every must be at least 1, not {every}")
+    encoders = Encoders(channels, motion=motion, residual=residual, modulation=modulation, every=every)
+    modalities = 1 + motion + residual
+    stages: dict[str, nn.Module] = {
+        ENCODERS: encoders,
+        TRANSFORMER: JointTransformer(channels, layers, heads, GRID, modalities, dropout),
+    }
+    if mixer:
+        stages[MIXER] = Mixer(channels, modalities * GRID**2, dropout)
+    stages[CLASSIFIER] = Classifier(channels, classes, dropout)
+    spec = BackboneSpec(
+        clip_frames=1,
+        stride=3,
+        short_side=160,
+        crop=160,
+        mean=IMAGE_SPEC.mean,
+        std=IMAGE_SPEC.std,
+        central=True,
+        modalities=encoders.modalities,
+    )
+    # Behind the transformer, groups are no longer each by itself.
+    return Backbone(stages, spec, uncuttable=(TRANSFORMER, MIXER))
