@@ -34,19 +34,35 @@ _MIN_WIDTH = 32
 _HARMLESS = (b"[in @", b"[swscaler @")
 
 _log: int | None = None
+_only_decodes = False
 
 
 def listen() -> None:
     """Let decord be heard: from now on what this process writes to standard error is kept, and nobody else sees it.
 
-    decord conceals damage and tells nobody, but FFmpeg, within it, writes a line.
+    decord conceals damage and tells nobody, but FFmpeg, within it, writes a line. This process is one that does nothing
+    but decode, then: it never touches CUDA.
     """
-    global _log
+    global _log, _only_decodes
+    _only_decodes = True
     # Where the system has no way to read what another thread is writing, or no room, decord stays unheard.
     with contextlib.suppress(OSError), tempfile.TemporaryFile() as file:
         if hasattr(os, "pread"):
             os.dup2(file.fileno(), 2)
             _log = 2
+
+
+def load() -> Any:
+    """The module decord, which takes some tenths of a second, after what must be imported before it.
+
+    That is torch, because CUDA can crash or hang otherwise, and PyAV, because decord gives its FFmpeg to whatever is
+    loaded later.
+    """
+    if "decord" not in sys.modules:
+        for name in ("av",) if _only_decodes else ("torch", "av"):
+            if importlib.util.find_spec(name) is not None:
+                importlib.import_module(name)
+    return importlib.import_module("decord")
 
 
 def available() -> bool:
@@ -102,9 +118,10 @@ class DecordReader:
         return "pictures too narrow" if min(self.info.width, *self.size) < _MIN_WIDTH else None
 
     def _open(self, threads: int) -> Any:
-        _import_others_first()
-        import decord
-
+        try:
+            decord = load()
+        except (ImportError, OSError) as error:
+            raise DecodeFailed(self._path, "decord is damaged here; use pyav") from error
         decord.logging.set_level(decord.logging.QUIET if _log is None else decord.logging.INFO)
         if _log is not None:
             os.ftruncate(_log, 0)
@@ -177,15 +194,3 @@ def _complained() -> bool:
         return False
     lines = os.pread(_log, min(size, 4096), 0).splitlines()
     return size > 4096 or any(not line.startswith(_HARMLESS) for line in lines)
-
-
-def _import_others_first() -> None:
-    """Import what must come before decord.
-
-    torch, because CUDA can crash or hang otherwise; PyAV, because decord gives its FFmpeg to whatever is loaded later.
-    A process that has imported decord already, as the decoding child does, which never touches CUDA, is spared torch.
-    """
-    if "decord" not in sys.modules:
-        for name in ("torch", "av"):
-            if importlib.util.find_spec(name) is not None:
-                importlib.import_module(name)

@@ -16,6 +16,7 @@ import queue
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import IO
 
 from vidcomp.video import decord
@@ -24,6 +25,9 @@ from vidcomp.video.errors import DecodeFailed, VideoError, VideoOutOfMemory
 from vidcomp.video.reader import Reader
 from vidcomp.video.worker.process import cap_memory
 from vidcomp.video.worker.protocol import Message, options_from_json, slot_arrays
+
+# How long nothing is asked of a new process before it prepares for what may be asked.
+_IDLE_S = 0.25
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: the parent has seen enough
@@ -39,17 +43,13 @@ def main(memory_bytes: int) -> None:
     decord.listen()
     # What a library prints must not mix with the answers.
     os.dup2(2, 1)
-    # PyAV first: decord gives its FFmpeg to whatever is loaded after it, and PyAV has its own.
     importlib.import_module("av")
-    with contextlib.suppress(ImportError, OSError):
-        importlib.import_module("decord")
     cap_memory(memory_bytes)
     commands: queue.Queue[Message] = queue.Queue()
     threading.Thread(target=_listen, args=(sys.stdin, commands), daemon=True).start()
     ring = _Ring()
     _answer(answers, {"ready": True})
-    while True:
-        command = commands.get()
+    for command in _each(commands):
         if "stop" in command or "slot" in command:
             continue  # it crossed with the end of its video
         try:
@@ -69,6 +69,19 @@ def _listen(source: IO[str], commands: queue.Queue[Message]) -> None:
     for line in source:
         commands.put(json.loads(line))
     os._exit(0)
+
+
+def _each(commands: queue.Queue[Message]) -> Iterator[Message]:
+    """The commands in their order; decord is loaded while nobody waits, or when it is needed, which it may never be."""
+    try:
+        first = [commands.get(timeout=_IDLE_S)]
+    except queue.Empty:
+        first = []
+        with contextlib.suppress(ImportError, OSError):
+            decord.load()
+    yield from first
+    while True:
+        yield commands.get()
 
 
 def _answer(answers: IO[str], message: Message) -> None:
