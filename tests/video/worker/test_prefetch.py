@@ -203,5 +203,5 @@ def test_a_video_longer_than_it_is_passed_whole(model: LoadedModel, clip: Path) 
 
 
 def test_without_a_process_nothing_can_be_decoded(model: LoadedModel) -> None:
-    with pytest.raises(ValueError, match="decode_workers must be at least 1"):
+    with pytest.raises(ValueError, match="decode_workers must be a whole number of at least 1"):
         Classifier(model, device="cpu", decode_workers=0)
