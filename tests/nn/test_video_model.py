@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tests import clips
+from vidcomp.inference.pending import PendingVideo, VideoOpener
 from vidcomp.inference.runner import Runner
 from vidcomp.inference.strategies import WholeVideo
 from vidcomp.nn.backbones import BACKBONES
@@ -20,6 +24,8 @@ from vidcomp.nn.compressors import Identity
 from vidcomp.nn.compressors.base import Bucket, Features, Ragged, buckets_of, join_logits
 from vidcomp.nn.video_model import ModelOutput, VideoModel, noting_features
 from vidcomp.nn.whole_video import CompressedModel, Insertion
+from vidcomp.video import DecodeWorker
+from vidcomp.video.bitstream import BitstreamOptions, BitstreamReader
 
 SPEC = BackboneSpec(
     2, 1, 4, 4, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), fps=25.0, modalities=("motion", "keyframes"), shortest=6
@@ -145,3 +151,49 @@ def test_noted_features_give_the_logits_through_the_last_layers(
     logits = network.join_moments(output.features @ weight.T + bias)
     torch.testing.assert_close(logits, output.logits, atol=1e-4, rtol=1e-4)
     assert output.of_video(1).features is not None
+
+
+BITSTREAM = replace(SPEC, fps=None, modalities=("keyframes", "motion", "mask", "residual", "present"), shortest=1)
+
+
+def encoded(path: Path, max_frames: int = 4096) -> tuple[PendingVideo, Motion]:
+    """A video that a decoding process read for a model of its bitstream."""
+    runner = Runner(Motion(replace(BITSTREAM, short_side=96)), torch.device("cpu"), precision="fp32")
+    opener = VideoOpener(runner=runner, strategy=None, max_frames=max_frames)
+    with DecodeWorker() as worker:
+        video = opener.open(worker, str(path))
+        opener.check_memory(video)
+        video.encode(runner, 0.0)
+    assert isinstance(runner.network, Motion)
+    return video, runner.network
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.webm", "libvpx-vp9")])
+def test_groups_of_pictures_pass_from_the_file_to_the_model(tmp_path: Path, name: str, codec: str) -> None:
+    path = clips.make_clip(tmp_path / name, 80, codec=codec, options={"g": "40"})
+    video, network = encoded(path)
+    assert video.encoded is not None
+    assert isinstance(video.encoded.features, Tensor)
+    with BitstreamReader(str(path), BitstreamOptions(short_side=96)) as reader:
+        groups = list(reader.groups())
+    assert video.encoded.seconds.tolist() == [group.anchor_s for group in groups]
+    assert video.encoded.indices.tolist() == [group.anchor_index for group in groups]
+    assert video.encoded.size == (96, 128)
+    assert video.report is not None
+    assert video.report.decoded == 80
+    assert any("encoding it anew" in note for note in video.report.notes) == (codec == "libvpx-vp9")
+    means = video.encoded.features[0, :, :, 0, 0].T.tolist()
+    for (anchor, motion, mask, residual, present), group in zip(means, groups, strict=True):
+        assert anchor == pytest.approx(group.anchor.mean(), abs=0.01)
+        for mean, values in ((motion, group.motion), (mask, group.mask), (residual, group.residual)):
+            assert mean == pytest.approx(values.sum() / (11 * math.prod(values.shape[1:])), abs=1e-3)
+        assert present == pytest.approx(len(group) / 11)
+    assert set(network.seen[0]) == set(BITSTREAM.modalities)
+
+
+def test_of_a_long_video_one_group_in_several_is_seen(tmp_path: Path) -> None:
+    path = clips.make_clip(tmp_path / "a.mp4", 96, options={"g": "12", "bf": "0", "sc_threshold": "0"})
+    video, _ = encoded(path, max_frames=40)
+    assert video.encoded is not None
+    assert video.encoded.indices.tolist() == [0, 36, 72]
+    assert video.notes == ("96 frames are many: one group of pictures in 3 was looked at",)

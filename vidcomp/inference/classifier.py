@@ -157,6 +157,8 @@ class Classifier:
         self.model = replace(model, network=cast(CompressedModel, self.runner.network))
         self.moments = moments
         self._remarks: tuple[str, ...] = ()
+        if self.runner.spec.modalities != ("rgb",) and not isinstance(strategy, WholeVideo | None):
+            raise ValueError(f"a model of the bitstream sees a video whole, and not as {strategy.name}")
         if moments and isinstance(strategy, DenseViews):
             raise ValueError(f"moments cannot be found in dense views ({strategy.name}): pass the video whole")
         if moments and not isinstance(strategy, Windows) and self.runner.network.moment_classifier is None:

@@ -22,7 +22,7 @@ from vidcomp.video.damage import MAX_DAMAGE
 from vidcomp.video.errors import VideoTooLarge
 from vidcomp.video.memory import FramesInMemory
 from vidcomp.video.reader import DecoderName
-from vidcomp.video.sampling import count_samples
+from vidcomp.video.sampling import count_samples, whole
 from vidcomp.video.worker.prefetch import AnyReader
 from vidcomp.video.worker.process import memory_at_hand
 
@@ -124,6 +124,8 @@ class VideoOpener:
         Raises:
             VideoError: it cannot be read, or would take more memory than there is.
         """
+        if self._of_groups:
+            return self._open_groups(worker, path)
         if self.strategy is not None:
             return self._open_for(worker, path, self.strategy)
         video = self._open_for(worker, path, WholeVideo(), most_frames=self.max_frames)
@@ -164,6 +166,31 @@ class VideoOpener:
         reader = worker.open(path, options, timeout_s=self.timeout_s)
         return PendingVideo(path=path, strategy=strategy, frame_count=count, most_frames=most_frames, reader=reader)
 
+    @property
+    def _of_groups(self) -> bool:
+        return self.runner.spec.modalities != ("rgb",)
+
+    def _open_groups(self, worker: DecodeWorker | FramesInMemory, path: str) -> PendingVideo:
+        """Open a video for a model of its bitstream: whole, but not every group of a long one."""
+        spec = self.runner.spec
+        options = DecodeOptions(
+            spec.short_side,
+            chunk_frames=self.runner.chunk_frames,
+            max_damage=self.max_damage,
+            modalities=spec.modalities,
+        )
+        reader = worker.open(path, options, timeout_s=self.timeout_s)
+        claimed = reader.info.expected_frames
+        notes: tuple[str, ...] = ()
+        if claimed is None or claimed > self.max_frames:
+            reader.close()
+            claimed = worker.count(path, timeout_s=self.timeout_s)
+            stride = -(-claimed // self.max_frames)
+            reader = worker.open(path, replace(options, selection=whole(stride)), timeout_s=self.timeout_s)
+            if stride > 1:
+                notes = (f"{claimed} frames are many: one group of pictures in {stride} was looked at",)
+        return PendingVideo(path=path, strategy=self.strategy or WholeVideo(), reader=reader, notes=notes)
+
     def _claimed(self, info: VideoInfo) -> int:
         """How many frames a video claims to have, in samples if the model asks for so many a second."""
         return count_samples(info.expected_frames or 0, info.fps, self.runner.spec.fps)
@@ -176,7 +203,7 @@ class VideoOpener:
         Raises:
             VideoTooLarge: it does not suffice.
         """
-        if self.runner.device.type != "cpu":
+        if self.runner.device.type != "cpu" or self._of_groups:
             return
         spec, info = self.runner.spec, video.info
         width, height = target_size(info.width, info.height, spec.short_side)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,10 @@ class VideoInfo:
         return None if self.duration_s is None else round(self.duration_s * self.fps)
 
 
+Layout: TypeAlias = Mapping[str, tuple[str, tuple[int, ...]]]
+"""For each array beside the frames its type, as NumPy writes it, and the shape of what belongs to one frame."""
+
+
 class Chunk(Protocol):
     """Consecutive moments of one video: for each modality an array whose first axis is time, and when they are.
 
@@ -91,13 +95,15 @@ class Frames:
     `pixels` uint8 RGB (T, H, W, 3); `seconds` float64 (T,), when a player shows them (the first frame of the video at
     `info.start_s`), strictly increasing; `indices` int64 (T,), the frames' numbers in the video, from 0. Where the
     video was sampled by frames per second, `seconds` are the samples' own times, and a frame that was sampled twice is
-    there twice.
+    there twice. Of a bitstream, the frames are the groups' anchors, and `beside` holds what else belongs to each group,
+    arrays (T, ...) by modality.
     """
 
     pixels: NDArray[np.uint8]
     seconds: NDArray[np.float64]
     indices: NDArray[np.int64]
     info: VideoInfo
+    beside: Mapping[str, NDArray[Any]] | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != 4 or self.pixels.shape[3] != 3:
@@ -113,8 +119,13 @@ class Frames:
 
     @property
     def data(self) -> dict[str, NDArray[Any]]:
-        """The frames as the one modality they are."""
-        return {"rgb": self.pixels}
+        """The frames as the one modality they are, or all that belongs to groups of pictures."""
+        return {"rgb": self.pixels} if self.beside is None else {"keyframes": self.pixels, **self.beside}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all its arrays."""
+        return sum(values.nbytes for values in self.data.values())
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,13 @@ class FramesInMemory:
         return count_samples(len(self.pixels), self.fps, fps)
 
     def open(self, path: str, options: DecodeOptions, *, timeout_s: float | None = None) -> MemoryReader:
-        """A reader of the frames that `options` select, scaled as a file's are; `path` is what they are called."""
+        """A reader of the frames that `options` select, scaled as a file's are; `path` is what they are called.
+
+        Raises:
+            ValueError: it is a bitstream that is wanted.
+        """
+        if options.modalities != ("rgb",):
+            raise ValueError("the model reads the bitstream of files, and frames in memory have none; name a file")
         return MemoryReader(self, path, options)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,12 @@ from vidcomp.video import decord
 from vidcomp.video.container import MAX_PIXELS, check_scaled
 from vidcomp.video.damage import MAX_DAMAGE, Backend, check_damage, notes_on
 from vidcomp.video.errors import DecodeFailed, VideoError, VideoTruncated
-from vidcomp.video.frames import Damage, DecodeReport, Frames, VideoInfo
+from vidcomp.video.frames import Damage, DecodeReport, Frames, Layout, VideoInfo
 from vidcomp.video.pyav import Picture, PyAVReader
 from vidcomp.video.sampling import WHOLE, Selection
+
+if TYPE_CHECKING:
+    from vidcomp.video.groups import GroupReader
 
 DecoderName = Literal["auto", "decord", "pyav"]
 
@@ -38,7 +42,8 @@ class DecodeOptions:
     keep. `chunk_frames`: most frames in one chunk. `threads`: of the decoder; one by default, because several videos
     are decoded side by side, and threads may make the concealing of damage depend on timing; 0 takes all cores.
     `max_pixels`: larger pictures are refused, before and after scaling. `max_damage`: the share,
-    0 to 1, of the coded frames read that may come damaged or not at all. `decoder`: see `Reader`.
+    0 to 1, of the coded frames read that may come damaged or not at all. `decoder`: see `Reader`. `modalities`: RGB
+    frames, or what of the bitstream is wanted: see `vidcomp.video.groups`.
     """
 
     short_side: int | None = None
@@ -48,6 +53,7 @@ class DecodeOptions:
     threads: int = 1
     max_pixels: int = MAX_PIXELS
     max_damage: float = MAX_DAMAGE
+    modalities: tuple[str, ...] = ("rgb",)
 
     def __post_init__(self) -> None:
         check_decoder(self.decoder)
@@ -58,21 +64,24 @@ class DecodeOptions:
         if not 0 <= self.max_damage <= 1:
             raise ValueError(f"max_damage is a share from 0 to 1, got {self.max_damage}")
 
-    def frames_per_chunk(self, size: tuple[int, int]) -> int:
-        """Frames in a full chunk of pictures of `size` (width, height)."""
-        return max(1, min(self.chunk_frames, MAX_CHUNK_BYTES // (3 * size[0] * size[1])))
+    def frames_per_chunk(self, size: tuple[int, int], layout: Layout | None = None) -> int:
+        """Frames in a full chunk of pictures of `size` (width, height), and of what `layout` says lies beside them."""
+        beside = sum(np.dtype(kind).itemsize * math.prod(shape) for kind, shape in (layout or {}).values())
+        return max(1, min(self.chunk_frames, MAX_CHUNK_BYTES // (3 * size[0] * size[1] + beside)))
 
 
 DEFAULTS = DecodeOptions()
 
 
-def open_reader(path: str, options: DecodeOptions = DEFAULTS) -> Reader:
+def open_reader(path: str, options: DecodeOptions = DEFAULTS) -> Reader | GroupReader:
     """Open a video in this process. For files that cannot be trusted, see `vidcomp.video.worker.worker`.
 
     Raises:
         VideoError: of the class that says why no frame can be read.
     """
-    return Reader(path, options)
+    from vidcomp.video.groups import GroupReader
+
+    return Reader(path, options) if options.modalities == ("rgb",) else GroupReader(path, options)
 
 
 class Reader:
@@ -102,6 +111,11 @@ class Reader:
     def info(self) -> VideoInfo:
         """What the file claims."""
         return self._backend.info
+
+    @property
+    def layout(self) -> Layout:
+        """Nothing lies beside the frames."""
+        return {}
 
     @property
     def size(self) -> tuple[int, int]:

@@ -22,9 +22,10 @@ from typing import IO
 from vidcomp.video import decord
 from vidcomp.video.container import describe
 from vidcomp.video.errors import DecodeFailed, VideoError, VideoOutOfMemory
-from vidcomp.video.reader import Reader
+from vidcomp.video.groups import GroupReader
+from vidcomp.video.reader import Reader, open_reader
 from vidcomp.video.worker.process import cap_memory
-from vidcomp.video.worker.protocol import Message, options_from_json, slot_arrays
+from vidcomp.video.worker.protocol import Message, options_from_json, slot_arrays, slot_layout
 
 # How long nothing is asked of a new process before it prepares for what may be asked.
 _IDLE_S = 0.25
@@ -103,8 +104,8 @@ def _probe(command: Message) -> Message:
 def _decode(command: Message, commands: queue.Queue[Message], answers: IO[str], ring: _Ring) -> Message:
     options = options_from_json(command["options"])
     _limit(command["limit_s"])
-    with Reader(command["decode"], options) as reader:
-        _answer(answers, {"info": dataclasses.asdict(reader.info), "size": reader.size})
+    with open_reader(command["decode"], options) as reader:
+        _answer(answers, {"info": dataclasses.asdict(reader.info), "size": reader.size, "layout": reader.layout})
         try:
             spent_s = _serve(reader, commands, answers, ring)
         except Stopped:
@@ -112,26 +113,26 @@ def _decode(command: Message, commands: queue.Queue[Message], answers: IO[str], 
         return {"report": dataclasses.asdict(reader.report), "spent_s": spent_s}
 
 
-def _serve(reader: Reader, commands: queue.Queue[Message], answers: IO[str], ring: _Ring) -> float:
+def _serve(reader: Reader | GroupReader, commands: queue.Queue[Message], answers: IO[str], ring: _Ring) -> float:
     """Decode every chunk straight into a slot that the parent has freed. Returns the seconds that decoding took."""
     given = _wait(commands)
     capacity = given["frames"]
     buffer = ring.attach(given["memory"])
-    slots = [slot_arrays(buffer, n * given["slot_bytes"], capacity, reader.size) for n in range(given["slots"])]
+    layout = slot_layout(reader.size, reader.layout)
+    slots = [slot_arrays(buffer, n * given["slot_bytes"], capacity, layout) for n in range(given["slots"])]
     free = 0
-    chunks = reader.chunks(lambda shape: slots[free][2], capacity)
+    chunks = reader.chunks(lambda shape: slots[free]["pixels"], capacity)
     spent_s = 0.0
     while True:
         free = _wait(commands)["slot"]
-        seconds, indices, _ = slots[free]
         _limit(max(1.0, given["limit_s"] - spent_s))
         begun = time.monotonic()
         chunk = next(chunks, None)
         spent_s += time.monotonic() - begun
         if chunk is None:
             return spent_s
-        seconds[: len(chunk)] = chunk.seconds
-        indices[: len(chunk)] = chunk.indices
+        for name, values in {"seconds": chunk.seconds, "indices": chunk.indices, **(chunk.beside or {})}.items():
+            slots[free][name][: len(chunk)] = values
         _answer(answers, {"slot": free, "frames": len(chunk), "spent_s": spent_s})
 
 

@@ -189,7 +189,7 @@ class PrefetchedReader(Generic[Opened]):
                         raise self._error or RuntimeError("the video was closed while it was being read")
                     return
                 chunk = self._chunks.popleft()
-                self.bytes_held -= chunk.pixels.nbytes
+                self.bytes_held -= chunk.nbytes
                 self._changed.notify_all()
             yield chunk
 
@@ -234,6 +234,6 @@ class PrefetchedReader(Generic[Opened]):
             self._changed.wait_for(lambda: self._closed or self.bytes_held < MAX_BYTES_PER_VIDEO)
             if not self._closed:
                 self._chunks.append(chunk)
-                self.bytes_held += chunk.pixels.nbytes
+                self.bytes_held += chunk.nbytes
                 self._changed.notify_all()
             return not self._closed

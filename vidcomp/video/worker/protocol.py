@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import math
 import mmap
 import os
 import shutil
@@ -22,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vidcomp.video.frames import Layout
 from vidcomp.video.reader import DecodeOptions
 from vidcomp.video.sampling import Selection
 
@@ -30,21 +32,35 @@ Message = dict[str, Any]
 _SHARED_MEMORY = Path("/dev/shm")  # where Linux keeps it; often small within containers
 
 
-def slot_bytes(frames: int, size: tuple[int, int]) -> int:
-    """Bytes of shared memory for a chunk of `frames` frames of `size` (width, height)."""
-    return -(-frames * (16 + 3 * size[0] * size[1]) // 8) * 8
+def slot_layout(size: tuple[int, int], beside: Layout) -> Layout:
+    """All arrays of a slot: for a frame of `size` (width, height) its time and number, its pixels, what lies beside."""
+    return {"seconds": ("f8", ()), "indices": ("i8", ()), "pixels": ("u1", (size[1], size[0], 3)), **beside}
 
 
-def slot_arrays(
-    buffer: memoryview, offset: int, frames: int, size: tuple[int, int]
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.uint8]]:
-    """The seconds (T,), indices (T,) and pixels (T, H, W, 3) of the slot that begins at `offset`."""
-    width, height = size
-    # An array made by frombuffer keeps the memory from being unmapped under it, which np.ndarray(buffer=…) does not.
-    seconds: NDArray[np.float64] = np.frombuffer(buffer, np.float64, frames, offset)
-    indices: NDArray[np.int64] = np.frombuffer(buffer, np.int64, frames, offset + 8 * frames)
-    pixels: NDArray[np.uint8] = np.frombuffer(buffer, np.uint8, frames * height * width * 3, offset + 16 * frames)
-    return seconds, indices, pixels.reshape(frames, height, width, 3)
+def slot_bytes(frames: int, layout: Layout) -> int:
+    """Bytes of shared memory for a chunk of so many frames."""
+    return sum(_padded(frames * _bytes(form)) for form in layout.values())
+
+
+def slot_arrays(buffer: memoryview, offset: int, frames: int, layout: Layout) -> dict[str, NDArray[Any]]:
+    """The arrays (T, ...) of the slot that begins at `offset`, by their names."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, (kind, shape) in layout.items():
+        # An array made by frombuffer keeps the memory from being unmapped under it, which np.ndarray(buffer=…) does
+        # not.
+        flat = np.frombuffer(buffer, kind, frames * math.prod(shape), offset)
+        arrays[name] = flat.reshape(frames, *shape)
+        offset += _padded(flat.nbytes)
+    return arrays
+
+
+def _bytes(form: tuple[str, tuple[int, ...]]) -> int:
+    return np.dtype(form[0]).itemsize * math.prod(form[1])
+
+
+def _padded(size: int) -> int:
+    """A multiple of 8, where an array of any type may begin."""
+    return -(-size // 8) * 8
 
 
 def options_to_json(options: DecodeOptions) -> Message:
@@ -57,7 +73,7 @@ def options_from_json(message: Message) -> DecodeOptions:
     indices = message["selection"]["indices"]
     stride, fps = message["selection"]["stride"], message["selection"]["fps"]
     selection = Selection(stride, None if indices is None else tuple(indices), fps)
-    return DecodeOptions(**{**message, "selection": selection})
+    return DecodeOptions(**{**message, "selection": selection, "modalities": tuple(message["modalities"])})
 
 
 class Ring:

@@ -11,11 +11,13 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
+
+from numpy.typing import NDArray
 
 from vidcomp.video.container import MAX_PIXELS
 from vidcomp.video.errors import ERRORS, DecodeFailed, VideoCrashed, VideoError, VideoTimeout
-from vidcomp.video.frames import DecodeReport, Frames, VideoInfo
+from vidcomp.video.frames import DecodeReport, Frames, Layout, VideoInfo
 from vidcomp.video.reader import DEFAULTS, DecodeOptions
 from vidcomp.video.sampling import count_samples
 from vidcomp.video.worker.process import (
@@ -26,7 +28,7 @@ from vidcomp.video.worker.process import (
     probe_timeout,
     watchdog,
 )
-from vidcomp.video.worker.protocol import Message, Ring, options_to_json, ring_for, slot_arrays, slot_bytes
+from vidcomp.video.worker.protocol import Message, Ring, options_to_json, ring_for, slot_arrays, slot_bytes, slot_layout
 
 _SLOTS = 2  # one being filled while the other is being read
 _STOP_LIMIT_S = 10.0
@@ -184,15 +186,15 @@ class DecodeWorker:
             self._process = None
         self._free_ring()  # only the child that has mapped it knows it
 
-    def _memory(self, frames: int, size: tuple[int, int], path: str) -> tuple[Ring, int, str | None]:
-        """The ring for chunks of `frames` pictures of `size`, how many it has room for, and what to say of that."""
-        if self._ring is not None and self._ring.size >= _SLOTS * slot_bytes(frames, size):
+    def _memory(self, frames: int, layout: Layout, path: str) -> tuple[Ring, int, str | None]:
+        """The ring for chunks of `frames` frames, how many it has room for, and what to say of that."""
+        if self._ring is not None and self._ring.size >= _SLOTS * slot_bytes(frames, layout):
             return self._ring, frames, None
         self._free_ring()
         try:
-            self._ring, room, note = ring_for(_SLOTS, lambda count: slot_bytes(count, size), frames)
+            self._ring, room, note = ring_for(_SLOTS, lambda count: slot_bytes(count, layout), frames)
         except OSError as error:
-            least = _SLOTS * slot_bytes(1, size) / 2**20
+            least = _SLOTS * slot_bytes(1, layout) / 2**20
             reason = (
                 f"decoding it takes {least:.1f} MiB of shared memory or of room for temporary files, and neither is "
                 "left; make /dev/shm larger, or let TMPDIR name a folder with room"
@@ -223,6 +225,7 @@ class IsolatedReader:
         self._info: VideoInfo | None = None
         self._report: DecodeReport | None = None
         self.size: tuple[int, int] = (0, 0)
+        self._beside: Layout = {}
         self.decode_s = 0.0
         """Seconds that the decoder has worked so far."""
 
@@ -249,21 +252,23 @@ class IsolatedReader:
         if self._started or self._ended:
             raise RuntimeError("chunks() can be read once; open the file again")
         self._started = True
-        wanted = self._options.frames_per_chunk(self.size)
+        wanted = self._options.frames_per_chunk(self.size, self._beside)
+        layout = slot_layout(self.size, self._beside)
         try:
-            ring, capacity, note = self._worker._memory(wanted, self.size, self._path)
+            ring, capacity, note = self._worker._memory(wanted, layout, self._path)
         except VideoError:
             self.close()
             raise
         try:
-            one = slot_bytes(capacity, self.size)
+            one = slot_bytes(capacity, layout)
             given = {"memory": ring.file, "slots": _SLOTS, "slot_bytes": one, "frames": capacity}
             self._tell({**given, "limit_s": watchdog(self._limit_s)})
             for slot in range(_SLOTS):
                 self._tell({"slot": slot})
             while "slot" in (answer := self._ask()):
                 self.decode_s = answer["spent_s"]
-                yield self._frames(ring, answer["slot"] * one, capacity, answer["frames"])
+                arrays = slot_arrays(ring.buffer, answer["slot"] * one, capacity, layout)
+                yield self._frames(arrays, answer["frames"])
                 self._tell({"slot": answer["slot"]})
         except VideoError:
             self._release()
@@ -313,11 +318,17 @@ class IsolatedReader:
         self._info = VideoInfo(**answer["info"])
         width, height = answer["size"]
         self.size = (width, height)
+        self._beside = {name: (kind, tuple(shape)) for name, (kind, shape) in answer["layout"].items()}
 
-    def _frames(self, ring: Ring, offset: int, capacity: int, count: int) -> Frames:
-        seconds, indices, pixels = slot_arrays(ring.buffer, offset, capacity, self.size)
-        kept = pixels[:count].copy() if self._copy else pixels[:count]
-        return Frames(kept, seconds[:count].copy(), indices[:count].copy(), self.info)
+    def _frames(self, arrays: dict[str, NDArray[Any]], count: int) -> Frames:
+        small = {"seconds", "indices"}
+        values = {
+            name: array[:count].copy() if self._copy or name in small else array[:count]
+            for name, array in arrays.items()
+        }
+        seconds, indices, pixels = values.pop("seconds"), values.pop("indices"), values.pop("pixels")
+        whole = self._options.modalities == ("rgb",)
+        return Frames(pixels, seconds, indices, self.info, None if whole else values)
 
     def _tell(self, message: Message) -> None:
         if self._ended:
