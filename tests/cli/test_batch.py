@@ -29,7 +29,7 @@ from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.prediction import Prediction
 from vidcomp.inference.runner import Runner
 from vidcomp.output.labels_file import LabelsFile
-from vidcomp.output.labels_file import Run as LabelsRun
+from vidcomp.output.run import Run as LabelsRun
 from vidcomp.video import ERRORS
 from vidcomp.zoo.manifest import read_manifest
 from vidcomp.zoo.weights import fingerprint

@@ -23,8 +23,9 @@ from tests.output.test_formats import BAD, GOOD
 from vidcomp.inference.batch import Job, Known, Stamp
 from vidcomp.inference.prediction import Prediction
 from vidcomp.output import journal
-from vidcomp.output.labels_file import FORMATS, LabelsFile, Run
+from vidcomp.output.labels_file import FORMATS, LabelsFile
 from vidcomp.output.places import OutputError
+from vidcomp.output.run import Run
 
 DATA = Path(__file__).parent / "data"
 STAMP = Stamp(1000, 1_700_000_000_123_456_789)

@@ -14,7 +14,14 @@ from typing import TextIO
 from vidcomp.cli.errors import OK, SOME_FAILED, Stop, Stopped, UsageError, stop_signals
 from vidcomp.cli.explain import Show, moment_clips, pictures, report
 from vidcomp.cli.options import ClassifyOptions, InputOptions, OutputFormat, OutputOptions, PathsChoice
-from vidcomp.cli.terminal import batch_progress, compile_model, download_progress, run_summary, warn
+from vidcomp.cli.terminal import (
+    batch_progress,
+    compile_model,
+    download_progress,
+    run_summary,
+    tell_prediction,
+    warn,
+)
 from vidcomp.files import absolute
 from vidcomp.inference.batch import Job, RunStats, Sink, Stamp, label_all, pending
 from vidcomp.inference.classifier import Classifier
@@ -22,12 +29,13 @@ from vidcomp.inference.device import precision_name
 from vidcomp.inference.prediction import Prediction
 from vidcomp.output.explanations import is_explanation
 from vidcomp.output.formats import STREAMED, RecordWriter, Writer
-from vidcomp.output.labels_file import FORMATS, LabelsFile, Run
+from vidcomp.output.labels_file import FORMATS, LabelsFile
 from vidcomp.output.places import OutputError, Sorter, identity
+from vidcomp.output.run import Run
 from vidcomp.output.subtitles import SubtitleFiles
 from vidcomp.output.terminal import TableWriter
 from vidcomp.video import DecodePool, VideoFile, find_videos
-from vidcomp.video.remote import is_address
+from vidcomp.video.remote import Downloads, is_address
 from vidcomp.zoo.build import load_model
 from vidcomp.zoo.weights import fingerprint
 
@@ -49,7 +57,7 @@ def run(options: ClassifyOptions, pool: DecodePool | None = None, *, to: To | No
     if not jobs:
         return OK
     with stop_signals() as stop, ExitStack() as stack:
-        classifier = stack.enter_context(_load(options, pool))
+        classifier = stack.enter_context(load(options, pool))
         single = len(jobs) == 1
         opened = _sink(options, classifier, single=single) if to is None else to(options, classifier)
         sink = stack.enter_context(opened)
@@ -146,7 +154,8 @@ def _apart(videos: Sequence[VideoFile], options: ClassifyOptions) -> list[VideoF
     return [video for video in videos if absolute(video.path) not in names]
 
 
-def _load(options: ClassifyOptions, pool: DecodePool | None) -> Classifier:
+def load(options: ClassifyOptions, pool: DecodePool | None = None, downloads: Downloads | None = None) -> Classifier:
+    """The classifier that was asked for, with decoding processes that run already, and what fetches, if given."""
     chosen = options.model
     named = chosen.named(subtitles=options.output.form.is_subtitles)
     with download_progress(quiet=options.output.quiet) as progress:
@@ -165,6 +174,7 @@ def _load(options: ClassifyOptions, pool: DecodePool | None) -> Classifier:
             decoder=chosen.decoder,
             moments=chosen.moments,
             pool=pool,
+            downloads=downloads,
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
@@ -234,7 +244,7 @@ def _label(
             unexpected=_unexpected(output),
         )
         for job, prediction in results:
-            _tell(prediction, quiet=output.quiet)
+            tell_prediction(prediction, quiet=output.quiet)
             for show in shows:
                 show(job, prediction)
             sorter.place(job, prediction.top.label if prediction.top else None)
@@ -250,14 +260,6 @@ class _Stream(Sink):
 
     def write(self, job: Job, prediction: Prediction, stamp: Stamp | None) -> None:
         self._writer.write(prediction)
-
-
-def _tell(prediction: Prediction, *, quiet: bool) -> None:
-    if prediction.error is not None:
-        warn(prediction.error.message, prefix="error")
-    elif not quiet:
-        for note in prediction.notes:
-            warn(f"{prediction.path}: {note}")
 
 
 def _farewell(stopped: Stopped, output: OutputOptions) -> str:

@@ -34,6 +34,7 @@ from vidcomp.cli.options import (
     PrecisionChoice,
     Strategy,
 )
+from vidcomp.cli.scale import ActorCount, ActorCpus, ActorGpus, Engine, EngineOptions
 
 if TYPE_CHECKING:
     from vidcomp.video import DecodePool
@@ -190,6 +191,10 @@ def classify(
             help="One page with every video's frames, attention and labels, to sort and filter in a browser.",
         ),
     ] = None,
+    engine: Engine = None,
+    actors: ActorCount = None,
+    actor_cpus: ActorCpus = None,
+    actor_gpus: ActorGpus = None,
     quiet: Annotated[bool, _where("--quiet", help="No progress, no warnings and no summary.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
@@ -200,6 +205,7 @@ def classify(
     interrupted, 143 if terminated.
     """
     with reported(debug=debug):
+        on = EngineOptions(engine=engine, actors=actors, cpus=actor_cpus, gpus=actor_gpus)
         options = ClassifyOptions(
             input=InputOptions(
                 paths=tuple(paths or ()),
@@ -247,9 +253,16 @@ def classify(
                 cut_exact=cut_exact,
                 quiet=quiet,
                 debug=debug,
+                in_parts=engine is not None,
             ),
             explain=ExplainOptions(folder=explain, video=explain_video, report=report),
         )
+        if engine is not None:
+            from vidcomp.cli import scale
+
+            if code := scale.run(options, on):
+                raise typer.Exit(code)
+            return
         with _decoders(options.model) as pool:
             from vidcomp.cli.batch import run
 

@@ -291,6 +291,7 @@ class OutputOptions:
     quiet: bool = False
     debug: bool = False
     paths: PathsChoice = PathsChoice.RELATIVE
+    in_parts: bool = False
     form: OutputFormat = field(init=False)
 
     def __post_init__(self) -> None:
@@ -305,7 +306,11 @@ class OutputOptions:
             raise UsageError("--cut and --move-to: clips are cut from where the videos lie; use --link-to")
 
     def _form(self) -> OutputFormat:
-        """The format asked for, or else the one that the output's extension names."""
+        """The format asked for, or else the one that the output's extension names; of parts, Parquet."""
+        if self.in_parts:
+            if self.chosen not in (None, OutputFormat.PARQUET, OutputFormat.JSONL):
+                raise UsageError(f"--format {self.chosen.value}: with --engine ray there are parquet and jsonl")
+            return self.chosen or OutputFormat.PARQUET
         if self.chosen is not None:
             self._check_extension(self.chosen)
             return self.chosen

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from vidcomp.inference.batch import RunStats
     from vidcomp.inference.classifier import Classifier
+    from vidcomp.inference.prediction import Prediction
 
 _LINE_EVERY_S = 30.0
 _LABELS_SHOWN = 25
@@ -107,6 +108,15 @@ def in_options(message: str) -> str:
 def warn(message: str, prefix: str = "warning") -> None:
     """Print one line on stderr, whatever characters the names in it have."""
     print(f"vidcomp: {prefix}: {printable(_LINE_END.sub(' ', in_options(message)))}", file=sys.stderr)
+
+
+def tell_prediction(prediction: Prediction, *, quiet: bool) -> None:
+    """Say what is wrong with a video, and unless ``quiet``, what was skipped or repaired."""
+    if prediction.error is not None:
+        warn(prediction.error.message, prefix="error")
+    elif not quiet:
+        for note in prediction.notes:
+            warn(f"{prediction.path}: {note}")
 
 
 def compile_model(classifier: Classifier, *, quiet: bool) -> None:

@@ -8,11 +8,15 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from vidcomp.files import printable
-from vidcomp.inference.classifier import CRASHED, Classifier, Unexpected
 from vidcomp.inference.prediction import Failure, Prediction, Timing
+from vidcomp.video.errors import VideoCrashed
+
+if TYPE_CHECKING:
+    # Who only hands out jobs and keeps records, as the driver of a cluster, does without torch.
+    from vidcomp.inference.classifier import Classifier, Unexpected
 
 # What a file that is no video gives. Of files that only might have been videos, these are no errors.
 _NO_VIDEO = frozenset({"not_video", "no_video_stream", "empty"})
@@ -227,6 +231,6 @@ def label_all(
 
 def _killed_twice(path: str) -> Failure:
     return Failure(
-        CRASHED,
+        VideoCrashed.kind,
         f"{printable(path)}: {KILLED_TWICE}, of which the strategy uniform8 takes less",
     )

@@ -33,7 +33,7 @@ from vidcomp.video.damage import MAX_DAMAGE
 from vidcomp.video.frames import to_input
 from vidcomp.video.memory import FramesInMemory
 from vidcomp.video.reader import DecoderName, check_decoder
-from vidcomp.video.remote import Downloads, is_address
+from vidcomp.video.remote import Downloads
 from vidcomp.video.worker.pool import default_workers
 from vidcomp.video.worker.prefetch import Prefetcher, lookahead
 from vidcomp.zoo.build import LoadedModel, check_not_forked
@@ -118,6 +118,7 @@ class Classifier:
         decoder: DecoderName = "auto",
         moments: bool = False,
         pool: DecodePool | None = None,
+        downloads: Downloads | None = None,
     ) -> None:
         """Put the model on its device.
 
@@ -135,6 +136,8 @@ class Classifier:
             moments: find the actions in each video, :attr:`Prediction.moments`. A network that cannot tell what single
                 moments show is run on windows for that, and a note of each prediction says so.
             pool: decoding processes that run already, to be closed with the classifier.
+            downloads: what fetches videos that are named by an address, to be closed with the classifier; by default
+                something for web addresses, with ``allow_urls``.
 
         Raises:
             ValueError: the device or the precision is not to be had, there would be no process to decode, no time
@@ -177,7 +180,7 @@ class Classifier:
         )
         self.pool = DecodePool(timeout_s=decode_timeout_s) if pool is None else pool
         self._prefetcher = Prefetcher(self._open, self.pool, self.decode_workers)
-        self._downloads = Downloads() if allow_urls else None
+        self._downloads = downloads or (Downloads() if allow_urls else None)
         self._since_trim = 0
         self._lock = threading.Lock()
         self._closed = False
@@ -330,6 +333,11 @@ class Classifier:
         return Prediction(path, self.model.manifest.name, name, (), _NOTHING, Timing(spent_s, 0.0), error=failure)
 
     @property
+    def most_begun(self) -> int:
+        """How many videos :meth:`batches` may have drawn whose predictions it has not given out."""
+        return self._depth + self.runner.videos_at_once.most
+
+    @property
     def _depth(self) -> int:
         """How many videos early it pays to expect one; so many are held in memory, at 32 MiB each or less."""
         return 2 * self.decode_workers - 1
@@ -424,7 +432,7 @@ class Classifier:
 
     def _open(self, worker: DecodeWorker, path: str, *, too_long: bool = False) -> PendingVideo:
         """Open a video, or what was fetched from there, if it is an address."""
-        local = self._downloads.local(path) if self._downloads is not None and is_address(path) else path
+        local = self._downloads.local(path) if self._downloads is not None and self._downloads.takes(path) else path
         opener = self.opener
         video = opener.open_counted(worker, local, too_long=True) if too_long else opener.open(worker, local)
         video.path = path

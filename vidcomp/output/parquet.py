@@ -35,7 +35,7 @@ class Parquet(Document):
             with pq.ParquetFile(path) as file:
                 names = {"windows" if name == "segments" else name for name in file.schema_arrow.names}
                 # vidcomp 0.1.0 did not say what is uncertain, and found no moments.
-                if {*names, "uncertain", "moments"} != set(_schema().names):
+                if {*names, "uncertain", "moments"} != set(record_schema().names):
                     raise OutputError(f"--output {path}: its columns are not those of vidcomp; choose another file")
                 for batch in file.iter_batches(_ROWS_AT_ONCE):
                     yield from map(self.journal.encode, batch.to_pylist())
@@ -47,13 +47,14 @@ class Parquet(Document):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        schema, rest = _schema(), iter(pieces)
+        schema, rest = record_schema(), iter(pieces)
         with replacing(path) as new, pq.ParquetWriter(new, schema) as file:
             while some := list(itertools.islice(rest, _ROWS_AT_ONCE)):
                 file.write_table(pa.Table.from_pylist([text_only(json.loads(piece)) for piece in some], schema=schema))
 
 
-def _schema() -> Any:
+def record_schema() -> Any:
+    """The Arrow schema of records in files."""
     import pyarrow as pa
 
     text, whole, number = pa.string(), pa.int64(), pa.float64()

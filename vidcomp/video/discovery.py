@@ -368,9 +368,10 @@ class VideoSelection:
 
     def of(self, videos: Iterable[VideoFile]) -> list[VideoFile]:
         """The chosen videos, in their order."""
-        return list(islice((video for video in videos if self._wants(video.relative)), self.limit))
+        return list(islice((video for video in videos if self.wants(video.relative)), self.limit))
 
-    def _wants(self, relative: str) -> bool:
+    def wants(self, relative: str) -> bool:
+        """Whether the patterns and the share take a video of this relative path; the limit is another matter."""
         if self.include and not any(_matches(relative, pattern) for pattern in self.include):
             return False
         if any(_matches(relative, pattern) for pattern in self.exclude):

@@ -33,6 +33,10 @@ class Downloads:
         self._files: dict[str, Path] = {}
         self._lock = threading.Lock()
 
+    def takes(self, name: str) -> bool:
+        """Whether this is an address that is fetched, rather than a file."""
+        return is_address(name)
+
     def local(self, url: str) -> str:
         """The file that holds what is at ``url``, fetched now unless it is there.
 
@@ -49,7 +53,7 @@ class Downloads:
         suffix = "".join(char for char in Path(urlsplit(url).path).suffix[:8] if char.isalnum() or char == ".")
         file = known or self._folder / f"{number}-{threading.get_ident()}{suffix}"
         try:
-            transfer(url, file, max_bytes=self._max_bytes, least_bytes_per_s=_SLOWEST_BYTES_PER_S)
+            self._fetch(url, file)
         except TooLargeError:
             file.unlink(missing_ok=True)
             limit = f"{self._max_bytes >> 20} MiB"
@@ -73,3 +77,6 @@ class Downloads:
     def close(self) -> None:
         """Throw everything away. May be called more than once."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _fetch(self, url: str, file: Path) -> None:
+        transfer(url, file, max_bytes=self._max_bytes, least_bytes_per_s=_SLOWEST_BYTES_PER_S)
