@@ -7,7 +7,7 @@ import sys
 import typer
 
 from vidcomp import __version__
-from vidcomp.cli import classify, compare, embed, evaluate, models, search, train, train_head
+from vidcomp.cli import classify, compare, embed, evaluate, inspect, models, search, train, train_head
 from vidcomp.cli.errors import OUTPUT_ERRORS, tell_lost_output
 from vidcomp.cli.terminal import prepare_streams
 from vidcomp.inference.memory import tune_malloc
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command()(classify.classify)
 app.command()(evaluate.evaluate)
 app.command()(compare.compare)
+app.command()(inspect.inspect)
 app.command()(embed.embed)
 app.command()(search.search)
 train.app.command("head")(train_head.train_head)

@@ -189,10 +189,21 @@ class BitstreamReader:
                 group.add(seconds, coded)
         if group is not None:
             yield self._finished(group)
+        self._report = self._reported()
+
+    def skim(self) -> BitstreamReport:
+        """Decode everything for the sake of the report alone; raises as `groups()`, in place of which it is called."""
+        self._started = True
+        for _ in self._frames:
+            pass
+        self._report = self._reported()
+        return self._report
+
+    def _reported(self) -> BitstreamReport:
         harm = check_damage(self._path, self._reader, self._max_damage)
         frames = self._reader.decoded
         ends = [*self._keys, frames]
-        self._report = BitstreamReport(
+        return BitstreamReport(
             self.info.codec,
             tuple(later - earlier for earlier, later in pairwise(ends)),
             self._b_frames / frames,

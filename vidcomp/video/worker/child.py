@@ -23,6 +23,7 @@ from vidcomp.video import decord
 from vidcomp.video.container import describe
 from vidcomp.video.errors import DecodeFailed, VideoError, VideoOutOfMemory
 from vidcomp.video.groups import GroupReader
+from vidcomp.video.inspection import inspect_video
 from vidcomp.video.reader import Reader, open_reader
 from vidcomp.video.worker.process import cap_memory
 from vidcomp.video.worker.protocol import Message, options_from_json, slot_arrays, slot_layout
@@ -54,7 +55,12 @@ def main(memory_bytes: int) -> None:
         if "stop" in command or "slot" in command:
             continue  # it crossed with the end of its video
         try:
-            reply = _probe(command) if "probe" in command else _decode(command, commands, answers, ring)
+            if "probe" in command:
+                reply = _probe(command)
+            elif "inspect" in command:
+                reply = _inspect(command)
+            else:
+                reply = _decode(command, commands, answers, ring)
         except VideoError as error:
             reply = {"error": {"kind": error.kind, "reason": error.reason}}
         except MemoryError:
@@ -99,6 +105,11 @@ def _probe(command: Message) -> Message:
     _limit(command["limit_s"])
     info = describe(command["probe"], count=command["count"], max_pixels=command["max_pixels"])
     return {"info": dataclasses.asdict(info)}
+
+
+def _inspect(command: Message) -> Message:
+    _limit(command["limit_s"])
+    return {"inspection": dataclasses.asdict(inspect_video(command["inspect"]))}
 
 
 def _decode(command: Message, commands: queue.Queue[Message], answers: IO[str], ring: _Ring) -> Message:

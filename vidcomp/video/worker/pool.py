@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidcomp.video.frames import VideoInfo
+from vidcomp.video.inspection import Inspection
 from vidcomp.video.reader import DEFAULTS, DecodeOptions
 from vidcomp.video.worker.worker import DecodeWorker, IsolatedReader
 
@@ -109,6 +110,11 @@ class DecodePool:
         """What a file says of itself; raises as :meth:`DecodeWorker.probe`."""
         with self.worker() as worker:
             return worker.probe(path, count=count, timeout_s=self._timeout_s)
+
+    def inspect(self, path: str) -> Inspection:
+        """What a file holds; raises as :meth:`DecodeWorker.inspect`."""
+        with self.worker() as worker:
+            return worker.inspect(path, timeout_s=self._timeout_s)
 
     def count(self, path: str, fps: float | None = None) -> int:
         """Frames coded in a file, or samples at ``fps`` a second, at least 1; raises as :meth:`DecodeWorker.count`."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from vidcomp.video.container import MAX_PIXELS
 from vidcomp.video.errors import ERRORS, DecodeFailed, VideoCrashed, VideoError, VideoTimeout
 from vidcomp.video.frames import DecodeReport, Frames, Layout, VideoInfo
+from vidcomp.video.inspection import Inspection
 from vidcomp.video.reader import DEFAULTS, DecodeOptions
 from vidcomp.video.sampling import count_samples
 from vidcomp.video.worker.process import (
@@ -108,17 +109,19 @@ class DecodeWorker:
             VideoError: as `open`.
             RuntimeError: a video is open.
         """
-        if self._reader is not None:
-            raise RuntimeError("close the worker's video before probing another")
         limit_s = probe_timeout(path) if timeout_s is None else timeout_s
-        try:
-            message = {"probe": path, "count": count, "max_pixels": max_pixels, "limit_s": watchdog(limit_s)}
-            return VideoInfo(**self._begin(message, path, limit_s)["info"])
-        except VideoError:
-            raise
-        except BaseException:
-            self._discard()
-            raise
+        message = {"probe": path, "count": count, "max_pixels": max_pixels, "limit_s": watchdog(limit_s)}
+        return VideoInfo(**self._answer(message, path, limit_s)["info"])
+
+    def inspect(self, path: str, *, timeout_s: float | None = None) -> Inspection:
+        """What the file holds, found by decoding it from end to end, however damaged it is.
+
+        Raises:
+            VideoError, RuntimeError: as `probe`.
+        """
+        limit_s = timeout_s or default_timeout(self.probe(path, count=False))
+        message = {"inspect": path, "limit_s": watchdog(limit_s)}
+        return Inspection.from_dict(self._answer(message, path, limit_s)["inspection"])
 
     def count(self, path: str, fps: float | None = None, *, timeout_s: float | None = None) -> int:
         """Frames coded in a file, or samples at `fps` a second, at least 1; raises as `probe`."""
@@ -139,6 +142,18 @@ class DecodeWorker:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _answer(self, message: Message, path: str, limit_s: float) -> Message:
+        """The one answer to a message that opens no video."""
+        if self._reader is not None:
+            raise RuntimeError("close the worker's video before probing another")
+        try:
+            return self._begin(message, path, limit_s)
+        except VideoError:
+            raise
+        except BaseException:
+            self._discard()
+            raise
 
     def _begin(self, message: Message, path: str, limit_s: float) -> Message:
         """Send a video's first message and return the answer.
