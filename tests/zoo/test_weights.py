@@ -6,15 +6,16 @@ import contextlib
 import hashlib
 import http.server
 import os
-import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
+from tests.saboteur import forked
 from tests.tiny_model import make_tiny_model
 from vidcomp.zoo import WeightsError, weights
 from vidcomp.zoo.build import load_model
@@ -159,23 +160,29 @@ def test_offline_is_one_clear_line(server: Server) -> None:
     assert "\n" not in str(caught.value)
 
 
-FETCH = (
-    "import sys; from vidcomp.zoo.weights import fetch; "
-    "told = []; print(fetch(*sys.argv[1:4], lambda done, total: told.append(done)).stat().st_size, flush=True)"
-)
+def _fetch(url: str, cache: Path, sizes: Connection) -> None:
+    os.environ["VIDCOMP_CACHE"] = str(cache)
+    sizes.send(weights.fetch(url, SHA256, "w.bin", lambda done, total: None).stat().st_size)
 
 
-def fetching(server: Server) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", FETCH, server.url, SHA256, "w.bin"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def fetching(server: Server, cache: Path) -> tuple[BaseProcess, Connection]:
+    """A process that fetches, and where it tells the size of what it has then."""
+    receiver, sender = forked.Pipe(duplex=False)
+    process = forked.Process(target=_fetch, args=(server.url, cache, sender))
+    process.start()
+    sender.close()
+    return process, receiver
 
 
 def test_of_several_processes_one_downloads_and_the_others_wait(server: Server, cache: Path) -> None:
     server.gate = threading.Event()
-    running = [fetching(server) for _ in range(4)]
+    running = [fetching(server, cache) for _ in range(4)]
     server.begun.wait()
     server.gate.set()
-    assert [process.communicate()[0].strip() for process in running] == [str(len(CONTENT))] * 4
+    assert [sizes.recv() for _, sizes in running] == [len(CONTENT)] * 4
+    for process, sizes in running:
+        process.join()
+        sizes.close()
     assert (cache / "w.bin").read_bytes() == CONTENT
     assert server.requested_ranges == [None]
 
@@ -183,9 +190,11 @@ def test_of_several_processes_one_downloads_and_the_others_wait(server: Server, 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_a_download_that_was_killed_is_gone_on_with(server: Server, cache: Path) -> None:
     server.gate = threading.Event()
-    with fetching(server) as killed:
-        server.begun.wait()
-        killed.send_signal(signal.SIGKILL)
+    killed, sizes = fetching(server, cache)
+    server.begun.wait()
+    killed.kill()
+    killed.join()
+    sizes.close()
     server.gate.set()
     server.gate = None
     assert weights.fetch(server.url, SHA256, "w.bin").read_bytes() == CONTENT

@@ -27,7 +27,7 @@ from vidcomp.inference.grammar import NamedStrategy, StrategyError, parse_strate
 from vidcomp.inference.in_progress import InProgress
 from vidcomp.inference.strategies import Strategy, WholeVideo
 from vidcomp.transfer import Progress
-from vidcomp.video import VideoError
+from vidcomp.video import DecodePool, VideoError
 from vidcomp.video.errors import VideoTooLarge
 from vidcomp.video.labeled import LabeledVideo, check_labeled, find_labeled, keep_known
 from vidcomp.zoo import ManifestError
@@ -131,8 +131,8 @@ class Evaluator:
 
         Where ``strict``, each must be possible and have its weights; else what is not possible is noted and left out,
         and random weights stand for those that are not to be had. ``classifier`` makes a classifier of a
-        :class:`LoadedModel`, given ``device`` and ``strategy``. ``tell`` is told each note, ``progress`` of downloads.
-        ``in_progress`` remembers which video was in the works, should the program be killed.
+        :class:`LoadedModel`, given ``device``, ``strategy`` and ``pool``. ``tell`` is told each note, ``progress`` of
+        downloads. ``in_progress`` remembers which video was in the works, should the program be killed.
         """
         self.manifest = model if isinstance(model, Manifest) else find_manifest(model)
         self.rounds = rounds
@@ -160,7 +160,9 @@ class Evaluator:
                 )
             load = partial(load_for_measuring, progress=progress, random_weights=random_weights, strict=strict)
             names = strategies or default_strategies(self.manifest)
-            self._load(names, load, partial(classifier, device=device), strict=strict)
+            # One pool for all: each strategy takes its turn.
+            pool = self._stack.enter_context(DecodePool())
+            self._load(names, load, partial(classifier, device=device, pool=pool), strict=strict)
         except BaseException:
             self.close()
             raise
