@@ -103,6 +103,16 @@ def test_a_clip_of_each_class_is_enough(tmp_path: Path, videos: Path, tiny: Path
     assert [top.label for top in tops if top is not None] == list(FIRST)
 
 
+def test_what_is_learned_from_may_be_passed_otherwise_than_what_is_classified(videos: Path, tiny: Path) -> None:
+    job, paths = HeadJob(str(tiny), strategy="uniform1x4"), Paths(source=videos, output=videos.parent / "mine.yaml")
+    result = train_head(job, paths)
+    np.testing.assert_array_equal(result.predicted, result.truth)
+    with pytest.raises(RequestError, match="unknown strategy"):
+        train_head(
+            HeadJob(str(tiny), strategy="upside-down"), Paths(source=videos, output=videos.parent / "other.yaml")
+        )
+
+
 def test_the_background_is_a_class_of_its_own(videos: Path, tiny: Path) -> None:
     aside = videos.parent / "aside"
     shutil.move(videos / "dark", aside)

@@ -46,6 +46,15 @@ def train_head(
         Path | None,
         _what("--background", metavar="FOLDER", help="Videos that show none of the classes: 'none of these'."),
     ] = None,
+    strategy: Annotated[
+        str | None,
+        _what(
+            "--strategy",
+            metavar="NAME",
+            help="How videos are passed to be learned from, as classify has it; by default as the model passes them. "
+            "uniform1x32 is quick: 32 frames from the middle of each.",
+        ),
+    ] = None,
     cache_gb: Annotated[
         float, _where("--cache-gb", min=0, help="Most that kept features may take on disk, in GB.")
     ] = 20.0,
@@ -76,7 +85,7 @@ def train_head(
         from vidcomp.training.head import HeadJob
         from vidcomp.training.head import train_head as train
 
-        job = HeadJob(model, group_by, background, precision.value)
+        job = HeadJob(model, group_by, background, strategy, precision.value)
         paths = Paths(
             source=folder,
             output=output,

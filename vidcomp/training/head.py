@@ -18,6 +18,7 @@ from torch import Tensor
 
 from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.device import precision_name
+from vidcomp.inference.grammar import parse_strategy
 from vidcomp.inference.in_progress import InProgress, noted_beside
 from vidcomp.inference.prediction import Failure, Prediction
 from vidcomp.training import DataError, Interrupted, RequestError
@@ -32,8 +33,7 @@ from vidcomp.training.videos import TrainingVideo, TrainingVideos, check_classes
 from vidcomp.transfer import Progress
 from vidcomp.video import VideoError
 from vidcomp.video.discovery import find_videos
-from vidcomp.zoo import WeightsError
-from vidcomp.zoo.build import LoadedModel, Variant, build_backbone, load_variant, vary
+from vidcomp.zoo.build import Variant, build_backbone, build_network, load_variant, vary
 from vidcomp.zoo.manifest import Manifest, find_manifest, models_folder, read_manifest
 from vidcomp.zoo.weights import fingerprint, sha256_of
 
@@ -50,12 +50,14 @@ class HeadJob:
     """Fit a last layer to the classes of the videos.
 
     ``group_by`` says which videos were recorded together (:func:`~vidcomp.training.groups.groups_of`); ``background``
-    is a folder of videos that show none of the classes.
+    is a folder of videos that show none of the classes. ``strategy`` says how videos are passed to be learned from, by
+    its name in :mod:`~vidcomp.inference.grammar`: ``uniform1x32`` is quick, ``sfc`` shows what that compressor leaves.
     """
 
     model: str
     group_by: str | None = None
     background: Path | None = None
+    strategy: str | None = None
     precision: str = "auto"
 
 
@@ -109,10 +111,13 @@ def train_head(
     groups_of(kept, job.group_by)  # a wrong pattern is told now, not after an hour
     for note in (*wanted.notes, *repeated):
         callbacks.note(note)
+    base = find_manifest(job.model)
     try:
+        named = parse_strategy(job.strategy)
         classifier = Classifier(
-            _load(find_manifest(job.model), progress),
+            load_variant(_usable(named.manifest(base)), progress),
             device=paths.device,
+            strategy=named.strategy,
             precision=job.precision,
             decode_workers=paths.workers or None,
             batch=1,
@@ -139,7 +144,7 @@ def train_head(
     fitted = fit(examples, len(wanted.classes), classifier.model.network.join_moments, advance)
     predicted = fitted.kept_out.nan_to_num(-1.0)
     result = HeadResult(
-        manifest=classifier.model.manifest,
+        manifest=base,
         classes=wanted.classes,
         truth=examples.classes.numpy(),
         predicted=torch.where(predicted.amax(dim=1) < 0, -1, predicted.argmax(dim=1)).numpy(),
@@ -150,14 +155,15 @@ def train_head(
     return replace(result, manifest=_export(job, paths, result, fitted.linear))
 
 
-def _load(manifest: Manifest, progress: Progress | None) -> LoadedModel:
-    """The model as it is; without its compressors, if they were never trained."""
-    try:
-        return load_variant(manifest, progress)
-    except WeightsError:
-        if all(section.weights is not None or section.kind == "identity" for section in manifest.compressors):
-            raise
-        return load_variant(vary(manifest, Variant("none")), progress)
+def _usable(manifest: Manifest) -> Manifest:
+    """The model as it is; without its compressors, if one of them has something to learn and never did."""
+    with torch.device("meta"):
+        compressors = build_network(manifest).compressors
+    untrained = any(
+        section.weights is None and list(compressor.state_dict())
+        for section, compressor in zip(manifest.compressors, compressors, strict=True)
+    )
+    return vary(manifest, Variant("none")) if untrained else manifest
 
 
 def _with_background(wanted: TrainingVideos, background: Path | None) -> TrainingVideos:
@@ -215,6 +221,7 @@ def _read_all(
     about = {
         "what": "last layer",
         "model": fingerprint(classifier.model.manifest),
+        "strategy": classifier.strategy.name if classifier.strategy else "",
         "precision": precision_name(classifier.runner.precision),
         "format": 1,
     }
@@ -280,7 +287,7 @@ def _doubts(examples: Examples, classes: Sequence[str]) -> list[str]:
 
 def _export(job: HeadJob, paths: Paths, result: HeadResult, linear: Linear) -> Manifest:
     """Write the layer and its manifest."""
-    base = result.manifest
+    base = _usable(result.manifest)
     backbone = base.backbone.model_copy(update={"classes": len(result.classes)})
     with torch.device("meta"):
         network = build_backbone(base.with_changes(backbone=backbone))
@@ -303,7 +310,7 @@ def _export(job: HeadJob, paths: Paths, result: HeadResult, linear: Linear) -> M
     ships = base.origin.parent == models_folder().resolve()
     right = result.predicted[result.tested] == result.truth[result.tested]
     content: dict[str, Any] = {
-        "base": base.name if ships else str(find_manifest(job.model).origin),
+        "base": base.name if ships else str(base.origin),
         "name": name_of(paths.output),
         "summary": f"{len(result.classes)} classes of {paths.source.name}; {base.name} with a last layer of its own",
         "backbone": {
@@ -313,7 +320,7 @@ def _export(job: HeadJob, paths: Paths, result: HeadResult, linear: Linear) -> M
         "labels": list(result.classes),
         "source": f"made by vidcomp train head from {base.name}, {len(result.truth)} videos",
     }
-    if base.compressors != find_manifest(job.model).compressors:
+    if base.compressors != result.manifest.compressors:
         content["compressors"] = [section.model_dump(exclude_defaults=True) for section in base.compressors]
     if base.only:
         content["only"] = []

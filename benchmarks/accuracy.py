@@ -1,0 +1,292 @@
+"""How often models are right, and what it costs: data set × model × strategy, in one table made of what is kept.
+
+    python -m benchmarks.accuracy                                   # go on with whatever is left; hours on two cores
+    python -m benchmarks.accuracy --rows ucf16/ucf16-lite0/sfc      # these rows only
+    python -m benchmarks.accuracy --report                          # the table and the picture, from what is kept
+
+Every answer is kept as a line in vidcomp's cache folder as soon as it is there, so that a run that is ended goes on
+later; of another network, other weights or changed videos nothing is taken over. The last layers of `kinetics400-i3d`
+are taught first, by the training videos alone. Tables go to benchmarks/results/accuracy.json, docs/results.md (between
+its marks) and docs/results.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.harness import DOCS, save
+from vidcomp.evaluation.benchmark import describe_machine, is_busy
+from vidcomp.evaluation.statistics import interval_of_mean
+from vidcomp.evaluation.strategy_run import StrategyRun
+from vidcomp.files import replace_file
+from vidcomp.inference.batch import stamp_of
+from vidcomp.inference.classifier import Classifier
+from vidcomp.inference.grammar import StrategyError, parse_strategy
+from vidcomp.inference.memory import tune_malloc
+from vidcomp.inference.strategies import WholeVideo
+from vidcomp.training.config import Paths
+from vidcomp.training.groups import groups_of
+from vidcomp.training.head import HeadJob, train_head
+from vidcomp.training.videos import TrainingVideo
+from vidcomp.video.labeled import LabeledVideo, find_labeled
+from vidcomp.zoo import ZooError
+from vidcomp.zoo.build import load_variant
+from vidcomp.zoo.manifest import Manifest, find_manifest, read_manifest
+from vidcomp.zoo.weights import cache_folder, fingerprint
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+CACHE = cache_folder() / "accuracy"
+STRATEGIES = ("dense30", "whole", "sfc", "sfc-tau4", "sgs", "sgs+sfc", "bitstream")
+# Models of a data set; what follows a plus sign is taught by the training videos.
+MODELS = {"ucf16": ("ucf16-lite0", "kinetics400-i3d+head"), "fights": ("kinetics400-i3d+head",)}
+_BEGIN, _END = "<!-- begin table -->", "<!-- end table -->"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A row of the table before it is measured."""
+
+    data: str
+    model: str
+    strategy: str
+
+    @property
+    def name(self) -> str:
+        """As --rows has it."""
+        return f"{self.data}/{self.model}/{self.strategy}"
+
+    def manifest(self) -> Manifest:
+        """The model, taught first if it must be."""
+        base, head, _ = self.model.partition("+head")
+        if not head:
+            return find_manifest(base)
+        file = CACHE / f"{self.data}-{base}.yaml"
+        if not file.exists():
+            CACHE.mkdir(parents=True, exist_ok=True)
+            train_head(HeadJob(base), Paths(source=DATA / self.data / "train", output=file))
+        return read_manifest(file)
+
+    def variant(self) -> Manifest:
+        """The network that the strategy passes; StrategyError or ZooError if there is none."""
+        return parse_strategy(self.strategy).manifest(self.manifest())
+
+    def file(self, manifest: Manifest) -> Path:
+        """Where its answers are kept."""
+        return CACHE / f"{self.name.replace('/', '-')}-{fingerprint(manifest)[:12]}.jsonl"
+
+
+def cells() -> Iterator[Cell]:
+    """All rows of the table."""
+    for data, models in MODELS.items():
+        for model in models:
+            yield from (Cell(data, model, strategy) for strategy in STRATEGIES)
+
+
+def kept(file: Path) -> dict[str, dict[str, Any]]:
+    """Answers by path, of files that are still the same; a line that was not finished is left out."""
+    answers = {}
+    for line in file.read_text().splitlines() if file.exists() else ():
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            continue
+        stamp = stamp_of(answer["path"])
+        if stamp is not None and [stamp.size, stamp.mtime_ns] == answer["stamp"]:
+            answers[answer["path"]] = answer
+    return answers
+
+
+def videos_of(data: str) -> list[LabeledVideo]:
+    """The validation videos."""
+    return find_labeled([str(DATA / data / "val")])[0]
+
+
+def measure(cell: Cell, manifest: Manifest) -> None:
+    """Take every video that is left through the strategy, one after the other."""
+    file = cell.file(manifest)
+    done = kept(file)
+    left = [video for video in videos_of(cell.data) if video.path not in done]
+    if not left:
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    strategy = parse_strategy(cell.strategy).strategy or WholeVideo()
+    run = StrategyRun(cell.strategy, Classifier(load_variant(manifest), strategy=strategy))
+    run.warm_up()
+    with file.open("a") as kept_file:
+        for number, video in enumerate(left, start=1):
+            began = time.perf_counter()
+            run.label(video.path)
+            spent = time.perf_counter() - began
+            stamp, seen = stamp_of(video.path), run.observations.get(video.path)
+            assert stamp is not None
+            answer: dict[str, Any] = {"path": video.path, "stamp": [stamp.size, stamp.mtime_ns], "truth": video.label}
+            if seen is None:
+                answer["error"] = run.errors[video.path]
+            else:
+                answer |= {
+                    "label": seen.labels[0].label,
+                    "probability": seen.labels[0].probability,
+                    "gmacs": seen.gmacs,
+                    "peak_bytes": seen.peak_bytes,
+                    "seconds": spent,
+                }
+            kept_file.write(json.dumps(answer) + "\n")
+            kept_file.flush()
+            print(f"{cell.name}: {number} of {len(left)}", flush=True)
+    run.close()
+
+
+def row_of(cell: Cell) -> dict[str, Any]:
+    """What is known of a row by now; ``why`` says what is missing."""
+    row: dict[str, Any] = {"data": cell.data, "model": cell.model, "strategy": cell.strategy}
+    base, head, _ = cell.model.partition("+head")
+    if head and not (CACHE / f"{cell.data}-{base}.yaml").exists():
+        return row | {"why": "its last layer was not taught yet"}
+    try:
+        answers = kept(cell.file(cell.variant()))
+    except (StrategyError, ZooError):
+        return row | {"why": "the model has none"}
+    videos = [video for video in videos_of(cell.data) if "label" in answers.get(video.path, {})]
+    if not videos:
+        return row | {"why": "not measured"}
+    groups = groups_of([TrainingVideo(video.path, 0) for video in videos])[0]
+    right = [answers[video.path]["label"] == video.label for video in videos]
+    low, high = interval_of_mean(right, groups)
+    classes = sorted({video.label or "" for video in videos})
+    per_class = {
+        name: statistics.mean(one for one, video in zip(right, videos, strict=True) if video.label == name)
+        for name in classes
+    }
+    own = [answers[video.path] for video in videos]
+
+    def known(key: str) -> list[float]:
+        return [answer[key] for answer in own if answer.get(key) is not None]
+
+    seconds, peaks, gmacs = known("seconds"), known("peak_bytes"), known("gmacs")
+    row |= {
+        "videos": len(videos),
+        "groups": len(set(groups)),
+        "top1": statistics.mean(right),
+        "interval": [low, high],
+        "balanced": statistics.mean(per_class.values()),
+        "per_class": per_class,
+        "gmacs": statistics.mean(gmacs) if gmacs else None,
+        "ms": 1000 * statistics.median(seconds) if seconds else None,
+        "peak_mib": max(peaks) / 2**20 if peaks else None,
+        "labels": {video.path: answers[video.path]["label"] for video in videos},
+    }
+    of_all = len(videos_of(cell.data))
+    return row if len(videos) == of_all else row | {"why": f"{len(videos)} of {of_all} videos so far"}
+
+
+def with_agreement(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with how often each says what dense30, and what whole, says of the same video."""
+    said = {(row["data"], row["model"], row["strategy"]): row.get("labels", {}) for row in rows}
+    finished = []
+    for row in rows:
+        own, row = row.get("labels", {}), {key: value for key, value in row.items() if key != "labels"}
+        for other in ("dense30", "whole"):
+            theirs = said.get((row["data"], row["model"], other), {})
+            shared = own.keys() & theirs.keys()
+            row[f"agrees_{other}"] = statistics.mean(own[p] == theirs[p] for p in shared) if shared else None
+        finished.append(row)
+    return finished
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows in Markdown."""
+    lines = [
+        "| data | model | strategy | top-1 (95 %) | balanced | as dense30 | as whole | GMACs | ms | peak MiB | |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+
+        def share(key: str, row: dict[str, Any] = row) -> str:
+            return "" if row.get(key) is None else f"{100 * row[key]:.1f}"
+
+        def number(key: str, digits: int = 0, row: dict[str, Any] = row) -> str:
+            return "" if row.get(key) is None else f"{row[key]:,.{digits}f}"
+
+        top1 = share("top1")
+        if top1:
+            low, high = row["interval"]
+            top1 += f" ({100 * low:.0f}–{100 * high:.0f})"
+        cells = [row["data"], row["model"], row["strategy"], top1, share("balanced"), share("agrees_dense30")]
+        cells += [share("agrees_whole"), number("gmacs", 1), number("ms"), number("peak_mib"), row.get("why", "")]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def picture(rows: Sequence[dict[str, Any]]) -> bytes:
+    """Accuracy against GMACs, with intervals; a line joins what nothing else beats in both."""
+    import io
+
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    for place, data in enumerate(MODELS, start=1):
+        axes = figure.add_subplot(1, len(MODELS), place)
+        shown = [row for row in rows if row["data"] == data and row.get("gmacs") and row.get("top1") is not None]
+        for row in shown:
+            low, high = row["interval"]
+            top1 = 100 * row["top1"]
+            marker = "o" if "+head" in row["model"] else "s"
+            error = [[top1 - 100 * low], [100 * high - top1]]
+            axes.errorbar(row["gmacs"], top1, error, fmt=marker, color="C0" if marker == "o" else "C1", capsize=2)
+            axes.annotate(f"{row['strategy']}", (row["gmacs"], top1), (4, 4), textcoords="offset points", fontsize=8)
+        best = [
+            row
+            for row in sorted(shown, key=lambda row: float(row["gmacs"]))
+            if not any(other["gmacs"] < row["gmacs"] and other["top1"] >= row["top1"] for other in shown)
+        ]
+        axes.plot([row["gmacs"] for row in best], [100 * row["top1"] for row in best], color="0.7", zorder=0)
+        axes.set(xscale="log", xlabel="GMACs per video", ylabel="top-1, %", title=data)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=120)
+    return file.getvalue()
+
+
+def report() -> None:
+    """Write the table, the picture and the JSON of what is kept."""
+    rows = with_agreement([row_of(cell) for cell in cells()])
+    save("accuracy", {"rows": rows})
+    page = DOCS / "results.md"
+    text = page.read_text(encoding="utf-8")
+    before, _, rest = text.partition(_BEGIN)
+    after = rest.partition(_END)[2]
+    replace_file(page, [f"{before}{_BEGIN}\n{table(rows)}\n{_END}{after}".encode()])
+    replace_file(DOCS / "results.png", [picture(rows)])
+
+
+def main() -> None:
+    tune_malloc()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", nargs="+", metavar="DATA/MODEL/STRATEGY", default=[cell.name for cell in cells()])
+    parser.add_argument("--report", action="store_true", help="measure nothing")
+    options = parser.parse_args()
+    unknown = set(options.rows) - {cell.name for cell in cells()}
+    if unknown:
+        parser.error(f"{', '.join(sorted(unknown))}: choose of {', '.join(cell.name for cell in cells())}")
+    if not options.report:
+        if is_busy(describe_machine(torch.device("cpu"))):
+            print("the machine is busy: labels are right, times are not", flush=True)
+        for cell in cells():
+            if cell.name in options.rows:
+                try:
+                    measure(cell, cell.variant())
+                except (StrategyError, ZooError) as error:
+                    print(f"{cell.name}: {error}", flush=True)
+    report()
+
+
+if __name__ == "__main__":
+    main()
