@@ -72,6 +72,8 @@ def test_json_holds_the_contract() -> None:
         },
         "uncertain": False,
         "notes": ["2 frames were concealed"],
+        "label": "jump",
+        "probability": 0.75,
     }
     assert bad["status"] == "error"
     assert bad["error"] == {"kind": "empty", "message": "bad.mp4: the file is empty"}
@@ -96,7 +98,7 @@ def test_top_k_cuts_the_labels() -> None:
 def test_csv_is_a_header_and_a_row_a_video() -> None:
     good, bad = csv.DictReader(io.StringIO(written("csv", GOOD, BAD)))
     assert (good["path"], good["label"], good["probability"]) == ("a/x.mp4", "jump", "0.750000")
-    assert good["top_k"] == "jump=0.7500 run=0.2500"
+    assert good["top_k"] == "jump=0.7500; run=0.2500"
     assert (bad["status"], bad["error_kind"], bad["label"]) == ("error", "empty", "")
     assert bad["path"] == "bad\\udcff.mp4"
 

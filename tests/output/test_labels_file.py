@@ -23,7 +23,7 @@ from tests.output.test_formats import BAD, GOOD
 from vidcomp.inference.batch import Job, Known, Stamp
 from vidcomp.inference.prediction import Prediction
 from vidcomp.output import journal
-from vidcomp.output.labels_file import FORMATS, LabelsFile
+from vidcomp.output.labels_file import FORMATS, LabelsFile, read_records
 from vidcomp.output.places import OutputError
 from vidcomp.output.run import Run
 
@@ -458,15 +458,27 @@ def test_what_another_machine_computed_in_its_own_precision_stays(form: str, tmp
         opened(path)
 
 
-def test_labels_keep_what_they_were_written_with(form: str, tmp_path: Path) -> None:
+def test_which_labels_are_shown_can_be_changed_later(form: str, tmp_path: Path) -> None:
     path = tmp_path / f"labels.{form}"
-    with opened(path) as file:
+    with opened(path, replace(RUN, top_k=1)) as file:
         write(file, "x.mp4")
-    for change in ({"top_k": 1}, {"min_probability": 0.5}):
-        with opened(path, replace(RUN, **change)) as file:
-            assert file.known(job("x.mp4"), STAMP) == Known("jump", None)
-            (remark,) = file.remarks()
-            assert "1 of the videos labeled before keep the labels they were written with" in remark
+        write(file, "bad.mp4", prediction=BAD)
+    shown = {}
+    for name, view in {"two": {"top_k": 2}, "sure": {"min_probability": 0.8}, "one": {"top_k": 1}}.items():
+        with opened(path, replace(RUN, **view)) as file:
+            best = None if name == "sure" and form != "csv" else "jump"
+            if form != "csv":
+                assert file.known(job("x.mp4"), STAMP) == Known(best, None)
+                assert file.remarks() == []
+            elif name != "one":
+                file.known(job("x.mp4"), STAMP)
+                assert "1 of the videos labeled before have no other labels" in file.remarks()[0]
+        record = next(record for record in read_records(path) if record["path"] == "x.mp4")
+        shown[name] = [label["label"] for label in record["labels"]]
+    if form != "csv":
+        assert shown == {"two": ["jump", "run"], "sure": [], "one": ["jump"]}
+        assert record["label"] == "jump"
+        assert [label["label"] for label in record["other_labels"]] == ["run"]
 
 
 def test_labels_that_do_not_say_what_made_them_are_not_replaced(tmp_path: Path) -> None:

@@ -206,11 +206,12 @@ def label_all(
                 sink.pass_over(job)
                 stats.passed_over += 1
                 continue
-            prediction = replace(prediction, path=job.name).at_least(min_probability)
+            prediction = replace(prediction, path=job.name)
             try:
                 sink.write(job, prediction, stamp)
             except Unwritable as error:
                 prediction = replace(prediction, labels=(), windows=(), error=Failure("unwritable", str(error)))
+            prediction = prediction.at_least(min_probability)
             stats.add(prediction)
             results.append((job, prediction))
         return results

@@ -146,6 +146,8 @@ class Prediction:
             "attention": None if self.attention is None else summarize(self.attention, self.frames.end_s).as_dict(),
             "uncertain": self.uncertain,
             "notes": list(self.notes),
+            "label": None if self.top is None else self.top.label,
+            "probability": None if self.top is None else self.top.probability,
         }
         if self.windows:
             record["windows"] = [
@@ -161,12 +163,12 @@ class Prediction:
     def to_row(self, top_k: int = 5) -> dict[str, Any]:
         """The record as a row of a table, with its best label in columns of its own; ``labels`` are the ``top_k``."""
         record = self.to_dict(top_k)
-        top, error, timing = self.top, self.error, self.timing
+        error, timing = self.error, self.timing
         return {
             "path": self.path,
             "status": record["status"],
-            "label": None if top is None else top.label,
-            "probability": None if top is None else top.probability,
+            "label": record["label"],
+            "probability": record["probability"],
             "uncertain": self.uncertain,
             "labels": record["labels"],
             "model": self.model,

@@ -25,13 +25,13 @@ _CSV: dict[str, Callable[[Record], Any]] = {
     "status": itemgetter("status"),
     "label": lambda record: _best(record, "{label}"),
     "probability": lambda record: _best(record, "{probability:.6f}"),
-    "top_k": lambda record: " ".join("{label}={probability:.4f}".format(**label) for label in record["labels"]),
+    "top_k": lambda record: "; ".join("{label}={probability:.4f}".format(**label) for label in record["labels"]),
     "model": itemgetter("model"),
     "strategy": itemgetter("strategy"),
     "frames_decoded": lambda record: record["frames"]["decoded"],
     "frames_used": lambda record: record["frames"]["used"],
     "frames_repaired": lambda record: record["frames"]["repaired"],
-    "duration_s": lambda record: record["frames"]["duration_s"],
+    "duration_s": lambda record: _rounded(record["frames"]["duration_s"]),
     "decode_s": lambda record: f"{record['timing']['decode_s']:.4f}",
     "model_s": lambda record: f"{record['timing']['model_s']:.4f}",
     "error_kind": lambda record: record["error"]["kind"] if record["error"] else "",
@@ -44,7 +44,10 @@ _OLD_KEY = b'"segments":'
 
 
 class Entry(NamedTuple):
-    """What is remembered of a record: the file it is about, the run that made it, its best label or its error."""
+    """What is remembered of a record: the file it is about, the run that made it, its best label or its error.
+
+    `all_labels` says whether it holds the labels that it does not show.
+    """
 
     path: str
     root: str | None
@@ -52,12 +55,37 @@ class Entry(NamedTuple):
     mtime_ns: int | None
     run: str | None
     label: str | None
+    probability: float | None
     error: str | None
+    all_labels: bool = False
 
     @property
     def key(self) -> str:
         """What the record is known by."""
         return identity(self.root, self.path)
+
+
+class View(NamedTuple):
+    """Which of a record's labels are shown. The others stay in its file as ``other_labels``, so nothing is lost."""
+
+    top_k: int
+    min_probability: float = 0.0
+
+    def of(self, record: Record) -> Record:
+        """The record with the most probable labels in ``labels``, and those left out, if any, in ``other_labels``."""
+        every = [*record["labels"], *(record.get("other_labels") or ())]
+        shown = self._shown(every)
+        best = shown[0] if shown else {"label": None, "probability": None}
+        seen = {**record, "labels": shown, "label": best["label"], "probability": best["probability"]}
+        seen["other_labels"] = every[len(shown) :]
+        if record.get("windows"):
+            seen["windows"] = [{**part, "labels": self._shown(part["labels"])} for part in record["windows"]]
+        if "uncertain" in seen:
+            seen["uncertain"] = record["error"] is None and (not shown or shown[0]["probability"] < 0.5)
+        return seen
+
+    def _shown(self, labels: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [label for label in labels[: self.top_k] if label["probability"] >= self.min_probability]
 
 
 class Streamed(ABC):
@@ -128,6 +156,10 @@ class Lines(Streamed):
         """The same record under the keys of this version: the piece itself if it has them."""
         return piece
 
+    def seen(self, piece: bytes, view: View, run: str) -> bytes:
+        """The same record with other labels shown, as far as this format keeps those that are not."""
+        return piece
+
 
 class JsonLines(Lines):
     """One JSON object a line, in ASCII, so that every name survives."""
@@ -154,15 +186,19 @@ class JsonLines(Lines):
         try:
             record = json.loads(piece)
             source = record.get("input") or {}
-            labels, error = record["labels"], record["error"]
+            error = record["error"]
+            others = record.get("other_labels")
+            best = next(iter([*record["labels"], *(others or ())]), {"label": None, "probability": None})
             return Entry(
                 str(record["path"]),
                 _shared(source.get("root")),
                 source.get("size"),
                 source.get("mtime_ns"),
                 _shared(record.get("run")),
-                labels[0]["label"] if labels else None,
+                best["label"],
+                best["probability"],
                 error["kind"] if error else None,
+                others is not None,
             )
         except (AttributeError, IndexError, KeyError, RecursionError, TypeError) as error:
             raise ValueError("not a record") from error
@@ -181,6 +217,10 @@ class JsonLines(Lines):
     def current(self, piece: bytes) -> bytes:
         """The line with today's keys."""
         return self.encode(self.record(piece)) if _OLD_KEY in piece else piece
+
+    def seen(self, piece: bytes, view: View, run: str) -> bytes:
+        """The line with the labels of another view."""
+        return self.encode({**view.of(self.record(piece)), "run": run})
 
 
 class Csv(Lines):
@@ -222,7 +262,8 @@ class Csv(Lines):
         row = self._row(piece)
         size, mtime_ns = (int(row[key]) if row[key] else None for key in ("size", "mtime_ns"))
         root, run, label, error = (row[key] or None for key in ("root", "run", "label", "error_kind"))
-        return Entry(row["path"], _shared(root), size, mtime_ns, _shared(run), label, error)
+        probability = float(row["probability"]) if row["probability"] else None
+        return Entry(row["path"], _shared(root), size, mtime_ns, _shared(run), label, probability, error)
 
     def record(self, piece: bytes) -> Record:
         """The best label alone, and neither attention nor notes: the others cannot be told apart for certain."""
@@ -355,7 +396,10 @@ class RecordWriter(Writer):
 
     def write(self, prediction: Prediction) -> None:
         """Append a record, whole."""
-        record = prediction.to_dict(self.top_k)
+        self.write_record(prediction.to_dict(self.top_k))
+
+    def write_record(self, record: Record) -> None:
+        """Append a record that is made already."""
         self._put(self._format.streamed(record, first=self._empty, terminal=self.stream.isatty()))
         self._empty = False
 
@@ -367,6 +411,10 @@ class RecordWriter(Writer):
     def _put(self, data: bytes) -> None:
         self.stream.write(data.decode())
         self.stream.flush()
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
 
 
 def _best(record: Record, template: str) -> str:

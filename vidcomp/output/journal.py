@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from vidcomp.files import replace_file
-from vidcomp.output.formats import Entry, Lines, Record
+from vidcomp.output.formats import Entry, Lines, Record, View
 from vidcomp.output.places import OutputError, identity, kept_so_far, unwritable
 
 # A killed program loses nothing that was written; a power cut at most what was written in this time.
@@ -33,6 +33,8 @@ class RecordLog:
         # By the key that a record has in the file: the one it has from now on, and its new root.
         self._moved: dict[str, tuple[str, str]] = {}
         self._outdated = 0
+        # Which labels are shown from now on, and the name of each record's run with that, by its name in the file.
+        self._view: tuple[View, dict[str | None, str]] | None = None
         self._synced = time.monotonic()
         try:
             self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
@@ -70,8 +72,14 @@ class RecordLog:
         self._outdated += 1
         return entry
 
+    def show(self, view: View, runs: dict[str | None, str]) -> None:
+        """Have records of these runs show other labels from now on; in the file, once it is made or tidied."""
+        if runs:
+            self._view = view, runs
+            self._outdated += 1
+
     def pieces(self) -> Iterator[bytes]:
-        """The latest record of each key."""
+        """The latest record of each key, as it is from now on."""
         last: dict[str, int] = {}
         roots: dict[int, str] = {}
         for index, piece in enumerate(self._pieces()):
@@ -84,6 +92,8 @@ class RecordLog:
         for index, piece in enumerate(self._pieces()):
             if index in wanted:
                 piece = self.codec.current(piece)
+                if self._view and (run := self.codec.parse(piece).run) in self._view[1]:
+                    piece = self.codec.seen(piece, self._view[0], self._view[1][run])
                 yield self.codec.rooted(piece, roots[index]) if index in roots else piece
 
     def tidy(self) -> None:

@@ -14,7 +14,7 @@ from vidcomp.files import replace_file
 from vidcomp.inference.batch import Job, Known, Sink, Stamp
 from vidcomp.inference.in_progress import InProgress
 from vidcomp.inference.prediction import Prediction
-from vidcomp.output.formats import Csv, Document, Entry, JsonArray, JsonLines, Lines, Record
+from vidcomp.output.formats import Csv, Document, Entry, JsonArray, JsonLines, Lines, Record, View
 from vidcomp.output.journal import Lock, RecordLog
 from vidcomp.output.parquet import Parquet
 from vidcomp.output.places import OutputError, identity, kept_so_far
@@ -24,6 +24,45 @@ _LINES: dict[str, Lines] = {"jsonl": JsonLines(), "csv": Csv()}
 _DOCUMENTS: dict[str, Document] = {"json": JsonArray(), "parquet": Parquet()}
 
 FORMATS = (*_LINES, *_DOCUMENTS)
+STORED_LABELS = 20
+"""Labels that a file keeps of each video, at least, whichever are shown."""
+
+def read_records(path: Path) -> Iterator[Record]:
+    """The records of a labels file, in whatever format, which stays as it is; of each video the latest.
+
+    Of CSV they have its columns alone. Records of a run that has not ended stand in the journal of JSON and Parquet.
+
+    Raises:
+        OutputError: it is not to be read, or holds something else than records.
+    """
+    form = path.suffix.removeprefix(".").lower()
+    if form not in FORMATS:
+        raise OutputError(f"{path}: not a file of labels; name one that ends in .jsonl, .json, .csv or .parquet")
+    codec = _LINES.get(form) or _DOCUMENTS[form].journal
+    try:
+        with path.open("rb") as file:
+            if form in _LINES:
+                header = file.read(len(codec.header))
+                if header and header != codec.header:
+                    raise OutputError(f"{path}: its first line is none that vidcomp wrote; name a file of --output")
+                pieces = list(codec.split(file))
+            else:
+                _DOCUMENTS[form].check(path)
+                pieces = list(_DOCUMENTS[form].read(path))
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read ({error.strerror}); name a file that classify wrote") from None
+    last: dict[str, bytes] = {}
+    for number, piece in enumerate(pieces, start=1):
+        try:
+            key = codec.parse(piece).key
+        except ValueError:
+            if number == len(pieces) and not codec.ended(piece):
+                break  # still being written
+            raise OutputError(f"{path}: record {number} is none that vidcomp wrote; name a file of --output") from None
+        last.pop(key, None)
+        last[key] = codec.current(piece)
+    return map(codec.record, last.values())
+
 
 
 class LabelsFile(Sink):
@@ -76,6 +115,8 @@ class LabelsFile(Sink):
             self._log = self._open(_LINES[str(form)] if self._document is None else self._document.journal, resume)
             try:
                 self._runs = self._runs_before()
+                if self._refilters:
+                    self._log.show(self._run.view, self._runs_seen())
             except BaseException:
                 self._log.close()
                 if not begun_before:
@@ -95,17 +136,18 @@ class LabelsFile(Sink):
             return None
         self._in_progress.done(key)
         before = self._runs[entry.run]
-        self._filtered += entry.error is None and before.filters != self._run.filters
+        self._filtered += entry.error is None and before.view != self._run.view and not entry.all_labels
         self._otherwise += before.precision != self._run.precision
-        return Known(entry.label, entry.error)
+        shown = (entry.probability or 0.0) >= self._run.min_probability
+        return Known(entry.label if shown else None, entry.error)
 
     def remarks(self) -> list[str]:
         """What is to be said of the videos that `known` was asked about, a sentence each."""
         remarks = []
         if self._filtered:
             remarks.append(
-                f"{self._filtered} of the videos labeled before keep the labels they were written with, by another "
-                "--top-k or --min-probability; --no-resume labels all again"
+                f"{self._filtered} of the videos labeled before have no other labels than those they were written with, "
+                "by another --top-k or --min-probability; --no-resume labels all again"
             )
         if self._otherwise:
             remarks.append(
@@ -154,7 +196,7 @@ class LabelsFile(Sink):
 
     def record_of(self, prediction: Prediction) -> Record:
         """What is kept of a prediction."""
-        return prediction.to_dict(self._run.top_k)
+        return self._run.view.of(prediction.to_dict(max(STORED_LABELS, self._run.top_k)))
 
     def __enter__(self) -> LabelsFile:
         return self
@@ -201,6 +243,20 @@ class LabelsFile(Sink):
                 )
             runs[name] = before
         return runs
+
+    @property
+    def _refilters(self) -> bool:
+        """Whether the file holds more labels than it shows, so that others can be shown."""
+        return isinstance(self._log.codec, JsonLines)
+
+    def _runs_seen(self) -> dict[str | None, str]:
+        """For runs that showed other labels: what they are called when they show this run's."""
+        view = self._run.view
+        return {
+            name: str(replace(before, top_k=view.top_k, min_probability=view.min_probability))
+            for name, before in self._runs.items()
+            if before.view != view
+        }
 
     def _moved_here(self, job: Job, same: tuple[int | None, int | None]) -> Entry | None:
         """The one record of this video that has no root yet, or whose file has gone from where it was."""

@@ -14,6 +14,8 @@ from vidcomp.output.formats import Document, JsonLines, text_only
 from vidcomp.output.places import OutputError
 
 _ROWS_AT_ONCE = 1000
+# Columns that every version of vidcomp has written.
+_BASIC = {"path", "status", "error", "labels", "model", "strategy", "frames", "input", "run"}
 
 
 class Parquet(Document):
@@ -34,8 +36,12 @@ class Parquet(Document):
         try:
             with pq.ParquetFile(path) as file:
                 names = {"windows" if name == "segments" else name for name in file.schema_arrow.names}
+<<<<<<< HEAD
                 # vidcomp 0.1.0 did not say what is uncertain, and found no moments.
                 if {*names, "uncertain", "moments"} != set(record_schema().names):
+=======
+                if not _BASIC <= names <= set(_schema().names):
+>>>>>>> 9b69f5a (Files of labels keep up to 20 labels of each video, so that others can be shown without labeling again)
                     raise OutputError(f"--output {path}: its columns are not those of vidcomp; choose another file")
                 for batch in file.iter_batches(_ROWS_AT_ONCE):
                     yield from map(self.journal.encode, batch.to_pylist())
@@ -67,6 +73,9 @@ def record_schema() -> Any:
             "status": text,
             "error": pa.struct({"kind": text, "message": text}),
             "labels": labels,
+            "label": text,
+            "probability": number,
+            "other_labels": labels,
             "model": text,
             "strategy": text,
             "frames": pa.struct(frames),

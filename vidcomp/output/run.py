@@ -7,6 +7,8 @@ import json
 import re
 from dataclasses import dataclass
 
+from vidcomp.output.formats import View
+
 _NAME = re.compile(r"(.+)@([0-9a-f]{16}) (\S+) (\S+) top(\d+) min(\S+)", re.DOTALL)
 _DIGITS = 16
 
@@ -36,9 +38,9 @@ class Run:
         )
 
     @property
-    def filters(self) -> tuple[int, float]:
-        """Which labels are written."""
-        return self.top_k, self.min_probability
+    def view(self) -> View:
+        """Which labels are shown."""
+        return View(self.top_k, self.min_probability)
 
     def read(self, name: str) -> Run | None:
         """The run of that name; None where it is no such name. This run's values are tried for names of 0.1.0."""
