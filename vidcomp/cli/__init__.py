@@ -7,7 +7,7 @@ import sys
 import typer
 
 from vidcomp import __version__
-from vidcomp.cli import classify, compare, embed, evaluate, inspect, models, search, train, train_head
+from vidcomp.cli import classify, compare, embed, evaluate, inspect, models, results, search, train, train_head
 from vidcomp.cli.errors import OUTPUT_ERRORS, tell_lost_output
 from vidcomp.cli.terminal import prepare_streams
 from vidcomp.inference.memory import tune_malloc
@@ -18,11 +18,13 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(classify.classify)
 app.command()(evaluate.evaluate)
 app.command()(compare.compare)
 app.command()(inspect.inspect)
+app.command()(results.results)
 app.command()(embed.embed)
 app.command()(search.search)
 train.app.command("head")(train_head.train_head)
@@ -39,7 +41,7 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: bool = typer.Option(
-        False, "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        False, "--version", "-V", callback=_show_version, is_eager=True, help="Show the version and exit."
     ),
 ) -> None:
     """Name the action in videos, in one pass over each whole video."""

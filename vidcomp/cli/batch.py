@@ -16,20 +16,22 @@ from vidcomp.cli.explain import Show, moment_clips, pictures, report
 from vidcomp.cli.options import ClassifyOptions, InputOptions, OutputFormat, OutputOptions, PathsChoice
 from vidcomp.cli.terminal import (
     batch_progress,
+    beginning,
     compile_model,
     download_progress,
     run_summary,
+    say,
     tell_prediction,
     warn,
 )
-from vidcomp.files import absolute
-from vidcomp.inference.batch import Job, RunStats, Sink, Stamp, label_all, pending
+from vidcomp.files import absolute, printable
+from vidcomp.inference.batch import Job, RunStats, Sink, Stamp, label_all, pending, stamp_of
 from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.device import precision_name
 from vidcomp.inference.prediction import Prediction
 from vidcomp.output.explanations import is_explanation
 from vidcomp.output.formats import STREAMED, RecordWriter, Writer
-from vidcomp.output.labels_file import FORMATS, LabelsFile
+from vidcomp.output.labels_file import FORMATS, LabelsFile, read_records
 from vidcomp.output.places import OutputError, Sorter, identity
 from vidcomp.output.run import Run
 from vidcomp.output.subtitles import SubtitleFiles
@@ -56,6 +58,9 @@ def run(options: ClassifyOptions, pool: DecodePool | None = None, *, to: To | No
     jobs = _jobs(options)
     if not jobs:
         return OK
+    if output.dry_run:
+        _list_videos(jobs, options)
+        return OK
     with stop_signals() as stop, ExitStack() as stack:
         classifier = stack.enter_context(load(options, pool))
         single = len(jobs) == 1
@@ -64,6 +69,8 @@ def run(options: ClassifyOptions, pool: DecodePool | None = None, *, to: To | No
         todo, known = pending(jobs, sink)
         for remark in sink.remarks() if isinstance(sink, LabelsFile) and not output.quiet else ():
             warn(remark, prefix="note")
+        if len(todo) > 1 and not output.quiet:
+            beginning(len(todo), classifier.model.manifest.name, str(classifier.runner.device))
         labeled, unexpected = [job for job, _ in known], _unexpected(output)
         shows = (
             stack.enter_context(pictures(options, classifier, todo, labeled, unexpected)),
@@ -81,7 +88,9 @@ def run(options: ClassifyOptions, pool: DecodePool | None = None, *, to: To | No
             warn(_farewell(stopped, output), prefix="error")
             raise
     if not output.quiet and len(jobs) > 1:
-        print(f"vidcomp: {run_summary(stats)}", file=sys.stderr)
+        say(run_summary(stats, _places(options)))
+    elif not output.quiet and output.path is not None and not output.form.is_subtitles:
+        say(f"labels: {printable(str(output.path))}")
     return SOME_FAILED if stats.errors or sorter.failed else OK
 
 
@@ -98,8 +107,8 @@ def _jobs(options: ClassifyOptions) -> list[Job]:
         all_files=given.all_files,
         allow_urls=given.allow_urls,
     )
-    for note in found.notes if not output.quiet else ():
-        warn(note)
+    for remark in found.notes if not output.quiet else ():
+        warn(remark)
     put_before = tuple(_inside(folder) for folder in (output.move_to, output.link_to, output.cut) if folder is not None)
     explained_before = None if options.explain.folder is None else _inside(options.explain.folder)
     videos = [
@@ -125,6 +134,39 @@ def _jobs(options: ClassifyOptions) -> list[Job]:
     if output.paths is PathsChoice.ABSOLUTE:
         jobs = [replace(job, name=identity(job.root, job.name), root=None) for job in jobs]
     return jobs
+
+
+def _list_videos(jobs: Sequence[Job], options: ClassifyOptions) -> None:
+    """Print the videos that would be labeled now, one a line, and how many that are."""
+    output, done = options.output, {}
+    if output.resume and output.path is not None and output.form.value in FORMATS and output.path.is_file():
+        for record in read_records(output.path):
+            source = record.get("input") or {}
+            if not (record["error"] and output.retry_errors):
+                done[identity(source.get("root"), record["path"])] = (source.get("size"), source.get("mtime_ns"))
+    todo = []
+    for job in jobs:
+        stamp = stamp_of(job.path)
+        same = (stamp.size, stamp.mtime_ns) if stamp else (None, None)
+        if done.get(identity(job.root, job.name)) != same:
+            todo.append(job)
+    for job in todo:
+        print(printable(job.path))
+    if not output.quiet:
+        before = f"; {len(jobs) - len(todo)} more are done in {output.path}" if len(todo) < len(jobs) else ""
+        say(f"{len(todo)} of {len(jobs)} videos would be labeled with {options.model.name}{before}")
+
+
+def _places(options: ClassifyOptions) -> list[tuple[str, Path | None]]:
+    """What the run makes, and where that lies."""
+    output, explain = options.output, options.explain
+    labels = "subtitles" if output.form.is_subtitles else "labels"
+    return [
+        (labels, output.path),
+        ("report", explain.report),
+        ("pictures", explain.folder),
+        ("videos", output.move_to or output.link_to),
+    ]
 
 
 def _root(folder: str) -> str:
@@ -246,7 +288,7 @@ def _label(
             unexpected=_unexpected(output),
         )
         for job, prediction in results:
-            tell_prediction(prediction, quiet=output.quiet)
+            tell_prediction(prediction, quiet=output.quiet, verbose=output.verbose)
             for show in shows:
                 show(job, prediction)
             sorter.place(job, prediction.top.label if prediction.top else None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +17,7 @@ from vidcomp.cli.options import (
     Batch,
     ClassifyOptions,
     Compile,
+    Debug,
     Decoder,
     DecoderChoice,
     DecodeWorkers,
@@ -32,9 +33,11 @@ from vidcomp.cli.options import (
     PathsChoice,
     Precision,
     PrecisionChoice,
+    Quiet,
     Strategy,
 )
 from vidcomp.cli.scale import ActorCount, ActorCpus, ActorGpus, Engine, EngineOptions
+from vidcomp.cli.terminal import loading, log_file
 
 if TYPE_CHECKING:
     from vidcomp.video import DecodePool
@@ -124,6 +127,7 @@ def classify(
         Path | None,
         _where(
             "--output",
+            "-o",
             help="Write to this file instead of standard output; run again, what is in it is not done again.",
         ),
     ] = None,
@@ -195,16 +199,26 @@ def classify(
     actors: ActorCount = None,
     actor_cpus: ActorCpus = None,
     actor_gpus: ActorGpus = None,
-    quiet: Annotated[bool, _where("--quiet", help="No progress, no warnings and no summary.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    dry_run: Annotated[
+        bool, _where("--dry-run", help="Only list the videos that would be labeled, without loading the model.")
+    ] = False,
+    log: Annotated[
+        Path | None, _where("--log-file", metavar="FILE", help="Also append all messages to this file, with the time.")
+    ] = None,
+    verbose: Annotated[bool, _where("--verbose", "-v", help="A line for each video on standard error.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Label videos: their most probable actions, in one pass over each.
+
+    Examples: [b]vidcomp classify video.mp4[/b], [b]vidcomp classify ./videos -o labels.jsonl --report report.html[/b],
+    [b]vidcomp classify match.mp4 --moments[/b].
 
     Results go to standard output or --output, progress, warnings and the summary to standard error. The exit code is 0
     if every video was labeled, 1 if some failed, 2 for wrong usage or an output that cannot be written, 130 if
     interrupted, 143 if terminated.
     """
-    with reported(debug=debug):
+    with reported(debug=debug), log_file(log):
         on = EngineOptions(engine=engine, actors=actors, cpus=actor_cpus, gpus=actor_gpus)
         options = ClassifyOptions(
             input=InputOptions(
@@ -251,19 +265,23 @@ def classify(
                 link_to=link_to,
                 cut=cut,
                 cut_exact=cut_exact,
+                dry_run=dry_run,
+                verbose=verbose,
                 quiet=quiet,
                 debug=debug,
                 in_parts=engine is not None,
             ),
             explain=ExplainOptions(folder=explain, video=explain_video, report=report),
         )
-        if engine is not None:
+        if not dry_run:
+            loading(model, device.value, quiet=quiet)
+        if engine is not None and not dry_run:
             from vidcomp.cli import scale
 
             if code := scale.run(options, on):
                 raise typer.Exit(code)
             return
-        with _decoders(options.model) as pool:
+        with nullcontext() if dry_run else _decoders(options.model) as pool:
             from vidcomp.cli.batch import run
 
             if code := run(options, pool):

@@ -14,8 +14,8 @@ import typer
 from vidcomp import DEFAULT_MODEL
 from vidcomp.cli.errors import INTERRUPTED, SOME_FAILED, Stopped, UsageError, reported, stop_signals
 from vidcomp.cli.files import check_file, write_file
-from vidcomp.cli.options import Decoder, DecoderChoice, DeviceChoice, Model, complete_strategies
-from vidcomp.cli.terminal import warn
+from vidcomp.cli.options import Debug, Decoder, DecoderChoice, Device, DeviceChoice, Model, Quiet, complete_strategies
+from vidcomp.cli.terminal import loading, warn
 
 if TYPE_CHECKING:
     from vidcomp.evaluation.comparison import Comparison
@@ -96,7 +96,7 @@ def compare(
             "--random-weights", help="Do not look for weights. Done by itself, and said, where there are none."
         ),
     ] = False,
-    device: Annotated[DeviceChoice, typer.Option("--device", help="Where the model runs.")] = DeviceChoice.AUTO,
+    device: Device = DeviceChoice.AUTO,
     decode_timeout: Annotated[
         float | None,
         typer.Option(
@@ -104,8 +104,8 @@ def compare(
         ),
     ] = None,
     decoder: Decoder = DecoderChoice.AUTO,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no warnings.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Compare strategies: how good, how fast, how large, each beside dense sampling.
 
@@ -133,6 +133,7 @@ def compare(
             check_file("--save", save, ".html")
         if plot is not None:
             check_file("--plot", plot, ".png")
+        loading(model, device.value, quiet=quiet)
         from vidcomp.cli.terminal import download_progress
         from vidcomp.evaluation.evaluator import Evaluator
         from vidcomp.inference.classifier import Classifier

@@ -18,6 +18,7 @@ from vidcomp.cli.files import check_file, write_file
 from vidcomp.cli.options import (
     Batch,
     Compile,
+    Debug,
     Decoder,
     DecoderChoice,
     DecodeWorkers,
@@ -27,9 +28,10 @@ from vidcomp.cli.options import (
     Model,
     Precision,
     PrecisionChoice,
+    Quiet,
     Strategy,
 )
-from vidcomp.cli.terminal import compile_model, warn
+from vidcomp.cli.terminal import compile_model, loading, warn
 
 if TYPE_CHECKING:
     from vidcomp.evaluation.accuracy import Evaluation
@@ -72,8 +74,8 @@ def evaluate(
     max_damage: MaxDamage = 50.0,
     decoder: Decoder = DecoderChoice.AUTO,
     output_format: Annotated[EvaluationFormat, typer.Option("--format", help="How to print.")] = EvaluationFormat.TABLE,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no warnings.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Measure a model on labeled videos: top-1, top-5, accuracy per class, calibration, GMACs per video.
 
@@ -83,6 +85,7 @@ def evaluate(
     with reported(debug=debug), ExitStack() as stack:
         for file in confusion or ():
             check_file("--confusion", file, ".csv", ".png")
+        loading(model, device.value, quiet=quiet)
         from vidcomp.cli.terminal import download_progress, video_progress
         from vidcomp.evaluation.evaluator import Evaluator
         from vidcomp.inference.classifier import Classifier

@@ -222,7 +222,7 @@ def _print_description(description: dict[str, Any]) -> None:
 def convert(
     file: Path = typer.Argument(help="The publisher's checkpoint (.pyth, .pth, .pt, .ckpt or .safetensors)."),
     source: str = typer.Option(..., "--from", help="Who published it: mmaction2, pytorchvideo, tpn, vmz or i3d."),
-    output: Path = typer.Option(..., "--output", help="The .safetensors file to write."),
+    output: Path = typer.Option(..., "--output", "-o", help="The .safetensors file to write."),
     backbone: str | None = typer.Option(None, "--backbone", help="Its backbone family; recognized if not given."),
     half: bool = typer.Option(False, "--half", help="Store the numbers in 16 bits: half the size."),
     keys: bool = typer.Option(False, "--keys", help="Print what became of every key."),

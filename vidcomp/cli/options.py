@@ -66,6 +66,8 @@ Model = Annotated[
     str,
     typer.Option(
         "--model",
+        "-m",
+        envvar="VIDCOMP_MODEL",
         help="A model's name, or the path of a YAML manifest.",
         rich_help_panel=HOW,
         autocompletion=complete_models,
@@ -83,7 +85,12 @@ Strategy = Annotated[
         rich_help_panel=HOW,
     ),
 ]
-Device = Annotated[DeviceChoice, typer.Option("--device", help="Where the model runs.", rich_help_panel=HOW)]
+Device = Annotated[
+    DeviceChoice,
+    typer.Option("--device", envvar="VIDCOMP_DEVICE", help="Where the model runs.", rich_help_panel=HOW),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, warnings and summary.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 Precision = Annotated[
     PrecisionChoice,
     typer.Option(
@@ -288,6 +295,8 @@ class OutputOptions:
     link_to: Path | None = None
     cut: Path | None = None
     cut_exact: bool = False
+    dry_run: bool = False
+    verbose: bool = False
     quiet: bool = False
     debug: bool = False
     paths: PathsChoice = PathsChoice.RELATIVE

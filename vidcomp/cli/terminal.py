@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import re
+import shlex
 import sys
 import time
 from collections import Counter
@@ -13,9 +15,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from vidcomp import __version__
 from vidcomp.files import printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.progress import Progress, ProgressColumn
 
     from vidcomp.inference.batch import RunStats
@@ -23,6 +28,10 @@ if TYPE_CHECKING:
     from vidcomp.inference.prediction import Prediction
 
 _LINE_EVERY_S = 30.0
+# What is said on standard error, and in --log-file if there is one.
+_log = logging.getLogger("vidcomp.cli")
+_log.propagate = False
+_LEVELS = {"error": logging.ERROR, "warning": logging.WARNING}
 _LABELS_SHOWN = 25
 # Arguments that the library's messages speak of, and the options that give them.
 _OPTIONS = {
@@ -107,16 +116,76 @@ def in_options(message: str) -> str:
 
 def warn(message: str, prefix: str = "warning") -> None:
     """Print one line on stderr, whatever characters the names in it have."""
-    print(f"vidcomp: {prefix}: {printable(_LINE_END.sub(' ', in_options(message)))}", file=sys.stderr)
+    say(f"{prefix}: {printable(_LINE_END.sub(' ', in_options(message)))}", _LEVELS.get(prefix, logging.INFO))
 
 
-def tell_prediction(prediction: Prediction, *, quiet: bool) -> None:
-    """Say what is wrong with a video, and unless ``quiet``, what was skipped or repaired."""
+def say(message: str, level: int = logging.INFO) -> None:
+    """Print a message of one line or more on stderr, and keep it in the log file if there is one."""
+    print(f"vidcomp: {message}", file=sys.stderr, flush=True)
+    note(message, level)
+
+
+def note(message: str, level: int = logging.INFO) -> None:
+    """Keep a message in the log file alone."""
+    if _log.handlers:
+        _log.log(level, message)
+
+
+@contextmanager
+def log_file(path: Path | None) -> Iterator[None]:
+    """Within this, messages are appended to a file too, each with its date and time.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    if path is None:
+        yield
+        return
+    try:
+        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        from vidcomp.cli.errors import UsageError
+
+        raise UsageError(f"--log-file {path}: cannot be written ({error.strerror}); choose another file") from None
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    _log.setLevel(logging.INFO)
+    _log.addHandler(handler)
+    try:
+        note(f"vidcomp {__version__}: {shlex.join(sys.argv[1:])}")
+        yield
+    finally:
+        _log.removeHandler(handler)
+        handler.close()
+
+
+def loading(model: str, device: str, *, quiet: bool) -> None:
+    """Say on a terminal at once what the program is busy with: importing torch and reading weights take seconds."""
+    message = f"loading {printable(model)}" + ("" if device == "auto" else f" on {device}") + " …"
+    if sys.stderr.isatty() and not quiet:
+        say(message)
+    else:
+        note(message)
+
+
+def beginning(videos: int, model: str, device: str) -> None:
+    """Say what begins, and when: the header of a log that cron keeps."""
+    say(f"{time.strftime('%Y-%m-%d %H:%M:%S')} labeling {videos} videos with {printable(model)} on {device}")
+
+
+def tell_prediction(prediction: Prediction, *, quiet: bool, verbose: bool = False) -> None:
+    """Say what is wrong with a video, and unless ``quiet``, what was skipped or repaired.
+
+    What it shows is in the log file, and with ``verbose`` on stderr, too.
+    """
     if prediction.error is not None:
         warn(prediction.error.message, prefix="error")
-    elif not quiet:
-        for note in prediction.notes:
-            warn(f"{prediction.path}: {note}")
+        return
+    for remark in prediction.notes if not quiet else ():
+        warn(f"{prediction.path}: {remark}")
+    label, timing = prediction.top, prediction.timing
+    said = f"{label.label} {label.probability:.1%}" if label else "no label is probable enough"
+    line = printable(f"{prediction.path}: {said} ({timing.decode_s + timing.model_s:.1f} s)")
+    (say if verbose else note)(line)
 
 
 def compile_model(classifier: Classifier, *, quiet: bool) -> None:
@@ -125,7 +194,7 @@ def compile_model(classifier: Classifier, *, quiet: bool) -> None:
     if compilation.problem is not None:
         warn(f"--compile: not possible here, going on without it ({compilation.problem})")
     elif not quiet:
-        print(f"vidcomp: the model was compiled in {compilation.seconds:.1f} s", file=sys.stderr)
+        say(f"the model was compiled in {compilation.seconds:.1f} s")
 
 
 @contextmanager
@@ -174,7 +243,7 @@ def batch_progress(stats: RunStats, *, quiet: bool = False) -> Iterator[Callable
             nonlocal shown
             if time.monotonic() - shown >= _LINE_EVERY_S:
                 shown = time.monotonic()
-                print(f"vidcomp: {progress_line(stats)}", file=sys.stderr, flush=True)
+                say(f"{time.strftime('%H:%M:%S')} {progress_line(stats)}")
 
         yield advance
 
@@ -187,8 +256,8 @@ def _bar(*columns: ProgressColumn) -> Progress:
     return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
-def run_summary(stats: RunStats) -> str:
-    """How many videos were labeled, by label, and how many failed, by kind of error."""
+def run_summary(stats: RunStats, places: Iterable[tuple[str, Path | None]] = ()) -> str:
+    """How many videos were labeled, per label, how many failed, per kind of error, and where what was made lies."""
     labeled, failed = sum(stats.labels.values()), sum(stats.errors.values())
     facts = [f"{labeled} labeled", f"{failed} failed"]
     facts += [f"{stats.known} of them done before"] if stats.known else []
@@ -199,23 +268,28 @@ def run_summary(stats: RunStats) -> str:
         lines += _counts("label", ((label or "(none probable enough)", n) for label, n in _common(stats.labels)))
     if stats.errors:
         lines += _counts("error", _common(stats.errors))
+    lines += [f"  {what}: {printable(str(place))}" for what, place in places if place is not None]
     return "\n".join(lines)
 
 
 def progress_line(stats: RunStats) -> str:
-    """Done, failed, pace, time left, and what it is that takes the time."""
+    """Done, time left, failed, pace, and what it is that takes the time: on a narrow terminal, the end is cut."""
     left = stats.left_s
-    facts = [f"{stats.done + stats.passed_over} of {stats.total} done", f"{stats.failed} failed"]
-    if stats.done:
-        facts.append(_pace(stats))
+    facts = [f"{stats.done + stats.passed_over + stats.known} of {stats.total + stats.known} done"]
     if left is not None:
         facts.append(f"{_duration(left)} left")
+    facts.append(f"{stats.failed} failed")
+    if stats.done:
+        facts.append(_pace(stats))
     return ", ".join(facts)
 
 
 def _pace(stats: RunStats) -> str:
     elapsed = max(stats.elapsed_s, 1e-9)
-    return f"{stats.done / elapsed:.3g} videos/s, {stats.frames / elapsed:.3g} frames/s, {stats.bound}-bound"
+    each = elapsed / stats.done
+    pace = f"{each:.1f} s per video" if each > 1 else f"{1 / each:.3g} videos per second"
+    slower = "decoding" if stats.bound == "decode" else "the model"
+    return f"{pace}, {stats.frames / elapsed:.3g} frames per second, {slower} takes the time"
 
 
 def _common(counts: Counter[str | None] | Counter[str]) -> list[tuple[str | None, int]]:

@@ -67,9 +67,16 @@ class Options:
         ),
     ]
     model: Annotated[
-        str, _what(help="A model's name, or the path of a YAML manifest.", autocompletion=complete_models)
+        str,
+        _what(
+            "--model",
+            "-m",
+            envvar="VIDCOMP_MODEL",
+            help="A model's name, or the path of a YAML manifest.",
+            autocompletion=complete_models,
+        ),
     ] = DEFAULT_MODEL
-    output: Annotated[Path, _where(help="The manifest (.yaml) to write; weights and log get its name.")]
+    output: Annotated[Path, _where("--output", "-o", help="The manifest (.yaml) to write; others get its name.")]
     val: Annotated[Path | None, _what(help="Labeled videos that are not trained on, to judge by after each epoch.")] = (
         None
     )
@@ -96,13 +103,13 @@ class Options:
     cache_gb: Annotated[float, _where(min=0, help="Most that kept features may take on disk, in GB.")] = 20.0
     cache: Annotated[Path | None, _where(help="Folder of kept features; by default vidcomp's cache folder.")] = None
     workers: Annotated[int, _where(min=0, help="Videos read ahead, each in a thread and a decoding process.")] = 1
-    device: Annotated[DeviceChoice, _where(help="Where it is trained.")] = DeviceChoice.AUTO
+    device: Annotated[DeviceChoice, _where(envvar="VIDCOMP_DEVICE", help="Where it is trained.")] = DeviceChoice.AUTO
     resume: Annotated[bool, _where("--resume", help="Go on from the checkpoint, if there is one.")] = False
     overwrite: Annotated[bool, _where("--overwrite", help="Start again where a result or a checkpoint exists.")] = False
     tensorboard: Annotated[
         Path | None, _where(metavar="DIR", help="Log to TensorBoard too (needs the extra 'tensorboard').")
     ] = None
-    quiet: Annotated[bool, _where("--quiet", help="No progress; only videos that are skipped.")] = False
+    quiet: Annotated[bool, _where("--quiet", "-q", help="No progress; only videos that are skipped.")] = False
     debug: Annotated[bool, _where("--debug", help="Show tracebacks.")] = False
 
     def paths(self) -> Paths:

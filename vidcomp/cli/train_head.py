@@ -12,7 +12,7 @@ import typer
 
 from vidcomp import DEFAULT_MODEL
 from vidcomp.cli.errors import SOME_FAILED, UsageError, fail, reported
-from vidcomp.cli.options import DecodeWorkers, Device, DeviceChoice, Precision, PrecisionChoice
+from vidcomp.cli.options import Debug, DecodeWorkers, Device, DeviceChoice, Precision, PrecisionChoice, Quiet
 
 if TYPE_CHECKING:
     from vidcomp.training.head import HeadResult
@@ -29,9 +29,15 @@ def train_head(
         Path,
         typer.Argument(help="A folder with a sub-folder of videos for each class, or a CSV file of path,label."),
     ],
-    output: Annotated[Path, _where("--output", help="The manifest (.yaml) to write; the weights get its name.")],
+    output: Annotated[Path, _where("--output", "-o", help="The manifest (.yaml) to write; the weights get its name.")],
     model: Annotated[
-        str, _what("--model", help="A model's name, or the path of a YAML manifest, which gets a new last layer.")
+        str,
+        _what(
+            "--model",
+            "-m",
+            envvar="VIDCOMP_MODEL",
+            help="A model's name, or the path of a YAML manifest, which gets a new last layer.",
+        ),
     ] = DEFAULT_MODEL,
     group_by: Annotated[
         str | None,
@@ -65,8 +71,8 @@ def train_head(
     device: Device = DeviceChoice.AUTO,
     precision: Precision = PrecisionChoice.AUTO,
     decode_workers: DecodeWorkers = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress; only videos that are skipped.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Teach a model your own labels: the network stays, a new last layer is fitted to a few videos of each class.
 

@@ -160,6 +160,29 @@ class Prediction:
             ]
         return record
 
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> Prediction:
+        """What a stored record says, as far as it does: attention is a summary there, and what CSV lacks is 0."""
+        error, frames, timing = record["error"], record["frames"], record.get("timing") or {}
+        moments = record.get("moments")
+        return cls(
+            path=record["path"],
+            model=record["model"],
+            strategy=record["strategy"],
+            labels=_as_labels(record["labels"]),
+            frames=FrameCounts(**{"used": 0, "repaired": 0, **frames}),
+            timing=Timing(**{name: timing.get(name) or 0.0 for name in ("decode_s", "model_s", "decoder_s")}),
+            notes=tuple(record.get("notes") or ()),
+            error=None if error is None else Failure(**error),
+            windows=tuple(
+                Window(part["start_s"], part["end_s"], _as_labels(part["labels"]))
+                for part in record.get("windows") or ()
+            ),
+            moments=None
+            if moments is None
+            else tuple(Moment(part["start_s"], part["end_s"], _as_labels([part])[0]) for part in moments),
+        )
+
     def to_row(self, top_k: int = 5) -> dict[str, Any]:
         """The record as a row of a table, with its best label in columns of its own; ``labels`` are the ``top_k``."""
         record = self.to_dict(top_k)
@@ -222,6 +245,10 @@ def _at_least(labels: tuple[Label, ...], probability: float) -> tuple[Label, ...
 def _mean(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     vector: NDArray[np.float32] = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
     return vector
+
+
+def _as_labels(labels: Iterable[dict[str, Any]]) -> tuple[Label, ...]:
+    return tuple(Label(label["label"], label["index"], label["probability"]) for label in labels)
 
 
 def _as_dicts(labels: Iterable[Label]) -> list[dict[str, Any]]:

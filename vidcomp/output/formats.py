@@ -80,6 +80,8 @@ class View(NamedTuple):
         seen["other_labels"] = every[len(shown) :]
         if record.get("windows"):
             seen["windows"] = [{**part, "labels": self._shown(part["labels"])} for part in record["windows"]]
+        if record.get(_MOMENTS):
+            seen[_MOMENTS] = [part for part in record[_MOMENTS] if part["probability"] >= self.min_probability]
         if "uncertain" in seen:
             seen["uncertain"] = record["error"] is None and (not shown or shown[0]["probability"] < 0.5)
         return seen
@@ -268,20 +270,28 @@ class Csv(Lines):
     def record(self, piece: bytes) -> Record:
         """The best label alone, and neither attention nor notes: the others cannot be told apart for certain."""
         row = self._row(piece)
-        best = [{"label": row["label"], "probability": float(row["probability"])}] if row["label"] else []
+        best = float(row["probability"]) if row["label"] else None
+        source = {key: int(row[key]) if row[key] else None for key in ("size", "mtime_ns")}
         return {
             "path": row["path"],
             "status": row["status"],
             "error": {"kind": row["error_kind"], "message": row["error_message"]} if row["error_kind"] else None,
-            "labels": best,
+            "labels": [] if best is None else [{"label": row["label"], "index": None, "probability": best}],
             "model": row["model"],
             "strategy": row["strategy"],
             "frames": {
-                "decoded": int(row["frames_decoded"]),
+                **{name: int(row[f"frames_{name}"]) for name in ("decoded", "used", "repaired")},
                 "duration_s": float(row["duration_s"]) if row["duration_s"] else None,
+                "start_s": 0.0,
             },
+            "timing": {"decode_s": float(row["decode_s"]), "model_s": float(row["model_s"])},
             "attention": None,
+            "uncertain": not row["error_kind"] and (best is None or best < 0.5),
             "notes": [],
+            "label": row["label"] or None,
+            "probability": best,
+            "input": {"root": row["root"] or None, **source},
+            "run": row["run"] or None,
         }
 
     def rooted(self, piece: bytes, root: str) -> bytes:
@@ -415,6 +425,11 @@ class RecordWriter(Writer):
 
 def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
+
+
+def without_source(record: Record) -> Record:
+    """The record as it stands outside the files that runs go on with."""
+    return {key: value for key, value in record.items() if key not in ("input", "run", "other_labels")}
 
 
 def _best(record: Record, template: str) -> str:

@@ -17,7 +17,7 @@ from vidcomp.inference.prediction import Prediction
 from vidcomp.output.formats import Csv, Document, Entry, JsonArray, JsonLines, Lines, Record, View
 from vidcomp.output.journal import Lock, RecordLog
 from vidcomp.output.parquet import Parquet
-from vidcomp.output.places import OutputError, identity, kept_so_far
+from vidcomp.output.places import OutputError, identity, kept_so_far, unwritable
 from vidcomp.output.run import Run
 
 _LINES: dict[str, Lines] = {"jsonl": JsonLines(), "csv": Csv()}
@@ -64,6 +64,8 @@ def read_records(path: Path) -> Iterator[Record]:
     return map(codec.record, last.values())
 
 
+from vidcomp.output.places import OutputError, identity, kept_so_far, unwritable
+from vidcomp.output.run import Run
 
 class LabelsFile(Sink):
     """Results of many runs in one file: JSON Lines and CSV grow record by record, JSON and Parquet are made at the end.
@@ -146,8 +148,8 @@ class LabelsFile(Sink):
         remarks = []
         if self._filtered:
             remarks.append(
-                f"{self._filtered} of the videos labeled before have no other labels than those they were written with, "
-                "by another --top-k or --min-probability; --no-resume labels all again"
+                f"{self._filtered} of the videos labeled before have no other labels than those they "
+                "were written with, by another --top-k or --min-probability; --no-resume labels all again"
             )
         if self._otherwise:
             remarks.append(
