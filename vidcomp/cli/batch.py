@@ -166,6 +166,7 @@ def _places(options: ClassifyOptions) -> list[tuple[str, Path | None]]:
         ("report", explain.report),
         ("pictures", explain.folder),
         ("videos", output.move_to or output.link_to),
+        ("clips", output.cut),
     ]
 
 

@@ -15,6 +15,7 @@ from vidcomp.cli.errors import UsageError, reported
 from vidcomp.cli.options import (
     HOW,
     ClassifyOptions,
+    Debug,
     Decoder,
     DecoderChoice,
     DecodeWorkers,
@@ -29,6 +30,7 @@ from vidcomp.cli.options import (
     PathsChoice,
     Precision,
     PrecisionChoice,
+    Quiet,
     Strategy,
 )
 
@@ -53,6 +55,7 @@ def embed(
         Path,
         _where(
             "--output",
+            "-o",
             help="The table to write, .parquet or .npz; run again, what is in it is not done again.",
             show_default=False,
         ),
@@ -91,8 +94,8 @@ def embed(
             help="How rows name videos: relative to the folder in --output and as given elsewhere, or absolute.",
         ),
     ] = PathsChoice.RELATIVE,
-    quiet: Annotated[bool, _where("--quiet", help="No progress, no warnings and no summary.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Write a vector for each video, or each window: what the model's last layer is given, averaged over time.
 
