@@ -14,10 +14,10 @@ from vidcomp.files import replace_file
 from vidcomp.inference.batch import Job, Known, Sink, Stamp
 from vidcomp.inference.in_progress import InProgress
 from vidcomp.inference.prediction import Prediction
-from vidcomp.output.formats import Csv, Document, Entry, JsonArray, JsonLines, Lines, Record, View
+from vidcomp.output.formats import Csv, Document, Entry, JsonArray, JsonLines, Lines, Record
 from vidcomp.output.journal import Lock, RecordLog
 from vidcomp.output.parquet import Parquet
-from vidcomp.output.places import OutputError, identity, kept_so_far, unwritable
+from vidcomp.output.places import OutputError, identity, kept_so_far
 from vidcomp.output.run import Run
 
 _LINES: dict[str, Lines] = {"jsonl": JsonLines(), "csv": Csv()}
@@ -26,6 +26,7 @@ _DOCUMENTS: dict[str, Document] = {"json": JsonArray(), "parquet": Parquet()}
 FORMATS = (*_LINES, *_DOCUMENTS)
 STORED_LABELS = 20
 """Labels that a file keeps of each video, at least, whichever are shown."""
+
 
 def read_records(path: Path) -> Iterator[Record]:
     """The records of a labels file, in whatever format, which stays as it is; of each video the latest.
@@ -64,8 +65,24 @@ def read_records(path: Path) -> Iterator[Record]:
     return map(codec.record, last.values())
 
 
-from vidcomp.output.places import OutputError, identity, kept_so_far, unwritable
-from vidcomp.output.run import Run
+def write_records(path: Path, form: str, records: Iterable[Record]) -> None:
+    """Write records anew, in one of `FORMATS`, as a file that classify can go on with.
+
+    Raises:
+        OutputError: it cannot be written; what was there stays.
+    """
+    document = _DOCUMENTS.get(form)
+    codec = _LINES[form] if document is None else document.journal
+    pieces = map(codec.encode, records)
+    try:
+        if document is None:
+            replace_file(path, [codec.header], pieces)
+        else:
+            document.check(path)
+            document.write(path, pieces)
+    except OSError as error:
+        raise unwritable(path, error) from None
+
 
 class LabelsFile(Sink):
     """Results of many runs in one file: JSON Lines and CSV grow record by record, JSON and Parquet are made at the end.

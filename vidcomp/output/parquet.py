@@ -36,12 +36,7 @@ class Parquet(Document):
         try:
             with pq.ParquetFile(path) as file:
                 names = {"windows" if name == "segments" else name for name in file.schema_arrow.names}
-<<<<<<< HEAD
-                # vidcomp 0.1.0 did not say what is uncertain, and found no moments.
-                if {*names, "uncertain", "moments"} != set(record_schema().names):
-=======
-                if not _BASIC <= names <= set(_schema().names):
->>>>>>> 9b69f5a (Files of labels keep up to 20 labels of each video, so that others can be shown without labeling again)
+                if not _BASIC <= names <= set(record_schema().names):
                     raise OutputError(f"--output {path}: its columns are not those of vidcomp; choose another file")
                 for batch in file.iter_batches(_ROWS_AT_ONCE):
                     yield from map(self.journal.encode, batch.to_pylist())
