@@ -17,7 +17,7 @@ from vidcomp.inference.prediction import Prediction
 from vidcomp.output.formats import Csv, Document, Entry, JsonArray, JsonLines, Lines, Record
 from vidcomp.output.journal import Lock, RecordLog
 from vidcomp.output.parquet import Parquet
-from vidcomp.output.places import OutputError, identity, kept_so_far
+from vidcomp.output.places import OutputError, identity, kept_so_far, unwritable
 from vidcomp.output.run import Run
 
 _LINES: dict[str, Lines] = {"jsonl": JsonLines(), "csv": Csv()}
