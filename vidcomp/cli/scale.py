@@ -107,7 +107,7 @@ def run(options: ClassifyOptions, engine: EngineOptions) -> int:
     from vidcomp.scale.archive import label_archive
     from vidcomp.scale.engine import EngineError
     from vidcomp.scale.listing import Listing
-    from vidcomp.scale.parts import BESIDE, Parts
+    from vidcomp.scale.parts import Parts
     from vidcomp.scale.stores import address_of
 
     given, output, quiet = options.input, options.output, options.output.quiet
@@ -120,7 +120,7 @@ def run(options: ClassifyOptions, engine: EngineOptions) -> int:
         null=given.null,
         all_files=given.all_files,
         allow_urls=given.allow_urls,
-        reserved=(*record_schema().names, *BESIDE),
+        reserved=tuple(record_schema().names),
     )
     for note in listing.notes if not quiet else ():
         warn(note)

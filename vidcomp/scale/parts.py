@@ -28,8 +28,6 @@ from vidcomp.scale.stores import StoreError, filesystem, is_store, reason_of
 FORMATS = ("parquet", "jsonl")
 """How parts may be written."""
 
-BESIDE = ("label", "probability")
-"""Columns that parts have beside those of a record: its best label, for those who only count."""
 
 CLAIMED = Known(None, None)
 """Stands for a video whose record will come."""
@@ -317,9 +315,8 @@ class _Part(ABC):
         self.path.unlink(missing_ok=True)
 
     def _row(self, record: Record) -> Record:
-        """The record with its best label beside it, names that are no text shown as escapes."""
-        best = record["labels"][0] if record["labels"] else {}
-        return {**dict.fromkeys(self._columns), **text_only(record), **{key: best.get(key) for key in BESIDE}}
+        """The record with all columns, names that are no text shown as escapes."""
+        return {**dict.fromkeys(self._columns), **text_only(record)}
 
 
 class _JsonPart(_Part):
@@ -345,9 +342,7 @@ class _ParquetPart(_Part):
         import pyarrow.parquet as pq
 
         super().__init__(path, columns)
-        beside = {"label": pa.string(), "probability": pa.float64()}
-        schema = record_schema()
-        self._schema = pa.schema([*schema, *beside.items(), *columns.items()])
+        self._schema = pa.schema([*record_schema(), *columns.items()])
         self._waiting: list[Record] = []
         self._file = pq.ParquetWriter(path, self._schema)
 
