@@ -155,3 +155,10 @@ def test_environment_variables_choose_model_and_device(labels: Path, monkeypatch
     assert "no-such-model" in run("classify", folder).stderr
     monkeypatch.setenv("VIDCOMP_DEVICE", "abacus")
     assert "abacus" in run("classify", folder).stderr
+
+
+def test_doctor_tells_versions_and_tries() -> None:
+    done = run("doctor", "--no-check")
+    assert done.exit_code == 0, done.output
+    for name in ("vidcomp", "python", "torch", "GPUs", "downloads"):
+        assert name in done.stdout

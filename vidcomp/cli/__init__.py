@@ -7,7 +7,7 @@ import sys
 import typer
 
 from vidcomp import __version__
-from vidcomp.cli import classify, compare, embed, evaluate, inspect, models, results, search, train, train_head
+from vidcomp.cli import classify, compare, doctor, embed, evaluate, inspect, models, results, search, train, train_head
 from vidcomp.cli.errors import OUTPUT_ERRORS, tell_lost_output
 from vidcomp.cli.terminal import prepare_streams
 from vidcomp.inference.memory import tune_malloc
@@ -27,6 +27,7 @@ app.command()(inspect.inspect)
 app.command()(results.results)
 app.command()(embed.embed)
 app.command()(search.search)
+app.command()(doctor.doctor)
 train.app.command("head")(train_head.train_head)
 app.add_typer(train.app)
 app.add_typer(models.app)

@@ -234,9 +234,7 @@ def _sink(options: ClassifyOptions, classifier: Classifier, *, single: bool) -> 
     if form.is_subtitles:
         is_file = path is not None and single and not path.is_dir()
         place = {"file" if is_file else "folder": path}
-        with SubtitleFiles(
-            form.value, **place, resume=output.resume, min_probability=output.min_probability
-        ) as subtitles:
+        with SubtitleFiles(form.value, **place, resume=output.resume) as subtitles:
             yield subtitles
     elif path is not None and form.value in FORMATS and (path.is_file() or not path.exists() or path.is_dir()):
         with LabelsFile(
@@ -253,7 +251,7 @@ def _sink(options: ClassifyOptions, classifier: Classifier, *, single: bool) -> 
             stream = stack.enter_context(path.open("w", encoding="utf-8", newline="")) if path else sys.stdout
             writer = _writer(form, stream, output.top_k, single=single)
             stack.callback(writer.close)
-            yield _Stream(writer, output.min_probability)
+            yield _Stream(writer)
 
 
 def run_of(classifier: Classifier, output: OutputOptions) -> Run:
@@ -300,11 +298,11 @@ def _label(
 class _Stream(Sink):
     """A stream as a sink: it remembers nothing."""
 
-    def __init__(self, writer: Writer, min_probability: float) -> None:
-        self._writer, self._min_probability = writer, min_probability
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
 
     def write(self, job: Job, prediction: Prediction, stamp: Stamp | None) -> None:
-        self._writer.write(prediction.at_least(self._min_probability))
+        self._writer.write(prediction)
 
 
 def _farewell(stopped: Stopped, output: OutputOptions) -> str:

@@ -8,7 +8,6 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from vidcomp.cli.errors import UsageError, reported
@@ -17,6 +16,7 @@ from vidcomp.cli.options import Device, DeviceChoice, Precision, PrecisionChoice
 from vidcomp.cli.terminal import download_progress
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from vidcomp.output.features import FeatureTable
@@ -67,7 +67,7 @@ def search(
             )
         similar = features.similarities(vector)
         own = absolute(example)
-        order = [int(n) for n in np.argsort(-similar, kind="stable") if features.files[int(n)][0] != own][:top]
+        order = [int(n) for n in (-similar).argsort(kind="stable") if features.files[int(n)][0] != own][:top]
         found = [
             {**features.rows[n]._asdict(), "similarity": round(float(similar[n]), 4), "file": features.files[n][0]}
             for n in order

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from vidcomp.files import printable
 from vidcomp.inference.prediction import Failure, Prediction, Timing
@@ -71,6 +71,9 @@ class Unwritable(Exception):  # noqa: N818 - said of a video, not of the program
 
 class Sink(Protocol):
     """Where results go, and who remembers those of earlier runs, where anybody does."""
+
+    keeps_all_labels: ClassVar[bool] = False
+    """Whether results are written with less probable labels too, which the sink keeps without showing them."""
 
     def known(self, job: Job, stamp: Stamp | None) -> Known | None:
         """What is known of this video as it is now; None if it is to be labeled."""
@@ -206,12 +209,12 @@ def label_all(
                 sink.pass_over(job)
                 stats.passed_over += 1
                 continue
-            prediction = replace(prediction, path=job.name)
+            every = replace(prediction, path=job.name)
+            prediction = every.at_least(min_probability)
             try:
-                sink.write(job, prediction, stamp)
+                sink.write(job, every if sink.keeps_all_labels else prediction, stamp)
             except Unwritable as error:
                 prediction = replace(prediction, labels=(), windows=(), error=Failure("unwritable", str(error)))
-            prediction = prediction.at_least(min_probability)
             stats.add(prediction)
             results.append((job, prediction))
         return results

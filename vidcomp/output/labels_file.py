@@ -96,6 +96,8 @@ class LabelsFile(Sink):
     Use it as a context manager: leaving it finishes the document, also for an interrupt.
     """
 
+    keeps_all_labels = True
+
     def __init__(
         self,
         path: Path,

@@ -46,18 +46,9 @@ class SubtitleFiles(Sink):
     manager: leaving it says that the program was not killed.
     """
 
-    def __init__(
-        self,
-        form: str,
-        *,
-        folder: Path | None = None,
-        file: Path | None = None,
-        resume: bool = True,
-        min_probability: float = 0.0,
-    ) -> None:
+    def __init__(self, form: str, *, folder: Path | None = None, file: Path | None = None, resume: bool = True) -> None:
         """Settle where subtitles go; `OutputError` if there can be no such folder."""
         self._form, self._folder, self._file, self._resume = form, folder, file, resume
-        self._min_probability = min_probability
         self._in_progress: dict[Path, InProgress] = {}
         self._places = None
         if folder is not None:
@@ -82,9 +73,7 @@ class SubtitleFiles(Sink):
         try:
             with kept_so_far(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                replace_file(
-                    path, [encodable(subtitles(prediction.at_least(self._min_probability), self._form)).encode()]
-                )
+                replace_file(path, [encodable(subtitles(prediction, self._form)).encode()])
         except OutputError as error:
             cause = error.__cause__
             if not isinstance(cause, OSError) or cause.errno in _FULL:
