@@ -23,11 +23,21 @@ from vidcomp.video import DecodePool
 
 _WIDTH, _STRIP, _FRAMES, _BARS, _BAR_HEIGHT = 880, 840, 10, 84, 44
 _STYLE = """
-text { font: 15px system-ui, sans-serif; fill: #1f2328 } .dim { fill: #59636e; font-size: 13px }
-.box { fill: #dbeafe; stroke: #0072b2; stroke-width: 1.5 } .bar { fill: #0072b2 } .arrow { stroke: #59636e; stroke-width: 1.5 }
-.head { fill: #59636e } .answer { font-weight: 600 }
-@media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .dim { fill: #9da7b1 } .box { fill: #12304a; stroke: #56b4e9 }
-.bar { fill: #56b4e9 } .arrow { stroke: #9da7b1 } .head { fill: #9da7b1 } }
+text { font: 15px system-ui, sans-serif; fill: #1f2328 }
+.dim { fill: #59636e; font-size: 13px }
+.box { fill: #dbeafe; stroke: #0072b2; stroke-width: 1.5 }
+.bar { fill: #0072b2 }
+.arrow { stroke: #59636e; stroke-width: 1.5 }
+.head { fill: #59636e }
+.answer { font-weight: 600 }
+@media (prefers-color-scheme: dark) {
+  text { fill: #e6edf3 }
+  .dim { fill: #9da7b1 }
+  .box { fill: #12304a; stroke: #56b4e9 }
+  .bar { fill: #56b4e9 }
+  .arrow { stroke: #9da7b1 }
+  .head { fill: #9da7b1 }
+}
 """
 
 
@@ -41,7 +51,7 @@ def figure(video: Path, model: str) -> str:
     heights = bar_heights(timeline(found.seconds, found.importance, _BARS, prediction.frames.end_s)) * _BAR_HEIGHT
     step = _STRIP / _BARS
     bars = "".join(
-        f'<rect x="{20 + index * step:.1f}" y="{130 + _BAR_HEIGHT - height:.1f}" width="{step - 1:.1f}" '
+        f'<rect x="{20 + index * step:.1f}" y="{85 + _BAR_HEIGHT - height:.1f}" width="{step - 1:.1f}" '
         f'height="{max(height, 1):.1f}"/>'
         for index, height in enumerate(heights.tolist())
     )
@@ -55,22 +65,22 @@ def figure(video: Path, model: str) -> str:
     for number, (name, what) in enumerate(boxes):
         left = 20 + number * 215
         drawn += (
-            f'<rect class="box" x="{left}" y="214" width="175" height="56" rx="8"/>'
-            f'<text x="{left + 87}" y="238" text-anchor="middle">{name}</text>'
-            f'<text class="dim" x="{left + 87}" y="258" text-anchor="middle">{escape(what)}</text>'
-            f'<path class="arrow" d="M{left + 178} 242h30"/><path class="head" d="M{left + 206} 237l8 5-8 5z"/>'
+            f'<rect class="box" x="{left}" y="174" width="175" height="56" rx="8"/>'
+            f'<text x="{left + 87}" y="198" text-anchor="middle">{name}</text>'
+            f'<text class="dim" x="{left + 87}" y="218" text-anchor="middle">{escape(what)}</text>'
+            f'<path class="arrow" d="M{left + 178} 202h30"/><path class="head" d="M{left + 206} 197l8 5-8 5z"/>'
         )
     answer = f"{escape(prediction.top.label)} {prediction.top.probability:.0%}"
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} 290" role="img" aria-label="Frames pass the head, '
-        f'the compressor keeps what differs, and the tail names the action: {answer}"><style>{_STYLE}</style>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} 250" role="img" aria-label="Frames pass the '
+        f'head, the compressor keeps what differs, and the tail names the action: {answer}"><style>{_STYLE}</style>'
         f'<image x="20" y="10" width="{_STRIP}" height="{_STRIP * 3 // 4 // _FRAMES}" '
         f'href="data:image/jpeg;base64,{_strip(video)}"/>'
         f'<g class="bar">{bars}</g>'
-        f'<text class="dim" x="20" y="196">what the compressor attended to: as much as {kept:.0f} frames of '
+        f'<text class="dim" x="20" y="152">what the compressor attended to: as much as {kept:.0f} frames of '
         f"{len(found.seconds)} would hold</text>{drawn}"
-        f'<text class="answer" x="668" y="240">{answer}</text>'
-        f'<text class="dim" x="668" y="260">in one pass</text></svg>\n'
+        f'<text class="answer" x="668" y="200">{answer}</text>'
+        f'<text class="dim" x="668" y="220">in one pass</text></svg>\n'
     )
 
 
