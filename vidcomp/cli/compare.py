@@ -60,6 +60,10 @@ def compare(
         bool, typer.Option("--sgs", help="Row: the whole video in one pass, compressed by the model's SGS.")
     ] = False,
     whole: Annotated[bool, typer.Option("--whole", help="Row: the whole video in one pass, not compressed.")] = False,
+    bitstream: Annotated[
+        bool,
+        typer.Option("--bitstream", help="Row: key frames, motion vectors and residuals, by the model's sibling."),
+    ] = False,
     uniform: Annotated[
         list[int] | None,
         typer.Option(
@@ -145,6 +149,7 @@ def compare(
             sfc=sfc,
             taus=tau or [],
             sgs=sgs,
+            bitstream=bitstream,
             uniform=uniform or [],
             named=strategy or [],
         )
@@ -184,6 +189,7 @@ def _strategies(
     sfc: bool,
     taus: list[float],
     sgs: bool,
+    bitstream: bool,
     uniform: list[int],
     named: list[str],
 ) -> list[str]:
@@ -192,6 +198,7 @@ def _strategies(
     names += ["whole"] if whole else []
     names += [f"sfc-tau{ratio:g}" for ratio in taus] if taus else ["sfc"] if sfc else []
     names += ["sgs"] if sgs else []
+    names += ["bitstream"] if bitstream else []
     names += [f"uniform{clips}" for clips in uniform]
     return list(dict.fromkeys([*names, *named]))
 

@@ -14,7 +14,7 @@ from vidcomp.evaluation.benchmark import EnergyMeter, PeakMemory, host_memory_by
 from vidcomp.evaluation.cost import ModelCost
 from vidcomp.inference.classifier import OUT_OF_MEMORY, Classifier
 from vidcomp.inference.prediction import ForwardStats, Label, Prediction
-from vidcomp.inference.runner import dummy_clip
+from vidcomp.inference.runner import dummy_chunk, dummy_clip
 from vidcomp.inference.strategies import DenseViews, WholeVideo
 from vidcomp.nn.compressors import SFC, FeaturesError
 from vidcomp.transfer import Progress
@@ -82,13 +82,12 @@ class StrategyRun:
         """Run the network once on a dummy clip: kernels are chosen and threads started before anything is measured."""
         runner, spec = self.classifier.runner, self.classifier.runner.spec
         side = spec.crop if self.is_dense else spec.whole_side
-        clip = dummy_clip(spec.clip_frames, side, side)
         # What the network makes of noise is nobody's answer.
         with suppress(FeaturesError):
             if self.is_dense:
-                runner.probabilities(runner.tensor(clip))
+                runner.probabilities(runner.tensor(dummy_clip(spec.clip_frames, side, side)))
             else:
-                runner.whole([clip])
+                runner.whole([dummy_chunk(spec, spec.clip_frames, side, side)])
         runner.synchronize()
 
     def label(self, path: str) -> None:

@@ -8,6 +8,7 @@
 ``sgs+sfc``            through both; they run in the network's order, in whatever order they are named
 ``uniform8``           8 clips of 128 source frames, joined, in one pass, with the model's compressors
 ``uniform8x32``        the same with clips of 32 source frames
+``bitstream``          the whole video as its encoder made it: key frames, motion vectors and residuals
 ``sfc-tau4``           what goes through SFC, with another compression ratio than the model's own
 =====================  =============================================================================
 """
@@ -19,10 +20,10 @@ from dataclasses import dataclass
 
 from vidcomp.inference.strategies import DEFAULT_CROPS, DenseViews, Strategy, UniformClips, WholeVideo
 from vidcomp.nn.compressors import COMPRESSORS
-from vidcomp.zoo.build import Variant, vary
+from vidcomp.zoo.build import BITSTREAM, Variant, vary
 from vidcomp.zoo.manifest import Manifest
 
-_EXAMPLES = "dense30, dense10x1, whole, sfc, sfc-tau4, sgs, sgs+sfc, sgs+sfc-tau4, uniform8 or uniform8x32"
+_EXAMPLES = "dense30, dense10x1, whole, sfc, sfc-tau4, sgs, sgs+sfc, sgs+sfc-tau4, uniform8, uniform8x32 or bitstream"
 _KINDS = frozenset(COMPRESSORS) - {"identity"}
 
 
@@ -57,7 +58,7 @@ class NamedStrategy:
         elif isinstance(self.strategy, UniformClips):
             base = self.strategy.name.removesuffix(f"x{UniformClips.clip_frames}")
         else:
-            base = kinds or "whole"
+            base = kinds or (BITSTREAM if manifest.backbone.family == BITSTREAM else "whole")
         return base if self.variant.tau is None else f"{base}-tau{self.variant.tau:g}"
 
 
@@ -83,6 +84,12 @@ def parse_strategy(name: str | None, *, compressor: str | None = None, tau: floa
         return NamedStrategy(_dense(name, match[1], match[2]), _uncompressed(name, compressor, ratio))
     if base == "whole":
         return NamedStrategy(WholeVideo(), _uncompressed(name, compressor, ratio))
+    if base == BITSTREAM:
+        if compressor is not None:
+            raise StrategyError(f"{name}: a compressor was asked for too ({compressor}); choose one")
+        if ratio is not None:
+            raise _no_sfc(name)
+        return NamedStrategy(WholeVideo(), Variant(BITSTREAM))
     if match := re.fullmatch(r"uniform([1-9]\d*)(?:x([1-9]\d*))?", base):
         clips = UniformClips(int(match[1])) if match[2] is None else UniformClips(int(match[1]), int(match[2]))
         return NamedStrategy(clips, Variant(compressor, ratio))

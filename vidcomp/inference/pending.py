@@ -178,6 +178,7 @@ class VideoOpener:
             chunk_frames=self.runner.chunk_frames,
             max_damage=self.max_damage,
             modalities=spec.modalities,
+            joined=spec.stride,
         )
         reader = worker.open(path, options, timeout_s=self.timeout_s)
         claimed = reader.info.expected_frames

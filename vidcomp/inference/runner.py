@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from vidcomp.inference.device import autocast, choose_precision
 from vidcomp.inference.memory import BatchSize
+from vidcomp.nn.backbones.base import BackboneSpec
 from vidcomp.nn.compressors.base import Features, FeaturesError, Ragged, pathways_of
 from vidcomp.nn.compressors.binning import check_finite
 from vidcomp.nn.layers import fuse_bn
-from vidcomp.nn.video_model import ModelInput, ModelOutput, VideoModel, noting_features
+from vidcomp.nn.video_model import ModelInput, ModelOutput, VideoModel, blank_input, noting_features
 from vidcomp.video import DecodeOptions
 from vidcomp.video.frames import to_input
 
@@ -46,6 +47,16 @@ ChunkData: TypeAlias = NDArray[np.uint8] | _Part
 def dummy_clip(frames: int, height: int, width: int) -> NDArray[np.uint8]:
     """Frames (T, H, W, 3) of which no two are the same, the same ones each time: to run a network for its cost."""
     return np.random.default_rng(0).integers(0, 256, (frames, height, width, 3), np.uint8)
+
+
+def dummy_chunk(spec: BackboneSpec, frames: int, height: int, width: int) -> ChunkData:
+    """As :func:`dummy_clip`, of what a network with this ``spec`` looks at."""
+    if spec.modalities == ("rgb",):
+        return dummy_clip(frames, height, width)
+    blank = blank_input(spec, frames, height, width)
+    assert isinstance(blank, dict)
+    noise = np.random.default_rng(0)
+    return {name: noise.integers(0, 2, values.shape[1:], np.uint8) for name, values in blank.items()}
 
 
 def _own(network: VideoModel) -> VideoModel:
@@ -96,7 +107,7 @@ class Runner:
     def feature_bytes(self) -> float:
         """Bytes that the head's features take for each pixel of each frame, and half as many for what joins them."""
         frames, side = self.chunk_frames, self.spec.short_side
-        features = self.encode([dummy_clip(frames, side, side)])
+        features = self.encode([dummy_chunk(self.spec, frames, side, side)])
         return 1.5 * sum(part.nbytes for part in pathways_of(features)) / (frames * side * side)
 
     def head_bytes(self, width: int, height: int) -> int:
@@ -115,7 +126,7 @@ class Runner:
         def warm_up() -> None:
             # A chunk of each kind that videos are cut into: full, part, and single frame.
             for frames in (self.chunk_frames, self.chunk_frames + 3, self.chunk_frames + 1):
-                self.whole([dummy_clip(max(frames, self.spec.clip_frames), side, wide)])
+                self.whole([dummy_chunk(self.spec, max(frames, self.spec.clip_frames), side, wide)])
             self.synchronize()
 
         return compile_segments(self.network, warm_up)

@@ -42,6 +42,7 @@ class WindowOutcome:
 
 # Bytes of a pixel that is held until a clip or window is complete: three, and as many in the copy that joins them.
 _PIXEL_BYTES = 6
+_PICTURES = frozenset({"rgb", "keyframes"})
 
 
 @dataclass(frozen=True)
@@ -272,8 +273,8 @@ class HeadInput:
             self.seconds.extend(chunk.seconds.tolist())
             self.indices.extend(chunk.indices.tolist())
             data = {name: chunk.data[name] for name in self.spec.modalities}
-            if "rgb" in data:
-                data["rgb"] = seen_whole(self.spec, data["rgb"])
+            for name in _PICTURES & data.keys():
+                data[name] = seen_whole(self.spec, data[name])
             last = {name: values[-1:].copy() for name, values in data.items()}
             height, width = data[self.spec.modalities[0]].shape[1:3]
             self.size = (height, width)

@@ -19,8 +19,9 @@ class GroupReader:
     """The groups of one video, forward only: as `Reader`, whose frames are the anchors here.
 
     Beside the anchors, chunks of G groups hold what `DecodeOptions.modalities` names of ``motion``, ``mask`` and
-    ``residual``, arrays (G, P, ...) as in `GroupOfPictures`, filled up with zeros to P = 11, one less than the frames
-    from one anchor to the next; and ``present``, uint8 (G, P), 1 where there was a P-frame. The selection counts
+    ``residual``, arrays (G, P, ...) as in `GroupOfPictures`, filled up with zeros to P = 11 (one less than the frames
+    from one anchor to the next) for each group that is `joined`: of these, only the first one's anchor is kept, and
+    the P-frames follow one another; and ``present``, uint8 (G, P), 1 where there was a P-frame. The selection counts
     groups.
     """
 
@@ -34,7 +35,7 @@ class GroupReader:
             motion=not wanted.isdisjoint({"motion", "mask"}),
             residual="residual" in wanted,
         )
-        self._steps = bitstream.anchor_every - 1
+        self._steps = (bitstream.anchor_every - 1) * options.joined
         self._reader = BitstreamReader(
             path, bitstream, threads=options.threads, max_pixels=options.max_pixels, max_damage=options.max_damage
         )
@@ -74,16 +75,16 @@ class GroupReader:
         width, height = self.size
         stride = self._options.selection.stride
         used = 0
-        chosen = islice(self._reader.groups(), 0, None, stride)
+        chosen = islice(_joined(self._reader.groups(), self._options.joined), 0, None, stride)
         while groups := list(islice(chosen, capacity)):
             used += len(groups)
             shape = (capacity, height, width, 3)
             pixels = (np.empty(shape, np.uint8) if allocate is None else allocate(shape))[: len(groups)]
-            np.stack([group.anchor for group in groups], out=pixels)
+            np.stack([group[0].anchor for group in groups], out=pixels)
             yield Frames(
                 pixels,
-                np.array([group.anchor_s for group in groups], np.float64),
-                np.array([group.anchor_index for group in groups], np.int64),
+                np.array([group[0].anchor_s for group in groups], np.float64),
+                np.array([group[0].anchor_index for group in groups], np.int64),
                 self.info,
                 {name: self._filled_up(name, groups) for name in self.layout},
             )
@@ -103,10 +104,19 @@ class GroupReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _filled_up(self, name: str, groups: list[GroupOfPictures]) -> NDArray[Any]:
+    def _filled_up(self, name: str, groups: list[list[GroupOfPictures]]) -> NDArray[Any]:
         """One kind of array of several groups, of as many P-frames each."""
         kind, shape = self.layout[name]
         values = np.zeros((len(groups), *shape), kind)
-        for row, group in zip(values, groups, strict=True):
-            row[: len(group)] = 1 if name == "present" else getattr(group, name)
+        for row, joined in zip(values, groups, strict=True):
+            start = 0
+            for group in joined:
+                row[start : start + len(group)] = 1 if name == "present" else getattr(group, name)
+                start += len(group)
         return values
+
+
+def _joined(groups: Iterator[GroupOfPictures], count: int) -> Iterator[list[GroupOfPictures]]:
+    """Consecutive groups, so many at a time; the last may be fewer."""
+    while joined := list(islice(groups, count)):
+        yield joined

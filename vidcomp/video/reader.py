@@ -43,7 +43,7 @@ class DecodeOptions:
     are decoded side by side, and threads may make the concealing of damage depend on timing; 0 takes all cores.
     `max_pixels`: larger pictures are refused, before and after scaling. `max_damage`: the share,
     0 to 1, of the coded frames read that may come damaged or not at all. `decoder`: see `Reader`. `modalities`: RGB
-    frames, or what of the bitstream is wanted: see `vidcomp.video.groups`.
+    frames, or what of the bitstream is wanted: see `vidcomp.video.groups`; so many groups of it are `joined` to one.
     """
 
     short_side: int | None = None
@@ -54,6 +54,7 @@ class DecodeOptions:
     max_pixels: int = MAX_PIXELS
     max_damage: float = MAX_DAMAGE
     modalities: tuple[str, ...] = ("rgb",)
+    joined: int = 1
 
     def __post_init__(self) -> None:
         check_decoder(self.decoder)

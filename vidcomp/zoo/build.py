@@ -46,11 +46,16 @@ def check_not_forked() -> None:
     _built_in = os.getpid()
 
 
+BITSTREAM = "bitstream"
+"""The family of networks over bitstreams, and what asks for the sibling that is of it."""
+
+
 @dataclass(frozen=True)
 class Variant:
     """What a user may change of a manifest without editing it.
 
-    ``compressor`` is a kind or several joined by +, or "none" for the whole video through the tail; ``tau`` the
+    ``compressor`` is a kind or several joined by +, "none" for the whole video through the tail, or
+    :data:`BITSTREAM` for the model of that family, the manifest's own or its sibling; ``tau`` the
     compression ratio of SFC; ``cut`` another stage for a manifest's only compressor, which then has no trained weights.
     ``only`` are the labels to choose among: those of the manifest, or all, where it is empty.
     """
@@ -120,6 +125,8 @@ def vary(manifest: Manifest, variant: Variant) -> Manifest:
 
 def _compressing_by(manifest: Manifest, compressor: str) -> Manifest:
     """The model with those of its compressors alone, or the sibling that has them."""
+    if compressor == BITSTREAM == manifest.backbone.family:
+        return manifest
     named = compressor.split("+")
     wanted = set(named) if len(set(named)) == len(named) else set()
     kinds = [section.kind for section in manifest.compressors]

@@ -43,7 +43,8 @@ class BackboneSpec:
     ``crop`` the side of a dense view's square, both in pixels; with ``central`` a whole video, too, is seen through
     that square, in the middle. ``mean`` and ``std`` are per RGB channel on a 0–1 scale. ``temporal_strides`` gives the
     stages (by name) whose output has fewer frames than their input; a stage that is absent keeps every frame.
-    ``modalities`` are what it looks at, RGB frames unless said otherwise.
+    ``modalities`` are what it looks at, RGB frames unless said otherwise; of a bitstream, ``stride`` is how many groups
+    of pictures share one anchor that is looked at.
     """
 
     clip_frames: int

@@ -34,6 +34,9 @@ GRID = 4
 _MOTION_LAYERS = ((24, 2), (48, 2), (64, 1))
 _RESIDUAL_LAYERS = ((12, 2), (24, 2), (48, 2), (64, 2))
 _IMAGE_FEATURES = 1280
+# Shares of training videos that do without pictures, and without motion or residuals. The image network knows the
+# videos that it was trained on, and would leave nothing to learn from.
+_IMAGE_DROPPED, _P_DROPPED = 0.4, 0.15
 
 
 class ImageEncoder(nn.Module):
@@ -53,14 +56,32 @@ class ImageEncoder(nn.Module):
         frames = frames.unsqueeze(0).contiguous(memory_format=torch.channels_last_3d)
         return F.adaptive_avg_pool3d(self.network(frames), (None, GRID, GRID))[0].transpose(0, 1)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Map pictures (G, H, W, 3) to tokens (G, D, 4, 4)."""
-        tokens: Tensor = self.project(self.features(pictures).movedim(1, -1))
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (G, 1280, 4, 4) to tokens (G, D, 4, 4)."""
+        tokens: Tensor = self.project(features.movedim(1, -1))
         return tokens.movedim(-1, 1)
 
 
+class ModalityDropout(nn.Module):
+    """In training, all of a modality's tokens of some videos are zero, so that the others learn to do without it."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, grids: Tensor) -> Tensor:
+        """Map grids (N, ...) of N videos to grids."""
+        if not self.training:
+            return grids
+        kept = torch.rand(len(grids), *[1] * (grids.ndim - 1), device=grids.device) >= self.share
+        return grids * kept
+
+
 class Encoders(nn.Module):
-    """The encoders of anchors, motion and residuals; their grids of tokens stand side by side."""
+    """The encoders of anchors, motion and residuals; their grids of tokens stand side by side.
+
+    The image network stays as it is when a model is trained, and :meth:`prepare` is what never changes.
+    """
 
     # Each group of pictures is seen by itself.
     receptive_field = ReceptiveField(1, 0, 0)
@@ -71,6 +92,8 @@ class Encoders(nn.Module):
         self.image = ImageEncoder(channels)
         self.motion = PEncoder(3, _MOTION_LAYERS, channels, GRID, modulation) if motion else None
         self.residual = PEncoder(1, _RESIDUAL_LAYERS, channels, GRID, modulation) if residual else None
+        self.image_dropout = ModalityDropout(_IMAGE_DROPPED)
+        self.p_dropout = ModalityDropout(_P_DROPPED)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -81,22 +104,44 @@ class Encoders(nn.Module):
         ]
         return ("keyframes", *p_frames, *(("present",) if p_frames else ()))
 
-    def forward(self, chunk: Mapping[str, Tensor]) -> Tensor:
-        """Map T groups of a video to features (1, D, T, 4, M · 4).
+    @property
+    def learning(self) -> list[nn.Module]:
+        """All but the image network."""
+        parts = [self.image.project, self.motion, self.residual, self.image_dropout, self.p_dropout]
+        return [part for part in parts if part is not None]
+
+    def prepare(self, chunk: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """Image features and the pictures of P-frames of T groups of a video, as :meth:`forward` takes them.
 
         ``chunk`` holds what :attr:`modalities` names of ``keyframes`` (1, T, H, W, 3), ``motion`` (1, T, P, h, w, 2)
         in pixels, ``mask`` (1, T, P, h, w), ``residual`` (1, T, P, h', w') and ``present`` (1, T, P), which tells what
         is filled up from P-frames. Of these every ``every``-th is looked at.
+
+        Returns:
+            Features (1, T, 1280, 4, 4), and where they are looked at motion (1, T, 3, P', 24, 32), residuals
+            (1, T, 1, P', 72, 96), and which of these are present (1, T, P').
         """
         one = {name: values[0] for name, values in chunk.items()}
-        grids = [self.image(one["keyframes"])]
-        if "present" in self.modalities:
-            seen = {name: one[name][:, self.every - 1 :: self.every] for name in self.modalities[1:]}
-            if self.motion is not None:
-                grids.append(self.motion(motion_pictures(seen["motion"], seen["mask"]), seen["present"]))
-            if self.residual is not None:
-                grids.append(self.residual(residual_pictures(seen["residual"]), seen["present"]))
-        return torch.cat(grids, dim=3).transpose(0, 1).unsqueeze(0)
+        parts = [self.image.features(one["keyframes"])]
+        seen = {name: one[name][:, self.every - 1 :: self.every] for name in self.modalities[1:]}
+        if self.motion is not None:
+            parts.append(motion_pictures(seen["motion"], seen["mask"]))
+        if self.residual is not None:
+            parts.append(residual_pictures(seen["residual"]))
+        if "present" in seen:
+            parts.append(seen["present"].to(torch.float32))
+        return tuple(part.unsqueeze(0) for part in parts)
+
+    def forward(self, chunk: Mapping[str, Tensor] | tuple[Tensor, ...]) -> Tensor:
+        """Map T groups of a video, or what :meth:`prepare` made of those of N, to features (N, D, T, 4, M · 4)."""
+        features, *rest = self.prepare(chunk) if isinstance(chunk, Mapping) else chunk
+        videos = features.shape[:2]
+        grids = [self.image_dropout(self.image(features.flatten(0, 1)).unflatten(0, videos))]
+        *pictures, present = (part.flatten(0, 1) for part in rest) if rest else (None,)
+        encoders = [encoder for encoder in (self.motion, self.residual) if encoder is not None]
+        for encoder, picture in zip(encoders, pictures, strict=True):
+            grids.append(self.p_dropout(encoder(picture, present).unflatten(0, videos)))
+        return torch.cat(grids, dim=4).transpose(1, 2)
 
 
 class Classifier(MomentClassifier):
