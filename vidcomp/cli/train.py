@@ -272,6 +272,34 @@ def train_backbone(
         _run(functools.partial(train, job), options)
 
 
+@app.command("bitstream")
+@_with_options
+def train_bitstream(
+    options: Options,
+    teacher: Annotated[
+        str | None,
+        _what(
+            metavar="MODEL[:STRATEGY]",
+            help="Learn from what another model says of the same videos, such as ucf16-lite0:dense30. With a teacher, "
+            "videos need no labels.",
+        ),
+    ] = None,
+    teacher_weight: Annotated[float | None, _how(help="The teacher's weight against the label.")] = None,
+) -> None:
+    """Fit a model of the bitstream to your own classes: all but its image network, which makes it quick.
+
+    The classes are the names of FOLDER's sub-folders, or with a teacher its labels. Of a model of frames, the sibling
+    that looks at bitstreams is fitted.
+    """
+    with reported(debug=options.debug):
+        from vidcomp.training.bitstream import BitstreamJob
+        from vidcomp.training.bitstream import train_bitstream as train
+        from vidcomp.training.config import BitstreamRecipe
+
+        recipe = options.recipe_of(BitstreamRecipe, teacher=teacher, teacher_weight=teacher_weight)
+        _run(functools.partial(train, BitstreamJob(options.model, recipe)), options)
+
+
 def _joined(text: str | None) -> tuple[str, ...]:
     return tuple(text.split("+")) if text is not None else ()
 

@@ -125,7 +125,7 @@ def fit_compressors(
     videos = trainer.read(wanted, network, max_frames=manifest.max_frames, clips=False, head_trained=unfreeze == "all")
     taught: dict[str, Tensor] = {}
     if recipe.teacher not in ("none", "whole"):
-        taught = _ask_teacher(trainer, recipe.teacher, manifest, videos)
+        taught = ask_teacher(trainer, recipe.teacher, manifest, videos)
         videos = [video for video in videos if video.path in taught]
     has_sfc = any(isinstance(compressor, SFC) for compressor in network.compressors)
     trainer.read_validation(wanted.classes, recipe.taus if has_sfc else (None,))
@@ -236,7 +236,7 @@ def start_at_own_frames(sfc: SFC, gain: float = 4.0) -> None:
             nn.init.dirac_(block.shortcut.get_submodule("0").get_parameter("weight"))
 
 
-def _ask_teacher(
+def ask_teacher(
     trainer: Trainer, teacher: str, manifest: Manifest, videos: Sequence[TrainingVideo]
 ) -> dict[str, Tensor]:
     """What a strategy of the uncompressed network says of videos, by path; of some it may have nothing to say."""

@@ -164,6 +164,32 @@ class CompressorRecipe(Recipe):
         return self
 
 
+class BitstreamRecipe(Recipe):
+    """How a model of the bitstream is fitted: AdamW, a warm-up and a cosine, averaged weights.
+
+    Of the keys about pictures, ``flip`` alone has a meaning: what the image network makes of them is kept. Videos are
+    never played backwards.
+    """
+
+    epochs: Epochs = 24
+    batch: int = Field(16, ge=1, description="videos to a step of the optimizer")
+    optimizer: OptimizerName = "adamw"
+    learning_rate: LearningRate = 1e-3
+    weight_decay: WeightDecay = 0.05
+    schedule: Schedule = "cosine"
+    warm_up_steps: WarmUp = 100
+    clip_grad_norm: ClipGradNorm = 2.0
+    ema_decay: EmaDecay = 0.99
+    label_smoothing: LabelSmoothing = 0.1
+    longest: int = Field(2, ge=1, description="groups of pictures of a training video")
+    zoom: float = Field(1.25, ge=1, description="P-frames are seen up to so many times as large or as small")
+    shift: float = Field(0.15, ge=0, lt=1, description="and from so far aside, as a share of half a side")
+    teacher: str = Field(
+        "none", description="a model, or MODEL:STRATEGY as ucf16-lite0:dense30, that says what is right"
+    )
+    teacher_weight: float = Field(0.5, ge=0, le=1, description="of the teacher against the label; 1 without labels")
+
+
 class BackboneRecipe(Recipe):
     """How a backbone is fine-tuned on clips: AdamW, a warm-up and a cosine, mixup, averaged weights."""
 

@@ -16,7 +16,7 @@ from vidcomp.nn.compressors.base import join_features, map_pathways, pathways_of
 from vidcomp.nn.video_model import ModelOutput, rollout
 from vidcomp.nn.whole_video import CompressedModel
 from vidcomp.training import TrainingError
-from vidcomp.training.config import CompressorRecipe, Recipe
+from vidcomp.training.config import BitstreamRecipe, CompressorRecipe, Recipe
 
 _NORM_MOMENTUM = 0.1
 # Attention that is all but gone would give a loss, and with it gradients, without bounds.
@@ -84,7 +84,9 @@ class Objective:
         self._teacher = "none"
         if isinstance(recipe, CompressorRecipe):
             self._distractor_weight = recipe.distractor_weight
-            self._teacher, self._teacher_weight = recipe.teacher, recipe.teacher_weight
+            self._teacher = recipe.teacher
+        if isinstance(recipe, CompressorRecipe | BitstreamRecipe):
+            self._teacher_weight = recipe.teacher_weight
 
     def train(self) -> None:
         """Put what learns in training mode, and nothing else."""

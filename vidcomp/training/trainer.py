@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,13 +17,13 @@ from torch import Tensor, nn
 
 from vidcomp.inference.device import PRECISIONS, autocast, choose_device, choose_precision, precision_name
 from vidcomp.inference.in_progress import InProgress
-from vidcomp.nn.compressors import FeaturesError
+from vidcomp.nn.compressors import Features, FeaturesError
 from vidcomp.nn.whole_video import CompressedModel
 from vidcomp.training import DataError, Interrupted, RequestError, TrainingError
 from vidcomp.training.cache import TensorCache, digest_of
 from vidcomp.training.callbacks import Callbacks, EpochLog, StepState
 from vidcomp.training.config import BackboneRecipe, CompressorRecipe, Paths, Recipe
-from vidcomp.training.dataset import Dataset
+from vidcomp.training.dataset import Dataset, View
 from vidcomp.training.export import Checkpoint, Position
 from vidcomp.training.objective import Example, Objective, set_tau
 from vidcomp.training.optimizer import Optimizer, rate_factor
@@ -30,6 +31,22 @@ from vidcomp.training.videos import TrainingVideo, TrainingVideos, check_classes
 from vidcomp.video import DecodePool, VideoError
 
 _ORDER, _VIEW, _MIX, _SUBSAMPLING = range(4)  # what chance is for
+
+
+class AnyDataset(Protocol):
+    """Where a training's views come from: see :class:`Dataset`."""
+
+    readable: list[TrainingVideo]
+
+    @property
+    def turned_away(self) -> int: ...  # noqa: D102
+    def prepare(  # noqa: D102
+        self, videos: Iterable[TrainingVideo]
+    ) -> Iterator[tuple[TrainingVideo, VideoError | None]]: ...
+    def view(self, video: TrainingVideo, random: np.random.Generator, subsampling: int = 1) -> View: ...  # noqa: D102
+    def whole(self, video: TrainingVideo, network: CompressedModel) -> Features: ...  # noqa: D102
+
+
 _GB = 1e9
 
 
@@ -80,7 +97,14 @@ class Trainer:
             raise Interrupted("stopped before the first epoch")
 
     def read(
-        self, wanted: TrainingVideos, network: CompressedModel, *, max_frames: int, clips: bool, head_trained: bool
+        self,
+        wanted: TrainingVideos,
+        network: CompressedModel,
+        *,
+        max_frames: int,
+        clips: bool,
+        head_trained: bool,
+        dataset: AnyDataset | None = None,
     ) -> list[TrainingVideo]:
         """Those of the videos that can be read; the others are told, and a class without any is an error.
 
@@ -90,6 +114,7 @@ class Trainer:
             max_frames: frames of a file up to which it is passed whole where nothing is trained.
             clips: whether a view is one clip of the network's clip length, or the whole video.
             head_trained: whether the head will change, so that views must stay pixels.
+            dataset: where views come from, if not from frames.
 
         Raises:
             DataError: there is such a class.
@@ -97,7 +122,7 @@ class Trainer:
         """
         self._network = network
         self._head_trained = head_trained
-        self._dataset = Dataset(
+        self._dataset: AnyDataset = dataset or Dataset(
             network,
             self.recipe,
             self._pool,
