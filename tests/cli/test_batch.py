@@ -173,12 +173,14 @@ def test_a_video_without_a_probable_label(folder: Path, run: Run) -> None:
         (["{folder}", "--output", "{folder}/notes.txt", "--format", "jsonl"], "none that vidcomp wrote"),
         (["{folder}", "--output", "l.jsonl", "--format", "csv"], "the extension names another format"),
         (["{folder}", "--output", "{folder}/a/x.mp4", "--format", "csv", "--no-resume"], "one of the videos or lists"),
-        (["{folder}", "--report", "{folder}/a/x.mp4"], "one of the videos or lists"),
+        (["{folder}", "--report", "{folder}/a/x.mp4"], "ends in .html"),
+        (["{folder}/page.html", "--report", "{folder}/page.html"], "one of the videos or lists"),
         (["--files-from", "{folder}/notes.txt", "--output", "{folder}/notes.txt", "--format", "csv"], "or lists"),
         (["{folder}", "--output", "{folder}/nowhere/l.jsonl"], "cannot be written (No such file or directory)"),
     ],
 )
 def test_wrong_usage(folder: Path, run: Run, arguments: list[str], message: str) -> None:
+    (folder / "page.html").touch()
     result = run(*(argument.format(folder=folder) for argument in arguments))
     assert result.exit_code == 2, result.stderr
     assert message in result.stderr

@@ -24,8 +24,6 @@ from vidcomp.output.labels_file import LabelsFile
 from vidcomp.output.places import OutputError, identity
 from vidcomp.output.run import Run
 
-EXTENSIONS = (".parquet", ".npz")
-
 _ROWS_AT_ONCE = 1000
 _VECTOR = "features"
 _COLUMNS = ("path", "start_s", "end_s", "label", "probability", "error")
