@@ -174,11 +174,14 @@ def test_the_generated_video_is_the_papers_input(tmp_path: Path) -> None:
 def test_other_formats_and_a_csv_of_labels(trained: Path, folder: Path, tmp_path: Path, chosen: str) -> None:
     listed = tmp_path / "list.csv"
     listed.write_text(f"path,label\n{folder}/yes/a.mp4,yes\n")
-    run = compare(listed, "--model", trained, "--dense", "3", "--whole", "--rounds", "1", "--format", chosen, "--quiet")
+    rows = ("--dense", "3", "--whole", "--keyframes")
+    run = compare(listed, "--model", trained, *rows, "--rounds", "1", "--format", chosen, "--quiet")
     assert run.exit_code == 0, run.stderr
     assert run.stderr == ""
     if chosen == "csv":
-        dense, whole = csv.DictReader(io.StringIO(run.stdout))
+        dense, whole, keyframes = csv.DictReader(io.StringIO(run.stdout))
+        assert keyframes["strategy"] == "keyframes"
+        assert float(keyframes["gmacs"]) < float(whole["gmacs"])
         assert dense["strategy"] == "dense3"
         assert float(whole["ratio_gmacs"]) == pytest.approx(float(dense["gmacs"]) / float(whole["gmacs"]))
         assert whole["energy_j"] == "" or float(whole["energy_j"]) > 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vidcomp.inference.grammar import NamedStrategy, StrategyError, parse_strategy
-from vidcomp.inference.strategies import DenseViews, UniformClips, WholeVideo
+from vidcomp.inference.strategies import DenseViews, KeyFrames, UniformClips, WholeVideo
 from vidcomp.zoo import ManifestError
 from vidcomp.zoo.build import Variant
 from vidcomp.zoo.manifest import find_manifest
@@ -24,6 +24,8 @@ from vidcomp.zoo.manifest import find_manifest
         ("uniform8", UniformClips(8, 128), Variant()),
         ("uniform8x32", UniformClips(8, 32), Variant()),
         ("uniform8-tau4", UniformClips(8, 128), Variant(None, 4)),
+        ("keyframes", KeyFrames(), Variant()),
+        ("keyframes-tau4", KeyFrames(), Variant(None, 4)),
     ],
 )
 def test_what_a_name_means(name: str, strategy: object, variant: Variant) -> None:
@@ -81,7 +83,9 @@ def test_compressors_run_in_the_networks_order_however_they_are_named(name: str,
     assert named.name(manifest) == "sgs+sfc-tau4"
 
 
-@pytest.mark.parametrize("name", ["dense30", "dense10x1", "whole", "sfc", "sfc-tau4", "uniform8", "uniform8x32"])
+@pytest.mark.parametrize(
+    "name", ["dense30", "dense10x1", "whole", "sfc", "sfc-tau4", "uniform8", "uniform8x32", "keyframes"]
+)
 def test_a_name_is_told_as_it_is_written(name: str) -> None:
     named = parse_strategy(name)
     assert named.name(named.manifest(find_manifest("ucf16-lite0"))) == name

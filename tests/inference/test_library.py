@@ -19,6 +19,7 @@ import pytest
 import torch
 
 import vidcomp
+from tests import clips
 from tests.tiny_model import make_tiny_model
 from vidcomp.evaluation.evaluator import Evaluator
 from vidcomp.inference.classifier import Classifier
@@ -63,6 +64,19 @@ def test_a_prediction_becomes_the_json_record(model: Path, clip: Path) -> None:
         record = classifier.classify(clip).to_dict(top_k=2)
     assert json.loads(json.dumps(record)) == record
     assert (record["path"], record["status"], len(record["labels"])) == (str(clip), "ok", 2)
+
+
+def test_key_frames_alone_are_a_strategy(model: Path, tmp_path: Path) -> None:
+    often = clips.make_clip(tmp_path / "often.mp4", 60, options={"g": "12", "sc_threshold": "0"})
+    once = clips.make_clip(tmp_path / "once.mp4", 60, options={"g": "250", "sc_threshold": "0"})
+    with vidcomp.load(model, strategy="keyframes", device="cpu") as classifier:
+        prediction, sparse = classifier.classify_all([often, once])
+        assert (prediction.strategy, prediction.frames.used, prediction.notes) == ("keyframes", 5, ())
+        assert prediction.frames.end_s == pytest.approx(2.4)
+        assert sparse.frames.used == 1
+        assert any("a single key frame in 2.4 s" in note for note in sparse.notes)
+    with pytest.raises(ValueError, match="key frames alone"):
+        vidcomp.load(model, strategy="keyframes", moments=True, device="cpu")
 
 
 def test_strategies_are_named_as_on_the_command_line(model: Path, clip: Path) -> None:
@@ -214,7 +228,7 @@ def test_other_calls_name_what_they_take(unscaled: tuple[Classifier, np.ndarray]
             sent(classifier)
 
 
-@pytest.mark.parametrize("strategy", ["dense2x1", "uniform2x16", "whole"])
+@pytest.mark.parametrize("strategy", ["dense2x1", "uniform2x16", "whole", "keyframes"])
 def test_every_strategy_takes_frames(model: Path, clip: Path, strategy: str) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (40, 16, 20, 3), np.uint8)
     with vidcomp.load(model, device="cpu", strategy=strategy) as classifier:

@@ -70,6 +70,9 @@ def compare(
             "--uniform", metavar="N", min=1, help="Row: N clips of 128 frames, joined, with the model's compressors."
         ),
     ] = None,
+    keyframes: Annotated[
+        bool, typer.Option("--keyframes", help="Row: the key frames alone, in one pass, with the model's compressors.")
+    ] = False,
     tau: Annotated[
         list[float] | None,
         typer.Option("--tau", metavar="RATIO", help="A row of --sfc for each compression ratio given (at least 1)."),
@@ -151,6 +154,7 @@ def compare(
             sgs=sgs,
             bitstream=bitstream,
             uniform=uniform or [],
+            keyframes=keyframes,
             named=strategy or [],
         )
         stop = stack.enter_context(stop_signals())
@@ -191,6 +195,7 @@ def _strategies(
     sgs: bool,
     bitstream: bool,
     uniform: list[int],
+    keyframes: bool,
     named: list[str],
 ) -> list[str]:
     """Names of the rows asked for, dense ones first; none if none were asked for."""
@@ -200,6 +205,7 @@ def _strategies(
     names += ["sgs"] if sgs else []
     names += ["bitstream"] if bitstream else []
     names += [f"uniform{clips}" for clips in uniform]
+    names += ["keyframes"] if keyframes else []
     return list(dict.fromkeys([*names, *named]))
 
 

@@ -47,7 +47,18 @@ class PrecisionChoice(str, Enum):
     FP16 = "fp16"
 
 
-_STRATEGIES = ("whole", "sfc", "sfc-tau4", "sgs", "sgs+sfc", "dense30", "dense10x1", "uniform8", "uniform8x32")
+_STRATEGIES = (
+    "whole",
+    "sfc",
+    "sfc-tau4",
+    "sgs",
+    "sgs+sfc",
+    "dense30",
+    "dense10x1",
+    "uniform8",
+    "uniform8x32",
+    "keyframes",
+)
 
 
 def complete_models() -> list[str]:
@@ -80,8 +91,9 @@ Strategy = Annotated[
         metavar="NAME",
         autocompletion=complete_strategies,
         help="whole (no compression), the kind of the model's or a sibling's compressor (sfc, sfc-tau4, sgs, sgs+sfc), "
-        "dense30 or dense10x1 (clips x crops of the uncompressed network), or uniform8 or uniform8x32 (clips of an "
-        "untrimmed video). By default the whole video through the model as it is.",
+        "dense30 or dense10x1 (clips x crops of the uncompressed network), uniform8 or uniform8x32 (clips of an "
+        "untrimmed video), or keyframes (a fast look at the key frames alone). By default the whole "
+        "video through the model as it is.",
         rich_help_panel=HOW,
     ),
 ]

@@ -24,7 +24,7 @@ from vidcomp.inference.moments import find_moments
 from vidcomp.inference.pending import MoreThanClaimed, PendingVideo, VideoOpener
 from vidcomp.inference.prediction import Failure, FrameCounts, Label, Moment, Prediction, Timing, Window
 from vidcomp.inference.runner import Runner
-from vidcomp.inference.strategies import DenseViews, Outcome, Strategy, WholeVideo, finish, seen_whole
+from vidcomp.inference.strategies import DenseViews, KeyFrames, Outcome, Strategy, WholeVideo, finish, seen_whole
 from vidcomp.inference.windows import Windows, scores_of_windows
 from vidcomp.nn.compressors import FeaturesError
 from vidcomp.nn.whole_video import CompressedModel
@@ -162,6 +162,8 @@ class Classifier:
         self._remarks: tuple[str, ...] = ()
         if self.runner.spec.modalities != ("rgb",) and not isinstance(strategy, WholeVideo | None):
             raise ValueError(f"a model of the bitstream sees a video whole, and not as {strategy.name}")
+        if moments and isinstance(strategy, KeyFrames):
+            raise ValueError("moments cannot be found in key frames alone: pass the video whole")
         if moments and isinstance(strategy, DenseViews):
             raise ValueError(f"moments cannot be found in dense views ({strategy.name}): pass the video whole")
         if moments and not isinstance(strategy, Windows) and self.runner.network.moment_classifier is None:

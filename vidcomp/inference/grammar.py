@@ -9,6 +9,7 @@
 ``uniform8``           8 clips of 128 source frames, joined, in one pass, with the model's compressors
 ``uniform8x32``        the same with clips of 32 source frames
 ``bitstream``          the whole video as its encoder made it: key frames, motion vectors and residuals
+``keyframes``          the key frames alone, joined, in one pass, with the model's compressors
 ``sfc-tau4``           what goes through SFC, with another compression ratio than the model's own
 =====================  =============================================================================
 """
@@ -18,12 +19,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from vidcomp.inference.strategies import DEFAULT_CROPS, DenseViews, Strategy, UniformClips, WholeVideo
+from vidcomp.inference.strategies import DEFAULT_CROPS, DenseViews, KeyFrames, Strategy, UniformClips, WholeVideo
 from vidcomp.nn.compressors import COMPRESSORS
 from vidcomp.zoo.build import BITSTREAM, Variant, vary
 from vidcomp.zoo.manifest import Manifest
 
-_EXAMPLES = "dense30, dense10x1, whole, sfc, sfc-tau4, sgs, sgs+sfc, sgs+sfc-tau4, uniform8, uniform8x32 or bitstream"
+_EXAMPLES = (
+    "dense30, dense10x1, whole, sfc, sfc-tau4, sgs, sgs+sfc, sgs+sfc-tau4, "
+    "uniform8, uniform8x32, bitstream or keyframes"
+)
 _KINDS = frozenset(COMPRESSORS) - {"identity"}
 
 
@@ -53,7 +57,7 @@ class NamedStrategy:
     def name(self, manifest: Manifest) -> str:
         """The strategy's name in the grammar, for :meth:`manifest`'s result: compressors in the network's order."""
         kinds = "+".join(section.kind for section in manifest.compressors if section.kind != "identity")
-        if isinstance(self.strategy, DenseViews):
+        if isinstance(self.strategy, DenseViews | KeyFrames):
             base = self.strategy.name
         elif isinstance(self.strategy, UniformClips):
             base = self.strategy.name.removesuffix(f"x{UniformClips.clip_frames}")
@@ -90,6 +94,8 @@ def parse_strategy(name: str | None, *, compressor: str | None = None, tau: floa
         if ratio is not None:
             raise _no_sfc(name)
         return NamedStrategy(WholeVideo(), Variant(BITSTREAM))
+    if base == KeyFrames.name:
+        return NamedStrategy(KeyFrames(), Variant(compressor, ratio))
     if match := re.fullmatch(r"uniform([1-9]\d*)(?:x([1-9]\d*))?", base):
         clips = UniformClips(int(match[1])) if match[2] is None else UniformClips(int(match[1]), int(match[2]))
         return NamedStrategy(clips, Variant(compressor, ratio))

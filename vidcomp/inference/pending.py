@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from vidcomp.inference.prediction import Timing
 from vidcomp.inference.runner import Runner
-from vidcomp.inference.strategies import Encoded, OnePass, Outcome, Strategy, UniformClips, WholeVideo
+from vidcomp.inference.strategies import Encoded, KeyFrames, OnePass, Outcome, Strategy, UniformClips, WholeVideo
 from vidcomp.inference.stretches import Stretches
 from vidcomp.video import (
     DecodeOptions,
@@ -204,7 +204,8 @@ class VideoOpener:
         Raises:
             VideoTooLarge: it does not suffice.
         """
-        if self.runner.device.type != "cpu" or self._of_groups:
+        # Of groups of pictures and of key frames there are few.
+        if self.runner.device.type != "cpu" or self._of_groups or isinstance(video.strategy, KeyFrames):
             return
         spec, info = self.runner.spec, video.info
         width, height = target_size(info.width, info.height, spec.short_side)

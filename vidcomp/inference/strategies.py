@@ -184,6 +184,24 @@ class WholeVideo(OnePass):
         return whole(spec.stride, spec.fps)
 
 
+@dataclass(frozen=True)
+class KeyFrames(OnePass):
+    """A fast look: the video's key frames alone, joined, in one pass, with the model's compressors.
+
+    Each enters the network as one moment of a clip, as if those between had been left out; none that follows the one
+    before sooner than the network's own sampling would take a frame (its stride or rate). Where there are fewer than
+    the network needs, the last one is repeated, and where they are few the prediction says so. Frames in memory are
+    all taken for key frames.
+    """
+
+    name = "keyframes"
+    needs_count = False
+
+    def select(self, spec: BackboneSpec, frame_count: int) -> Selection:
+        """Key frames, at least a stride apart."""
+        return Selection(spec.stride, fps=spec.fps, keys=True)
+
+
 DEFAULT_CROPS = 3
 """Crops of a clip in the literature's dense views: left, middle and right."""
 

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
+    from vidcomp.video.keyframes import KeyPackets
+
 MAX_ASPECT = 32
 """How many times longer than the other a side of a picture may be that is scaled: its short side decides its size."""
 
@@ -137,7 +139,8 @@ class Decoding:
     `encrypted` those among them that are encrypted, `hidden` those that an edit list hides, and `coded` all the others.
     `others_end_s` is when the other streams were seen to end, in seconds since the container's start: where the
     container alone tells a duration, that tells a cut file from one with longer sound.
-    With `vectors`, frames carry their motion vectors, where the codec's decoder gives them.
+    With `vectors`, frames carry their motion vectors, where the codec's decoder gives them. With `keys`, only those
+    frames count, and are decoded, that it lets through.
 
     Raises:
         VideoTooLarge: its pictures have more than `max_pixels` pixels.
@@ -153,6 +156,7 @@ class Decoding:
         threads: int = 1,
         *,
         vectors: bool = False,
+        keys: KeyPackets | None = None,
     ) -> None:
         check_pixels(path, stream.codec_context.width, stream.codec_context.height, max_pixels)
         # The decoder refuses larger ones itself, should the size change midway.
@@ -164,7 +168,7 @@ class Decoding:
         self.hidden = 0
         self.delivered = 0
         self.others_end_s = 0.0
-        self._path, self._container, self._stream = path, container, stream
+        self._path, self._container, self._stream, self._keys = path, container, stream, keys
         self._frames = self._decode(container, stream)
         first = next(self._frames, None)
         if first is None and (self.encrypted or scrambled_share(path, container, stream)):
@@ -204,6 +208,8 @@ class Decoding:
             for packet in demux(container, stream, *companions(container, stream)):
                 if packet.stream.index != stream.index:
                     self.others_end_s = max(self.others_end_s, packet_end(packet, container))
+                    continue
+                if self._keys is not None and not self._keys.takes(packet):
                     continue
                 self.hidden += packet.is_discard
                 self.coded += packet.size > 0 and not packet.is_discard

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from av.filter import Graph
     from av.video.frame import VideoFrame
 
+    from vidcomp.video.keyframes import KeyPackets
+
 
 Picture = tuple[int, float, NDArray[np.uint8]]
 """A frame's number in the video, its time in seconds, and its pixels (H, W, 3)."""
@@ -67,6 +69,11 @@ class Clock:
         self._last += self._step
         return self._last
 
+    def extend(self, stamp: float) -> None:
+        """The video is shown at least until the frame with this raw stamp, which was not decoded."""
+        if self._offset is not None and self._last is not None and math.isfinite(stamp) and abs(stamp) < 1e9:
+            self._last = max(self._last, stamp - self._offset)
+
     def seek(self, seconds: float) -> float:
         """Go to a time that is known for certain, in seconds since the first frame, and return it as `tick` does."""
         self._last = self._start + seconds
@@ -84,7 +91,14 @@ class PyAVReader:
     name = "pyav"
 
     def __init__(
-        self, path: str, *, short_side: int | None, threads: int, max_pixels: int, vectors: bool = False
+        self,
+        path: str,
+        *,
+        short_side: int | None,
+        threads: int,
+        max_pixels: int,
+        vectors: bool = False,
+        keys: KeyPackets | None = None,
     ) -> None:
         from av.video.reformatter import VideoReformatter
 
@@ -93,7 +107,7 @@ class PyAVReader:
         try:
             container = self._resources.enter_context(open_container(path))
             stream = video_stream(path, container)
-            self._decoding = Decoding(path, container, stream, max_pixels, threads, vectors=vectors)
+            self._decoding = Decoding(path, container, stream, max_pixels, threads, vectors=vectors, keys=keys)
             self.info = info_of(path, container, stream, self._decoding.first)
             self.clock = Clock(self.info.fps, self.info.start_s)
             self._notes = choice_notes(container, stream)

@@ -16,6 +16,7 @@ from vidcomp.video.container import MAX_PIXELS, check_scaled
 from vidcomp.video.damage import MAX_DAMAGE, Backend, check_damage, notes_on
 from vidcomp.video.errors import DecodeFailed, VideoError, VideoTruncated
 from vidcomp.video.frames import Damage, DecodeReport, Frames, Layout, VideoInfo
+from vidcomp.video.keyframes import KeyFrameReader
 from vidcomp.video.pyav import Picture, PyAVReader
 from vidcomp.video.sampling import WHOLE, Selection
 
@@ -103,7 +104,7 @@ class Reader:
         self._names: list[str] = []
         self._report: DecodeReport | None = None
         self._started = False
-        chosen = options.decoder
+        chosen: DecoderName = "pyav" if options.selection.keys else options.decoder
         if chosen == "auto":
             chosen = "decord" if decord.suits(options.selection) else "pyav"
         self._backend = self._open(chosen)
@@ -166,7 +167,7 @@ class Reader:
             reason = f"only {self._backend.decoded} frames could be read, none of those asked for among them"
             raise VideoTruncated(self._path, reason)
         selection = self._options.selection
-        complete = selection.number(*last, self.info.start_s) != selection.last
+        complete = not selection.keys and selection.number(*last, self.info.start_s) != selection.last
         harm = check_damage(self._path, self._backend, self._options.max_damage, complete=complete)
         self._report = self._reported(harm, used, complete=complete)
 
@@ -182,7 +183,8 @@ class Reader:
 
     def _open(self, name: Literal["decord", "pyav"]) -> Backend:
         options = self._options
-        reads = decord.DecordReader if name == "decord" else PyAVReader
+        pyav = KeyFrameReader if options.selection.keys else PyAVReader
+        reads = decord.DecordReader if name == "decord" else pyav
         try:
             backend: Backend = reads(
                 self._path, short_side=options.short_side, threads=options.threads, max_pixels=options.max_pixels

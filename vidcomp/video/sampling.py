@@ -24,13 +24,19 @@ class Selection:
     With `fps`, the video is first sampled so many times a second, and `stride` and `indices` count these samples:
     sample k is the frame nearest in time to k / fps seconds after the first (of two as near, the earlier), so that
     frames of a slower video are repeated, those of a faster one left out, and a variable rate evened out.
+
+    With `keys`, only key frames are kept, at their own times: every one that is at least `stride` frames (or samples)
+    behind the one kept before it.
     """
 
     stride: int = 1
     indices: tuple[int, ...] | None = None
     fps: float | None = None
+    keys: bool = False
 
     def __post_init__(self) -> None:
+        if self.keys and self.indices is not None:
+            raise ValueError("key frames are not chosen by their numbers: give keys or indices, not both")
         if self.stride < 1:
             raise ValueError(f"stride must be at least 1, got {self.stride}")
         if self.fps is not None and not 0 < self.fps < math.inf:
@@ -61,6 +67,10 @@ class Selection:
         `start_s` is the time of the video's first frame.
         """
         return index if self.fps is None else round((second - start_s) * self.fps)
+
+    def apart(self, frames: int, seconds: float) -> bool:
+        """Whether two key frames, so many frames and seconds apart, are both kept."""
+        return frames >= self.stride if self.fps is None else seconds >= self.stride / self.fps - _SAME_TIME_S
 
     def choose(self, frames: Iterable[tuple[int, float, T]], step_s: float) -> Iterator[tuple[int, float, T]]:
         """Of a video's frames, each with its number and its seconds, those selected, in order.

@@ -71,8 +71,7 @@ def options_to_json(options: DecodeOptions) -> Message:
 def options_from_json(message: Message) -> DecodeOptions:
     """The options that `options_to_json` was given."""
     indices = message["selection"]["indices"]
-    stride, fps = message["selection"]["stride"], message["selection"]["fps"]
-    selection = Selection(stride, None if indices is None else tuple(indices), fps)
+    selection = Selection(**{**message["selection"], "indices": None if indices is None else tuple(indices)})
     return DecodeOptions(**{**message, "selection": selection, "modalities": tuple(message["modalities"])})
 
 
