@@ -40,8 +40,9 @@ from vidcomp.training.videos import TrainingVideo
 from vidcomp.video.labeled import LabeledVideo, find_labeled
 from vidcomp.zoo import ZooError
 from vidcomp.zoo.build import load_variant
+from vidcomp.zoo.downloads import cache_folder
 from vidcomp.zoo.manifest import Manifest, find_manifest, read_manifest
-from vidcomp.zoo.weights import cache_folder, fingerprint
+from vidcomp.zoo.weights import fingerprint
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 CACHE = cache_folder() / "accuracy"

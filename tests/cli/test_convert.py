@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
+import argparse
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import yaml
 from typer.testing import CliRunner
 
 from tests.zoo.public_checkpoints import CHECKPOINTS, slow_inflation, tensors
 from tests.zoo.public_checkpoints import mmaction2 as mmaction2_shapes
 from vidcomp.cli import app
+from vidcomp.nn.backbones.base import IMAGENET_NORM
 from vidcomp.zoo.build import Variant, load_model
 
 
@@ -30,25 +30,34 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_converted_weights_make_a_model(checkpoint: Path, tmp_path: Path) -> None:
+def test_what_is_converted_is_a_model(checkpoint: Path, tmp_path: Path) -> None:
     output = tmp_path / "slow.safetensors"
-    result = convert(checkpoint, "--from", "mmaction2", "--output", output)
+    labels = tmp_path / "labels.txt"
+    labels.write_text("jump\nrun\nswim\n")
+    result = convert(checkpoint, "--output", output, "--labels", labels)
     assert result.exit_code == 0, result.output
     assert "backbone slow_r50, 3 classes" in result.stdout
-    digest = hashlib.sha256(output.read_bytes()).hexdigest()
-    assert digest in result.stdout
-    manifest = tmp_path / "mine.yaml"
-    content = {
-        "name": "mine",
-        "summary": "a test",
-        "backbone": {"family": "slow_r50", "classes": 3, "weights": {"path": str(output), "sha256": digest}},
-        "compressors": [{"cut": "res3", "kind": "sfc"}],
-        "labels": ["a", "b", "c"],
-    }
-    manifest.write_text(yaml.safe_dump(content))
+    manifest = output.with_suffix(".yaml")
+    assert f"vidcomp classify VIDEO --model {manifest}" in result.stdout
     model = load_model(str(manifest), Variant(compressor="none"))
+    assert (model.manifest.name, model.manifest.base, model.labels) == (
+        "slow",
+        "slowonly_r50_4x16",
+        ("jump", "run", "swim"),
+    )
+    assert model.spec.mean == pytest.approx(IMAGENET_NORM.mean, abs=1e-6)
     with torch.inference_mode():
         assert model.network(torch.zeros(1, 3, 2, 32, 32)).logits.shape == (1, 3)
+
+
+def test_a_pickle_with_code_in_it_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "mine.pth"
+    torch.save({"state_dict": {"a": torch.zeros(2)}, "options": argparse.Namespace(a=1)}, path)
+    result = convert(path)
+    assert result.exit_code == 2
+    assert "it names argparse.Namespace, and only tensors are read" in result.stderr
+    assert "torch.save(c.get('state_dict', c), 'tensors.pth')" in result.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.pth"]
 
 
 def test_the_report_names_every_key(checkpoint: Path, tmp_path: Path) -> None:
@@ -68,12 +77,13 @@ def test_the_report_names_every_key(checkpoint: Path, tmp_path: Path) -> None:
         ("mmaction2", "a.pth", "must end in .safetensors"),
         ("vmz", "a.safetensors", "slowonly.pth: nothing in the checkpoint gives r2plus1d_"),
         ("mmaction2", "absent/a.safetensors", "cannot be written"),
+        ("mmaction2", "{checkpoint}", "must end in .safetensors"),
     ],
 )
 def test_what_cannot_be_is_one_line_and_exit_code_2(
     checkpoint: Path, tmp_path: Path, source: str, output: str, message: str
 ) -> None:
-    result = convert(checkpoint, "--from", source, "--output", tmp_path / output)
+    result = convert(checkpoint, "--from", source, "--output", tmp_path / output.format(checkpoint=checkpoint))
     assert result.exit_code == 2
     assert message in result.stderr
     assert result.stderr.count("\n") == 1

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from vidcomp.cli import app
+from vidcomp.video.frames import target_size
+from vidcomp.zoo.build import build_network
+from vidcomp.zoo.manifest import Manifest, list_manifests
 
 
 def run(*arguments: str) -> Any:
@@ -22,12 +27,43 @@ def show(*arguments: str) -> dict[str, Any]:
     return description
 
 
-def test_list_names_the_embedded_model_and_where_its_weights_are() -> None:
-    rows = {row["name"]: row for row in json.loads(run("list", "--format", "json").stdout)}
-    assert rows["ucf16-lite0"]["weights"] == "ships"
-    assert rows["ucf16-lite0"]["compressors"] == ["sfc@res3"]
-    assert rows["r3d_18-sfc"]["weights"] == "backbone only"
-    assert "ucf16-lite0" in run("list").stdout
+def listed(*arguments: str) -> dict[str, Any]:
+    result = run("list", *arguments, "--format", "json")
+    assert result.exit_code == 0, result.output
+    return {row["name"]: row for row in json.loads(result.stdout)}
+
+
+def test_list_says_at_a_glance_what_a_model_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIDCOMP_CACHE", str(tmp_path))
+    rows = listed()
+    assert [name for name, row in rows.items() if row["default"]] == ["kinetics400-i3d"]
+    ships, download, own = rows["ucf16-lite0"], rows["x3d_s"], rows["x3d_xl"]
+    assert (ships["weights"], download["weights"], own["weights"]) == ("ships", "one download", "bring your own")
+    assert (ships["labels"], ships["compressors"]) == (16, ["sfc", "sgs", "sgs+sfc"])
+    assert (download["family"], download["gmacs"], download["top1"]) == ("X3D", 8.4, 73.33)
+    assert (download["license"], own["license"]) == ("Apache-2.0", None)
+    assert {row["family"] for row in rows.values()} >= {"X3D", "SlowFast", "R(2+1)D", "TPN", "torchvision"}
+    assert list(listed("--family", "slowfast")) == ["slowfast_4x16_r50", "slowfast_8x8_r50"]
+
+
+def test_list_begins_with_the_default_and_marks_it() -> None:
+    lines = run("list").stdout.splitlines()
+    assert lines[1:3] == ["I3D", lines[2]]
+    assert lines[2].split()[:3] == ["kinetics400-i3d", "*", "ships"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("manifest", list_manifests(), ids=lambda manifest: manifest.name)
+def test_the_gmacs_of_ten_seconds_are_those_that_are_listed(manifest: Manifest) -> None:
+    from vidcomp.evaluation.cost import gmacs
+
+    with torch.device("meta"):
+        network = build_network(manifest).eval()
+    spec = network.spec
+    frames = spec.clip_frames if spec.fixed_length else len(range(0, 250, spec.stride))
+    width = spec.crop if spec.central else target_size(340, 256, spec.short_side)[0]
+    found = gmacs(network, frames, spec.whole_side, width).total
+    assert manifest.gmacs == pytest.approx(found, abs=0.06)
 
 
 def test_show_gives_params_and_gmacs_part_by_part() -> None:
@@ -77,7 +113,11 @@ def test_verify_reads_the_weights() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["show", "nothing"], "unknown model 'nothing'"),
+        (["show", "x3d-m"], "unknown model 'x3d-m': did you mean x3d_m or"),
+        (["list", "--family", "nothing"], "--family 'nothing': no family is called that; there are "),
+        (["get"], "name models, or give --all"),
+        (["get", "x3d_xs", "--all"], "not both"),
+        (["get", "x3d_xl"], "this model has no weights here"),
         (
             ["show", "ucf16-lite0", "--tau", "0.5"],
             "--tau 0.5: the compression ratio of SFC must be a number of at least 1",

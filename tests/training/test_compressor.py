@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from vidcomp.nn.compressors import SFC
-from vidcomp.training.compressor import start_at_own_frames, start_near_identity
+from vidcomp.nn.compressors.sfc import start_at_own_frames, start_near_identity
 
 
 def test_every_kept_frame_attends_most_to_itself() -> None:

@@ -186,3 +186,15 @@ def test_a_file_that_is_no_checkpoint_is_refused_in_one_line(tmp_path: Path, con
     assert "\n" not in str(error.value)
     with pytest.raises(WeightsError, match="there is no such checkpoint"):
         convert_file(tmp_path / "absent.pth", SOURCES["vmz"])
+
+
+@pytest.mark.parametrize("family", SOURCES["torchvision"].families)
+def test_torchvisions_networks_are_ours_with_other_names(family: str) -> None:
+    from torchvision.models import get_model
+
+    with torch.device("meta"):
+        original = get_model(family).state_dict()
+    _, report = recognize_family(original, SOURCES["torchvision"], family)
+    assert report.problems == 0
+    assert report.classes == 400
+    assert set(report.renamed) | set(report.used) == set(original)

@@ -44,10 +44,9 @@ def change(*keys: str | int, value: object) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("manifest", list_manifests(), ids=lambda manifest: manifest.name)
-def test_what_ships_is_named_after_its_file_and_can_be_built(manifest: Manifest) -> None:
-    import torch
-
-    assert manifest.origin == (models_folder() / f"{manifest.name}.yaml").resolve()
+def test_what_ships_can_be_found_and_built(manifest: Manifest) -> None:
+    assert manifest.origin.parent == models_folder().resolve()
+    assert find_manifest(manifest.name) == manifest
     with torch.device("meta"):
         network = build_network(manifest)
     assert network.cuts == tuple(section.cut for section in manifest.compressors)
@@ -65,6 +64,9 @@ def test_what_ships_is_named_after_its_file_and_can_be_built(manifest: Manifest)
         (("backbone", "weights"), {"file": "/etc/passwd"}, r"backbone\.weights\.file: must be relative"),
         (("backbone", "weights"), {"path": "here.safetensors"}, r"path must be absolute"),
         (("backbone", "weights"), {"url": "https://x.example/w"}, r"a url needs the file's sha256"),
+        (("backbone", "weights"), {"url": "https://x.example/w", "sha256": "0" * 8}, r"a url needs the file's sha256"),
+        (("backbone", "weights"), {"url": "https://x.example/w", "format": "tf"}, r"weights\.format: .*'mmaction2'"),
+        (("backbone", "weights"), {"file": "w", "format": "vmz"}, r"format is said of a url"),
         (("backbone", "weights"), {"url": "ftp://x.example/w", "sha256": "0" * 64}, r"must begin with https://"),
         (("backbone", "weights"), {"file": "a", "path": "/b"}, r"exactly one of .*, not file and path"),
         (("backbone", "weights"), {}, r"exactly one of .*, not none"),
@@ -96,9 +98,11 @@ def test_what_is_not_a_manifest_is_refused(tmp_path: Path, content: str, message
         read_manifest(path)
 
 
-def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ManifestError, match=r"unknown model 'nothing': choose one of .*r3d_18-sfc"):
-        find_manifest("nothing")
+def test_an_unknown_name_is_told_what_it_is_near_to() -> None:
+    with pytest.raises(ManifestError, match=r"unknown model 'X3D-M': did you mean x3d_m or"):
+        find_manifest("X3D-M")
+    with pytest.raises(ManifestError, match=r"unknown model 'qqqq': 'vidcomp models list' names all"):
+        find_manifest("qqqq")
     with pytest.raises(ManifestError, match="there is no such manifest"):
         find_manifest("nothing.yaml")
 
@@ -127,6 +131,35 @@ def test_what_cannot_be_built_says_why(tmp_path: Path, keys: tuple[str, ...], va
 def test_labels_must_fit(tmp_path: Path, labels: object, message: str) -> None:
     with pytest.raises(ManifestError, match=message):
         labels_of(read_manifest(write(tmp_path, change("labels", value=labels))))
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("x3d_s", ["sfc"]),
+        ("x3d_s-sfc", ["sfc"]),
+        ("x3d_s-sgs", ["sgs"]),
+        ("x3d_s-sgs-sfc", ["sgs", "sfc"]),
+        ("slowfast_4x16_r50-sgs", ["sgs"]),
+        ("kinetics400-i3d-sgs", ["sgs"]),
+    ],
+)
+def test_compressors_may_stand_behind_a_models_name(name: str, kinds: list[str]) -> None:
+    manifest = find_manifest(name)
+    assert (manifest.name, [section.kind for section in manifest.compressors]) == (name, kinds)
+
+
+def test_a_file_holds_a_family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    family = {key: value for key, value in GOOD.items() if key not in ("name", "summary")}
+    family["variants"] = {
+        "small": {"summary": "one"},
+        "large": {"summary": "two", "backbone": {"classes": 3}, "labels": ["a", "b", "c"]},
+    }
+    write(tmp_path, family)
+    monkeypatch.setattr("vidcomp.zoo.manifest.models_folder", lambda: tmp_path)
+    assert [manifest.name for manifest in list_manifests()] == ["large", "small"]
+    large = find_manifest("large")
+    assert (large.backbone.family, large.backbone.classes, large.labels) == ("lite0_slow", 3, ("a", "b", "c"))
 
 
 def test_variants(tmp_path: Path) -> None:
@@ -175,13 +208,13 @@ def test_local_weights_are_found_and_checked(tmp_path: Path) -> None:
     source = {"file": "w.safetensors", "sha256": digest}
     manifest = read_manifest(write(tmp_path, change("backbone", "weights", value=source)))
     assert manifest.backbone.weights is not None
-    assert locate(manifest.backbone.weights, manifest.origin) == tmp_path / "w.safetensors"
+    assert locate(manifest.backbone.weights, manifest.origin, manifest.backbone.family) == tmp_path / "w.safetensors"
     (tmp_path / "w.safetensors").write_bytes(b"abd")
     with pytest.raises(ZooError, match="changed or damaged"):
-        locate(manifest.backbone.weights, manifest.origin)
+        locate(manifest.backbone.weights, manifest.origin, manifest.backbone.family)
     (tmp_path / "w.safetensors").unlink()
     with pytest.raises(ZooError, match="are not there"):
-        locate(manifest.backbone.weights, manifest.origin)
+        locate(manifest.backbone.weights, manifest.origin, manifest.backbone.family)
 
 
 def test_weights_in_several_files_are_one_set_of_tensors(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from tests.saboteur import forked
 from tests.tiny_model import make_tiny_model
-from vidcomp.zoo import WeightsError, weights
+from vidcomp.zoo import WeightsError, downloads, weights
 from vidcomp.zoo.build import load_model
 from vidcomp.zoo.weights import fingerprint
 
@@ -99,11 +99,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_downloads_once_and_then_uses_the_cache(server: Server, cache: Path) -> None:
     seen: list[tuple[int, int | None]] = []
-    path = weights.fetch(server.url, SHA256, "w.bin", lambda done, total: seen.append((done, total)))
+    path = downloads.fetch(server.url, SHA256, "w.bin", lambda done, total: seen.append((done, total)))
     assert path == cache / "w.bin"
     assert path.read_bytes() == CONTENT
     assert seen[-1] == (len(CONTENT), len(CONTENT))
-    weights.fetch(server.url, SHA256, "w.bin")
+    downloads.fetch(server.url, SHA256, "w.bin")
     assert len(server.requested_ranges) == 1
 
 
@@ -112,10 +112,10 @@ def test_a_broken_transfer_keeps_what_arrived_and_the_next_attempt_goes_on_from_
 ) -> None:
     server.hang_up_after = 300_000
     with pytest.raises(WeightsError, match="what has arrived is kept"):
-        weights.fetch(server.url, SHA256, "w.bin")
+        downloads.fetch(server.url, SHA256, "w.bin")
     assert (cache / "w.bin.part").stat().st_size == 300_000
     server.hang_up_after = None
-    assert weights.fetch(server.url, SHA256, "w.bin").read_bytes() == CONTENT
+    assert downloads.fetch(server.url, SHA256, "w.bin").read_bytes() == CONTENT
     assert server.requested_ranges == [None, "bytes=300000-"]
     assert not (cache / "w.bin.part").exists()
 
@@ -124,31 +124,31 @@ def test_a_server_without_ranges_sends_everything_again(server: Server, cache: P
     cache.mkdir()
     (cache / "w.bin.part").write_bytes(b"x" * 1000)
     server.honor_ranges = False
-    assert weights.fetch(server.url, SHA256, "w.bin").read_bytes() == CONTENT
+    assert downloads.fetch(server.url, SHA256, "w.bin").read_bytes() == CONTENT
 
 
 def test_a_part_that_is_already_whole_is_accepted(server: Server, cache: Path) -> None:
     cache.mkdir()
     (cache / "w.bin.part").write_bytes(CONTENT)
-    assert weights.fetch(server.url, SHA256, "w.bin").read_bytes() == CONTENT
+    assert downloads.fetch(server.url, SHA256, "w.bin").read_bytes() == CONTENT
 
 
 def test_other_content_is_thrown_away(server: Server, cache: Path) -> None:
     wrong = "0" * 64
     with pytest.raises(WeightsError, match=f"{SHA256}, not {wrong}"):
-        weights.fetch(server.url, wrong, "w.bin")
+        downloads.fetch(server.url, wrong, "w.bin")
     assert [path.name for path in cache.iterdir() if not path.name.startswith(".")] == []
 
 
 def test_a_damaged_cached_file_is_fetched_again(server: Server, cache: Path) -> None:
     cache.mkdir()
     (cache / "w.bin").write_bytes(b"damaged")
-    assert weights.fetch(server.url, SHA256, "w.bin").read_bytes() == CONTENT
+    assert downloads.fetch(server.url, SHA256, "w.bin").read_bytes() == CONTENT
 
 
 def test_a_refusal_names_the_address_and_where_to_put_the_file(server: Server, cache: Path) -> None:
     with pytest.raises(WeightsError, match=r"/nothing could not be downloaded \(Not Found\)") as caught:
-        weights.fetch(server.url.replace("/weights", "/nothing"), SHA256, "w.bin")
+        downloads.fetch(server.url.replace("/weights", "/nothing"), SHA256, "w.bin")
     assert str(cache / "w.bin") in str(caught.value)
 
 
@@ -156,13 +156,13 @@ def test_offline_is_one_clear_line(server: Server) -> None:
     url = server.url
     server.server_close()
     with pytest.raises(WeightsError, match="not on this machine") as caught:
-        weights.fetch(url, SHA256, "w.bin")
+        downloads.fetch(url, SHA256, "w.bin")
     assert "\n" not in str(caught.value)
 
 
 def _fetch(url: str, cache: Path, sizes: Connection) -> None:
     os.environ["VIDCOMP_CACHE"] = str(cache)
-    sizes.send(weights.fetch(url, SHA256, "w.bin", lambda done, total: None).stat().st_size)
+    sizes.send(downloads.fetch(url, SHA256, "w.bin", lambda done, total: None).stat().st_size)
 
 
 def fetching(server: Server, cache: Path) -> tuple[BaseProcess, Connection]:
@@ -197,12 +197,12 @@ def test_a_download_that_was_killed_is_gone_on_with(server: Server, cache: Path)
     sizes.close()
     server.gate.set()
     server.gate = None
-    assert weights.fetch(server.url, SHA256, "w.bin").read_bytes() == CONTENT
+    assert downloads.fetch(server.url, SHA256, "w.bin").read_bytes() == CONTENT
 
 
 def test_the_cache_is_under_the_platforms_folder_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VIDCOMP_CACHE")
-    assert weights.cache_folder().name == "vidcomp"
+    assert downloads.cache_folder().name == "vidcomp"
 
 
 OLD = 1_000_000_000_000_000_000
@@ -212,13 +212,14 @@ OLD = 1_000_000_000_000_000_000
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files whose checksums were computed."""
     names: list[str] = []
-    real = weights.sha256_of
+    real = downloads.sha256_of
 
     def noting(path: Path) -> str:
         names.append(path.name)
         return real(path)
 
-    monkeypatch.setattr(weights, "sha256_of", noting)
+    for module in (downloads, weights):
+        monkeypatch.setattr(module, "sha256_of", noting)
     return names
 
 
@@ -234,19 +235,19 @@ def digest(content: bytes) -> str:
 
 def test_a_file_is_read_once_until_it_changes(tmp_path: Path, computed: list[str]) -> None:
     file = written(tmp_path / "a", b"one")
-    assert [weights.known_sha256_of(file) for _ in range(3)] == [digest(b"one")] * 3
+    assert [downloads.known_sha256_of(file) for _ in range(3)] == [digest(b"one")] * 3
     assert computed == ["a"]
     os.utime(written(file, b"two"), ns=(OLD + 1, OLD + 1))
-    assert weights.known_sha256_of(file) == digest(b"two")
+    assert downloads.known_sha256_of(file) == digest(b"two")
     written(file, b"three")
-    assert weights.known_sha256_of(file) == digest(b"three")
+    assert downloads.known_sha256_of(file) == digest(b"three")
 
 
 def test_a_file_that_may_still_be_changing_is_not_remembered(tmp_path: Path, computed: list[str]) -> None:
     file = tmp_path / "a"
     file.write_bytes(b"new")
     for _ in range(2):
-        assert weights.known_sha256_of(file) == digest(b"new")
+        assert downloads.known_sha256_of(file) == digest(b"new")
     assert computed == ["a", "a"]
 
 
@@ -254,12 +255,12 @@ def test_a_file_that_may_still_be_changing_is_not_remembered(tmp_path: Path, com
 def test_what_is_not_a_memory_is_none(content: str, tmp_path: Path, cache: Path) -> None:
     cache.mkdir()
     (cache / "checksums.json").write_text(content)
-    assert weights.known_sha256_of(written(tmp_path / "a", b"one")) == digest(b"one")
+    assert downloads.known_sha256_of(written(tmp_path / "a", b"one")) == digest(b"one")
 
 
 def test_files_that_are_gone_are_forgotten(tmp_path: Path, cache: Path) -> None:
     for name in ("a", "b"):
-        weights.known_sha256_of(written(tmp_path / name, b"one"))
+        downloads.known_sha256_of(written(tmp_path / name, b"one"))
         (tmp_path / "a").unlink(missing_ok=True)
     assert str(tmp_path / "a") not in (cache / "checksums.json").read_text()
     assert [path.name for path in cache.iterdir()] == ["checksums.json"]
@@ -267,7 +268,7 @@ def test_files_that_are_gone_are_forgotten(tmp_path: Path, cache: Path) -> None:
 
 def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path: Path, cache: Path) -> None:
     cache.write_text("no folder")
-    assert weights.known_sha256_of(written(tmp_path / "a", b"one")) == digest(b"one")
+    assert downloads.known_sha256_of(written(tmp_path / "a", b"one")) == digest(b"one")
 
 
 def test_a_model_is_hashed_once_and_verified_always(tmp_path: Path, computed: list[str]) -> None:

@@ -203,6 +203,8 @@ def load(options: ClassifyOptions, pool: DecodePool | None = None, downloads: Do
     named = chosen.named(subtitles=options.output.form.is_subtitles)
     with download_progress(quiet=options.output.quiet) as progress:
         loaded = load_model(chosen.name, replace(named.variant, only=chosen.labels()), progress)
+    for remark in loaded.notes if not options.output.quiet else ():
+        warn(remark, prefix="note")
     try:
         classifier = Classifier(
             loaded,

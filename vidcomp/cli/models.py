@@ -1,25 +1,28 @@
-"""`vidcomp models`: what there is, what each costs, whether its weights are whole; and public checkpoints converted."""
+"""`vidcomp models`: what there is, what each costs, and whether its weights are whole."""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
+import textwrap
 from enum import Enum
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vidcomp import DEFAULT_MODEL
+from vidcomp.cli import checkpoints
 from vidcomp.cli.errors import UsageError, reported
 from vidcomp.cli.options import complete_models
 
 if TYPE_CHECKING:
-    from vidcomp.zoo.convert import ConversionReport
     from vidcomp.zoo.manifest import Manifest
 
 
-app = typer.Typer(name="models", help="List, show and verify models; convert public weights.", no_args_is_help=True)
+app = typer.Typer(name="models", help="List, show, fetch and check models; convert checkpoints.", no_args_is_help=True)
+for command in (checkpoints.get, checkpoints.remove, checkpoints.cache, checkpoints.convert, checkpoints.push):
+    app.command()(command)
 
 
 class ShowFormat(str, Enum):
@@ -34,28 +37,98 @@ _FORMAT = typer.Option(ShowFormat.TABLE, "--format", help="How to print.")
 
 
 @app.command("list")
-def list_models(output_format: ShowFormat = _FORMAT, debug: bool = _DEBUG) -> None:
-    """List the models that ship with vidcomp."""
+def list_models(
+    family: Annotated[
+        str | None, typer.Option("--family", metavar="TEXT", help="Only families whose name holds this text.")
+    ] = None,
+    output_format: ShowFormat = _FORMAT,
+    debug: bool = _DEBUG,
+) -> None:
+    """List the models that vidcomp knows, family by family, and what each takes to label videos."""
     with reported(debug=debug):
         from vidcomp.zoo.manifest import list_manifests
 
-        rows = [
-            {
-                "name": manifest.name,
-                "backbone": manifest.backbone.family,
-                "compressors": [f"{section.kind}@{section.cut}" for section in manifest.compressors],
-                "weights": _weights_state(manifest),
-                "summary": manifest.summary,
-            }
-            for manifest in list_manifests()
-        ]
+        manifests = list_manifests()
+        wanted = (family or "").casefold()
+        found = [one for one in manifests if wanted in f"{_group(one)} {one.backbone.family}".casefold()]
+        if not found:
+            groups = ", ".join(dict.fromkeys(_group(one) for one in manifests))
+            raise UsageError(f"--family {family!r}: no family is called that; there are {groups}")
+        rows = [_row(one) for one in found]
+        # The default's family comes first, then others that ship.
+        first = {row["family"]: 2 for row in rows}
+        for row in rows:
+            first[row["family"]] = min(
+                first[row["family"]], 0 if row["default"] else 1 if row["weights"] == "ships" else 2
+            )
+        rows.sort(key=lambda row: (first[row["family"]], row["family"].casefold(), row["name"]))
         if output_format is ShowFormat.JSON:
             print(json.dumps(rows, indent=2))
             return
-        from vidcomp.output.terminal import console_of, print_table
+        _print_list(rows)
 
-        cells = [(str(row["name"]), str(row["weights"]), str(row["summary"])) for row in rows]
-        print_table(console_of(sys.stdout), ("model", "weights", "what it is"), cells, prose=True)
+
+def _group(manifest: Manifest) -> str:
+    return manifest.group or manifest.backbone.family
+
+
+def _row(manifest: Manifest) -> dict[str, Any]:
+    published = (row for row in manifest.reported if row.get("dataset", "Kinetics-400") == "Kinetics-400")
+    kinds = ["+".join(section.kind for section in manifest.compressors)]
+    return {
+        "name": manifest.name,
+        "family": _group(manifest),
+        "backbone": manifest.backbone.family,
+        "default": manifest.name == DEFAULT_MODEL,
+        "weights": _weights_state(manifest),
+        "labels": manifest.backbone.classes,
+        "gmacs": manifest.gmacs,
+        "top1": next((row["top1"] for row in published if "top1" in row), None),
+        "license": _short_license(manifest.license),
+        "compressors": [*kinds, *manifest.alternatives, *manifest.siblings],
+        "summary": manifest.summary,
+    }
+
+
+def _short_license(text: str) -> str | None:
+    """The name of the weights' license alone, if they have one."""
+    found = re.search(r"Apache-2\.0|MIT|BSD-3-Clause", text)
+    return found[0] if found else None
+
+
+def _print_list(rows: list[dict[str, Any]]) -> None:
+    from rich.text import Text
+
+    from vidcomp.output.terminal import Cell, console_of, print_table
+
+    def shown(value: float | str | None) -> str:
+        return "–" if value is None else f"{value:.1f}" if isinstance(value, float) else str(value)
+
+    cells: list[tuple[Cell, ...]] = []
+    for number, row in enumerate(rows):
+        if not number or row["family"] != rows[number - 1]["family"]:
+            cells.append((Text(row["family"], style="bold"), *[""] * 7))
+        compressors = [kind for kind in row["compressors"] if kind != "identity"]
+        cells.append(
+            (
+                f"  {row['name']}{' *' if row['default'] else ''}",
+                Text(row["weights"], style={"ships": "green", "on this disk": "green"}.get(row["weights"], "")),
+                shown(row["labels"]),
+                shown(row["gmacs"]),
+                shown(row["top1"]),
+                shown(row["license"]),
+                ", ".join(compressors),
+                row["summary"],
+            )
+        )
+    console = console_of(sys.stdout)
+    headings = ("model", "weights", "labels", "GMACs", "top-1", "license", "compressors", "what it is")
+    print_table(console, headings, cells, right=(2, 3, 4), spare=(7, 6, 5, 2, 3, 4))
+    for line in (
+        "* the default. One download: vidcomp models get NAME, or on first use.",
+        "GMACs: of ten seconds. Top-1: as published, of Kinetics-400.",
+    ):
+        console.print("\n".join(textwrap.wrap(line, console.width if console.is_terminal else 1000)), style="dim")
 
 
 @app.command()
@@ -88,6 +161,7 @@ def show(
         description: dict[str, Any] = {
             "name": manifest.name,
             "summary": manifest.summary,
+            "family": _group(manifest),
             "backbone": manifest.backbone.family,
             "compressors": [
                 {"cut": section.cut, "kind": section.kind, "options": section.options}
@@ -172,13 +246,17 @@ def _parse_size(size: str) -> tuple[int, int]:
 
 
 def _weights_state(manifest: Manifest) -> str:
-    """In a word or two: where weights come from, or which part has none."""
-    source = manifest.backbone.weights
-    if source is None:
-        return "none"
-    where = "ships" if source.file else "torchvision" if source.torchvision else "download" if source.url else "local"
-    trained = all(section.weights or section.kind == "identity" for section in manifest.compressors)
-    return where if trained else "backbone only"
+    """At a glance: where the backbone's weights are."""
+    from vidcomp.zoo.downloads import downloads_of
+
+    if not manifest.backbone.has_weights:
+        return "bring your own"
+    if manifest.backbone.weights is None:
+        return "on the Hub"
+    downloads = list(downloads_of(manifest))
+    if not downloads:
+        return "ships"
+    return "on this disk" if all(download.here for download in downloads) else "one download"
 
 
 def _print_description(description: dict[str, Any]) -> None:
@@ -216,80 +294,3 @@ def _print_description(description: dict[str, Any]) -> None:
     ]
     if numbers:
         print_facts(console, numbers)
-
-
-@app.command()
-def convert(
-    file: Path = typer.Argument(help="The publisher's checkpoint (.pyth, .pth, .pt, .ckpt or .safetensors)."),
-    source: str = typer.Option(..., "--from", help="Who published it: mmaction2, pytorchvideo, tpn, vmz or i3d."),
-    output: Path = typer.Option(..., "--output", "-o", help="The .safetensors file to write."),
-    backbone: str | None = typer.Option(None, "--backbone", help="Its backbone family; recognized if not given."),
-    half: bool = typer.Option(False, "--half", help="Store the numbers in 16 bits: half the size."),
-    keys: bool = typer.Option(False, "--keys", help="Print what became of every key."),
-    as_json: bool = typer.Option(False, "--json", help="Print the whole report as JSON."),
-    debug: bool = typer.Option(False, "--debug", help="Show tracebacks."),
-) -> None:
-    """Convert a public checkpoint of a backbone, and account for every key in it.
-
-    Nothing is written unless every tensor of the network was found and no tensor of the checkpoint was left over
-    without a known reason.
-    """
-    with reported(debug=debug):
-        from vidcomp.zoo.convert import SOURCES, ConversionError, convert_file, write
-
-        if source not in SOURCES:
-            raise UsageError(f"--from {source!r}: choose one of {', '.join(SOURCES)}")
-        if output.suffix != ".safetensors":
-            raise UsageError(f"--output {output}: the file's name must end in .safetensors")
-        publisher = SOURCES[source]
-        try:
-            tensors, report = convert_file(file, publisher, backbone)
-        except ConversionError as error:
-            _print_report(error.report, keys=keys, as_json=as_json, extra={})
-            raise
-        metadata = {"format": "pt", "converted_from": source, "backbone": report.family}
-        digest = write(output, tensors, metadata, half=half)
-        extra = {
-            "output": str(output),
-            "sha256": digest,
-            "preprocessing": {
-                key: [round(value, 6) for value in values] for key, values in publisher.normalization._asdict().items()
-            },
-        }
-        _print_report(report, keys=keys, as_json=as_json, extra=extra)
-
-
-def _print_report(report: ConversionReport, *, keys: bool, as_json: bool, extra: dict[str, Any]) -> None:
-    mismatched = {key: {"checkpoint": theirs, "network": ours} for key, (theirs, ours) in report.mismatched.items()}
-    if as_json:
-        content = {
-            "backbone": report.family,
-            "classes": report.classes,
-            "used": list(report.used),
-            "renamed": dict(report.renamed),
-            "unused": dict(report.unused),
-            "missing": list(report.missing),
-            "mismatched": mismatched,
-            "filled": list(report.filled),
-        }
-        print(json.dumps(content | extra, indent=2))
-        return
-    print(f"backbone {report.family}, {report.classes} classes")
-    for name, found in (
-        ("used", dict.fromkeys(report.used, "")),
-        ("renamed", {old: f"-> {new}" for old, new in report.renamed.items()}),
-        ("unused", {key: f"({why})" if why else "(no rule knows it)" for key, why in report.unused.items()}),
-        ("missing", dict.fromkeys(report.missing, "")),
-        ("mismatched", {key: f"{shapes['checkpoint']}, not {shapes['network']}" for key, shapes in mismatched.items()}),
-        ("filled with 0", dict.fromkeys(report.filled, "")),
-    ):
-        print(f"{len(found):6d} {name}")
-        # What arrived is listed where asked for; what did not, always.
-        if keys or name in ("unused", "missing", "mismatched"):
-            for key, remark in found.items():
-                print(f"         {key} {remark}".rstrip())
-    if extra:
-        print(f"wrote {extra['output']}")
-        print("For a manifest, under backbone:")
-        print(f"  weights: {{path: {Path(extra['output']).resolve()}, sha256: {extra['sha256']}}}")
-        print(f"and, as these weights want to be fed, preprocessing: {json.dumps(extra['preprocessing'])}")

@@ -63,9 +63,9 @@ _STRATEGIES = (
 
 def complete_models() -> list[str]:
     """What a shell may complete a model's name to; it completes the paths of manifests by itself."""
-    from vidcomp.zoo.manifest import models_folder
+    from vidcomp.zoo.manifest import model_names
 
-    return sorted(path.stem for path in models_folder().glob("*.yaml"))
+    return model_names()
 
 
 def complete_strategies() -> list[str]:

@@ -109,6 +109,9 @@ class Options:
     tensorboard: Annotated[
         Path | None, _where(metavar="DIR", help="Log to TensorBoard too (needs the extra 'tensorboard').")
     ] = None
+    push: Annotated[
+        str | None, _where(metavar="hf:OWNER/NAME", help="Upload the result to the Hugging Face Hub (extra 'hf').")
+    ] = None
     quiet: Annotated[bool, _where("--quiet", "-q", help="No progress; only videos that are skipped.")] = False
     debug: Annotated[bool, _where("--debug", help="Show tracebacks.")] = False
 
@@ -312,6 +315,10 @@ def _run(train: Callable[[Paths, Callbacks, Progress | None], Manifest], options
     from vidcomp.training import Interrupted, RequestError, TrainingError
 
     paths = options.paths()
+    if options.push is not None:
+        from vidcomp.zoo.hub import check_pushable
+
+        check_pushable(options.push)
     go_on = "run the same command with --resume to go on"
     with stop_requests(_STOPPING) as stop:
         try:
@@ -333,5 +340,11 @@ def _run(train: Callable[[Paths, Callbacks, Progress | None], Manifest], options
     if not options.quiet:
         print(f"wrote {paths.output} with its weights beside it; {paths.log} says how it went")
         print(f"try: vidcomp classify VIDEO --model {paths.output}")
+    if options.push is not None:
+        from vidcomp.zoo.hub import push
+
+        address = push(paths.output, options.push)
+        if not options.quiet:
+            print(f"uploaded to {address}")
     if reporter.left_out:
         raise typer.Exit(SOME_FAILED)

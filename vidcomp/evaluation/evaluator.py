@@ -256,6 +256,8 @@ class Evaluator:
                     raise
                 impossible[str(error)] = None
                 continue
+            for remark in model.notes:
+                self._note(remark)
             passing: Strategy = named.strategy or WholeVideo()
             run = StrategyRun(name, classifier(model, strategy=passing), trained=reason is None)
             self._stack.callback(run.close)

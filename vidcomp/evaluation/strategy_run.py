@@ -210,7 +210,7 @@ def load_for_measuring(
     """
     if random_weights:
         reason = "random weights were asked for"
-    elif manifest.backbone.weights is None and not strict:
+    elif not manifest.backbone.has_weights and not strict:
         reason = f"{manifest.name} has no weights here (vidcomp models show {manifest.name} says where there are any)"
     else:
         try:

@@ -331,7 +331,7 @@ class Classifier:
 
     def failure(self, path: str, failure: Failure, spent_s: float = 0.0) -> Prediction:
         """The answer for a video that got no labels, after so many seconds."""
-        name = (self.strategy or WholeVideo()).name
+        name = self._named(self.strategy or WholeVideo())
         return Prediction(path, self.model.manifest.name, name, (), _NOTHING, Timing(spent_s, 0.0), error=failure)
 
     @property
@@ -497,7 +497,7 @@ class Classifier:
         return Prediction(
             video.path,
             self.model.manifest.name,
-            video.strategy.name,
+            self._named(video.strategy),
             self._labels(outcome.probabilities),
             FrameCounts(report.decoded, used, report.repaired, video.duration_s, video.info.start_s),
             replace(video.timing, model_s=video.timing.model_s + share_s),
@@ -522,6 +522,15 @@ class Classifier:
             Moment(found.start_s, min(found.end_s, end_s), Label(self.model.labels[index], index, found.probability))
             for found in find_moments(scores, allowed)
             for index in [found.index]
+        )
+
+    def _named(self, strategy: Strategy) -> str:
+        """The strategy's name, and which compressors of the model were never trained, where there are any."""
+        untrained = "+".join(self.model.untrained)
+        if not untrained:
+            return strategy.name
+        return (
+            f"{untrained}, untrained" if isinstance(strategy, WholeVideo) else f"{strategy.name}, {untrained} untrained"
         )
 
     def _labels(self, probabilities: NDArray[np.float64]) -> tuple[Label, ...]:

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from vidcomp.files import absolute, replacing
 from vidcomp.inference.batch import KILLED_TWICE, Stamp, stamp_of
 from vidcomp.video.errors import VideoCrashed
-from vidcomp.zoo.weights import cache_folder
+from vidcomp.zoo.downloads import cache_folder
 
 _TOGETHER, _ALONE = 1, 2
 

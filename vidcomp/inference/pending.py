@@ -126,8 +126,8 @@ class VideoOpener:
         """
         if self._of_groups:
             return self._open_groups(worker, path)
-        if self.strategy is not None:
-            return self._open_for(worker, path, self.strategy)
+        if self.strategy is not None or self.runner.spec.fixed_length:
+            return self._open_for(worker, path, self.strategy or WholeVideo())
         video = self._open_for(worker, path, WholeVideo(), most_frames=self.max_frames)
         if self._claimed(video.info) <= self.max_frames:
             return video
@@ -152,7 +152,7 @@ class VideoOpener:
         most_frames: int | None = None,
     ) -> PendingVideo:
         spec = self.runner.spec
-        if not strategy.needs_count:
+        if not strategy.must_count(spec):
             count = 0
         elif count is None:
             count = worker.count(path, spec.fps, timeout_s=self.timeout_s)

@@ -91,7 +91,10 @@ class Runner:
         self.precision = choose_precision(precision, device)
         network = _own(network).eval()
         fuse_bn(network)
-        self.network = network.to(device).to(memory_format=torch.channels_last_3d)
+        self.network = network.to(device)
+        for parameter in self.network.parameters():
+            if parameter.ndim == 5:  # there may be 2-D convolutions beside them
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
         self.spec = network.input_spec
         self.device = device
         self.chunk_frames = _CHUNK_FRAMES.get(device.type, 32)
@@ -107,7 +110,13 @@ class Runner:
     def feature_bytes(self) -> float:
         """Bytes that the head's features take for each pixel of each frame, and half as many for what joins them."""
         frames, side = self.chunk_frames, self.spec.short_side
+<<<<<<< HEAD
         features = self.encode([dummy_chunk(self.spec, frames, side, side)])
+=======
+        if self.spec.fixed_length:
+            frames, side = self.spec.clip_frames, self.spec.crop
+        features = self.encode([dummy_clip(frames, side, side)])
+>>>>>>> 343cbd9 (Every model of the list with public weights labels videos, and those of the Hugging Face Hub do: checkpoints are fetched and converted where they are first asked for)
         return 1.5 * sum(part.nbytes for part in pathways_of(features)) / (frames * side * side)
 
     def head_bytes(self, width: int, height: int) -> int:
@@ -125,8 +134,14 @@ class Runner:
 
         def warm_up() -> None:
             # A chunk of each kind that videos are cut into: full, part, and single frame.
+<<<<<<< HEAD
             for frames in (self.chunk_frames, self.chunk_frames + 3, self.chunk_frames + 1):
                 self.whole([dummy_chunk(self.spec, max(frames, self.spec.clip_frames), side, wide)])
+=======
+            kinds = (self.chunk_frames, self.chunk_frames + 3, self.chunk_frames + 1)
+            for frames in (0,) if self.spec.fixed_length else kinds:
+                self.whole([dummy_clip(max(frames, self.spec.clip_frames), side, wide)])
+>>>>>>> 343cbd9 (Every model of the list with public weights labels videos, and those of the Hugging Face Hub do: checkpoints are fetched and converted where they are first asked for)
             self.synchronize()
 
         return compile_segments(self.network, warm_up)

@@ -24,7 +24,7 @@ from vidcomp.nn.compressors import Features
 from vidcomp.nn.video_model import ModelOutput, VideoModel, rollout
 from vidcomp.video import Chunk, Frames
 from vidcomp.video.frames import crop
-from vidcomp.video.sampling import Selection, View, dense_views, needed, rows_of, uniform_clips, whole
+from vidcomp.video.sampling import Selection, View, dense_views, evenly, needed, rows_of, uniform_clips, whole
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,15 @@ class Strategy(ABC):
     """One way of passing a video through a network."""
 
     name: str
-    # Whether the number of frames must be known before the first is read.
     needs_count: bool
+
+    def must_count(self, spec: BackboneSpec) -> bool:
+        """Whether the number of frames must be known before the first is read by such a model."""
+        return self.needs_count
 
     @abstractmethod
     def select(self, spec: BackboneSpec, frame_count: int) -> Selection:
-        """Say which frames of a video to read; ``frame_count`` is 0 where :attr:`needs_count` is false.
+        """Say which frames of a video to read; ``frame_count`` is 0 where :meth:`must_count` says no.
 
         For a backbone with a rate of its own (``spec.fps``) it counts samples, here and in :meth:`run`.
         """
@@ -179,8 +182,14 @@ class WholeVideo(OnePass):
     name = "whole"
     needs_count = False
 
+    def must_count(self, spec: BackboneSpec) -> bool:
+        """Only for a network that takes so many frames and no others."""
+        return spec.fixed_length
+
     def select(self, spec: BackboneSpec, frame_count: int) -> Selection:
-        """Frames 0, s, 2s, … for the backbone's stride s."""
+        """Frames 0, s, 2s, … for the backbone's stride s; or as many as it takes, spread evenly."""
+        if spec.fixed_length:
+            return Selection(indices=evenly(range(frame_count), spec.clip_frames), fps=spec.fps)
         return whole(spec.stride, spec.fps)
 
 
@@ -268,9 +277,12 @@ class UniformClips(OnePass):
         return f"uniform{self.clips}x{self.clip_frames}"
 
     def select(self, spec: BackboneSpec, frame_count: int) -> Selection:
-        """Every stride-th frame of each clip."""
+        """Every stride-th frame of each clip; or of these as many as the network takes, spread evenly."""
         views = uniform_clips(frame_count, self.clips, max(1, self.clip_frames // spec.stride), spec.stride)
-        return needed(views, spec.fps)
+        selection = needed(views, spec.fps)
+        if spec.fixed_length:
+            return replace(selection, indices=evenly(selection.indices or (), spec.clip_frames))
+        return selection
 
 
 class HeadInput:

@@ -16,7 +16,7 @@ from vidcomp.inference.runner import Runner
 from vidcomp.inference.strategies import Outcome, Strategy, WindowOutcome, features_of, repetition, seen_whole
 from vidcomp.nn.backbones import BackboneSpec
 from vidcomp.video import Frames
-from vidcomp.video.sampling import Selection, whole
+from vidcomp.video.sampling import Selection, evenly, whole
 
 MAX_WINDOW_S = 300.0
 """Seconds of the longest window: its frames are held in memory all at once."""
@@ -74,7 +74,7 @@ class Windows(Strategy):
         for window in cut_windows(chain([first], rest), self.every_s, self.window_s, step_s):
             if window.times != frames:  # else it sees what the one before it saw
                 frames = window.times
-                pixels, missing = _filled(seen_whole(runner.spec, window.pixels()), runner.spec.least_frames)
+                pixels, missing = _filled(seen_whole(runner.spec, window.pixels()), runner.spec)
                 output = runner.whole([pixels])
                 features = features_of(output)
                 probabilities = output.logits.softmax(dim=1)[0].double().cpu().numpy()
@@ -159,6 +159,9 @@ def _window(held: _Held, start: int, end: int) -> _Window:
     return _Window(start / 1_000_000, end / 1_000_000, held)
 
 
-def _filled(pixels: NDArray[np.uint8], at_least: int) -> tuple[NDArray[np.uint8], int]:
-    missing = max(0, at_least - len(pixels))
+def _filled(pixels: NDArray[np.uint8], spec: BackboneSpec) -> tuple[NDArray[np.uint8], int]:
+    """Frames (T, H, W, 3), as many as the network needs or takes, and how many of them are the last one again."""
+    if spec.fixed_length:
+        pixels = pixels[list(evenly(range(len(pixels)), spec.clip_frames))]
+    missing = max(0, spec.least_frames - len(pixels))
     return (np.concatenate([pixels, pixels[-1:].repeat(missing, axis=0)]) if missing else pixels), missing

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vidcomp.files import replacing
-from vidcomp.zoo.weights import cache_folder
+from vidcomp.zoo.downloads import cache_folder
 
 _SUFFIX = ".safetensors"
 _KIND = re.compile(r"vidcomp-[0-9a-f]{32}")

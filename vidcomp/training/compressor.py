@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vidcomp.files import printable
 from vidcomp.inference.classifier import Classifier
@@ -15,7 +15,7 @@ from vidcomp.inference.grammar import parse_strategy
 from vidcomp.inference.in_progress import noted_beside
 from vidcomp.nn.backbones import Backbone
 from vidcomp.nn.compressors import COMPRESSORS, SFC
-from vidcomp.nn.compressors.sfc import AbstractionBlock
+from vidcomp.nn.compressors.sfc import start_near_identity
 from vidcomp.nn.layers import fuse_bn
 from vidcomp.nn.whole_video import CompressedModel
 from vidcomp.training import DataError, RequestError
@@ -156,7 +156,7 @@ def plan_compressors(manifest: Manifest, kinds: Sequence[str], cuts: Sequence[st
         raise RequestError(
             f"cuts={'+'.join(cuts)!r}: {len(cuts)} stages for {len(kinds)} compressors; give one for each, joined by +"
         )
-    own = {section.kind: section for section in manifest.compressors}
+    own = {section.kind: section for section in manifest.alternatives.get("+".join(kinds), manifest.compressors)}
     sections = []
     for number, kind in enumerate(kinds):
         section = own.get(kind)
@@ -203,37 +203,6 @@ def _take_trained(network: CompressedModel, planned: Manifest, manifest: Manifes
             found = True
     if not found:
         raise RequestError(f"from_trained=True: {manifest.name} has weights of none of these compressors; leave it out")
-
-
-@torch.no_grad()
-def start_near_identity(sfc: SFC, gain: float = 1.0) -> None:
-    """Let θ_q and θ_k start as ``gain`` times the identity, so that kept frames attend to themselves and their likes.
-
-    The attention's logits grow with the gain's square: a gain of 1 makes it all but one-hot, from which little can be
-    learned; smaller ones spread it over frames that look alike.
-    """
-    for theta in (sfc.theta_q, sfc.theta_k):
-        nn.init.dirac_(theta.weight)
-        theta.weight.mul_(gain)
-
-
-@torch.no_grad()
-def start_at_own_frames(sfc: SFC, gain: float = 4.0) -> None:
-    """Let every kept frame attend to itself, and to others where a video stands still.
-
-    The abstraction starts as the features themselves, its residual branches as 0. Features that are never negative have
-    products that tell bright frames from dark ones rather than like from unlike: θ_q therefore starts as the second
-    difference in time, in which what all frames have in common cancels, and θ_k as the identity, both ``gain`` times.
-    """
-    start_near_identity(sfc, gain)
-    if sfc.theta_q.kernel_size[0] == 3:
-        middle = sfc.theta_q.weight[:, :, 1].clone()
-        sfc.theta_q.weight[:, :, 0] = sfc.theta_q.weight[:, :, 2] = -middle / 2
-    for block in sfc.abstraction.children():
-        assert isinstance(block, AbstractionBlock)
-        nn.init.zeros_(block.expand_bn.weight)
-        if isinstance(block.shortcut, nn.Sequential):
-            nn.init.dirac_(block.shortcut.get_submodule("0").get_parameter("weight"))
 
 
 def ask_teacher(

@@ -21,8 +21,8 @@ from torch import nn
 from vidcomp.files import replacing
 from vidcomp.training import TrainingError
 from vidcomp.training.config import Paths
+from vidcomp.zoo.downloads import sha256_of
 from vidcomp.zoo.manifest import Manifest, WeightsSource
-from vidcomp.zoo.weights import sha256_of
 
 _LINE = 110
 _FORMAT = 2

@@ -34,8 +34,9 @@ from vidcomp.transfer import Progress
 from vidcomp.video import VideoError
 from vidcomp.video.discovery import find_videos
 from vidcomp.zoo.build import Variant, build_backbone, build_network, load_variant, vary
+from vidcomp.zoo.downloads import sha256_of
 from vidcomp.zoo.manifest import Manifest, find_manifest, models_folder, read_manifest
-from vidcomp.zoo.weights import fingerprint, sha256_of
+from vidcomp.zoo.weights import fingerprint
 
 BACKGROUND = "none of these"
 """The class of videos that show none of the others."""

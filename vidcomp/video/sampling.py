@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -133,6 +133,12 @@ class View:
 def whole(stride: int = 1, fps: float | None = None) -> Selection:
     """The whole video: frames (or samples) 0, stride, 2·stride, …"""
     return Selection(stride=stride, fps=fps)
+
+
+def evenly(numbers: Sequence[int], count: int) -> tuple[int, ...]:
+    """At most ``count`` of the numbers: the middle one of each of so many equal parts, each once."""
+    middles = ((2 * part + 1) * len(numbers) // (2 * count) for part in range(count))
+    return tuple(dict.fromkeys(numbers[middle] for middle in middles))
 
 
 def count_samples(frame_count: int, frame_rate: float, fps: float | None) -> int:

@@ -15,11 +15,13 @@ from torch import Tensor, nn
 
 from vidcomp.nn.backbones import BACKBONES, Backbone, BackboneSpec, CutError
 from vidcomp.nn.bitstream_model import BitstreamModel
-from vidcomp.nn.compressors import COMPRESSORS, Compressor
+from vidcomp.nn.compressors import COMPRESSORS, SFC, Compressor
+from vidcomp.nn.compressors.sfc import start_at_own_frames
 from vidcomp.nn.video_model import blank_input
 from vidcomp.nn.whole_video import CompressedModel, Insertion
 from vidcomp.transfer import Progress
 from vidcomp.zoo import ManifestError, WeightsError, weights
+from vidcomp.zoo.downloads import downloads_of
 from vidcomp.zoo.labels import chosen_labels, labels_of
 from vidcomp.zoo.manifest import CompressorSection, Manifest, find_manifest
 
@@ -70,13 +72,16 @@ class Variant:
 class LoadedModel:
     """A network with weights in evaluation mode, and what is needed to feed and to read it.
 
-    ``chosen`` are the numbers of the labels to choose among; ``None`` for all.
+    ``chosen`` are the numbers of the labels to choose among; ``None`` for all. ``untrained`` are the kinds of those of
+    its compressors that nothing was taught, and ``notes`` what a user should know: one line each.
     """
 
     manifest: Manifest
     network: CompressedModel
     labels: tuple[str, ...]
     chosen: tuple[int, ...] | None = None
+    untrained: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def spec(self) -> BackboneSpec:
@@ -133,13 +138,17 @@ def _compressing_by(manifest: Manifest, compressor: str) -> Manifest:
     if wanted and wanted <= set(kinds):
         kept = tuple(section for section in manifest.compressors if section.kind in wanted)
         return manifest.with_changes(compressors=kept)
+    for kinds_there, sections in manifest.alternatives.items():
+        if wanted == set(kinds_there.split("+")):
+            return manifest.with_changes(compressors=sections)
     for kinds_there, sibling in manifest.siblings.items():
         if wanted == set(kinds_there.split("+")):
             return _with_labels_of(manifest, find_manifest(sibling))
-    offered = dict.fromkeys([*kinds, *manifest.siblings])
-    raise ManifestError(
-        f"{manifest.name}: compressor {compressor!r} is not in this model; choose {', '.join(offered)} or none"
+    offered = dict.fromkeys(
+        [*(kind for kind in kinds if kind != "identity"), *manifest.alternatives, *manifest.siblings]
     )
+    choices = " or ".join(filter(None, (", ".join(offered), "none")))
+    raise ManifestError(f"{manifest.name}: compressor {compressor!r} is not in this model; choose {choices}")
 
 
 def _with_labels_of(manifest: Manifest, sibling: Manifest) -> Manifest:
@@ -212,16 +221,51 @@ def load_model(
 
 
 def load_variant(manifest: Manifest, progress: Progress | None = None) -> LoadedModel:
-    """As :func:`load_model`, from a manifest at hand, varied or not."""
+    """As :func:`load_model`, from a manifest at hand, varied or not.
+
+    A compressor without weights starts where training would: SFC where every frame that is kept attends to itself,
+    SGS from a random embedding, the same each time.
+    """
     check_not_forked()
     chosen = chosen_labels(manifest)
+    notes = [
+        f"{manifest.name}: weights were fetched from {download.url} and are kept at {download.file}"
+        for download in downloads_of(manifest)
+        if not download.here
+    ]
     backbone = load_backbone(manifest, progress)
     with torch.device("meta"):
         network = insert_compressors(manifest, backbone)
-    for compressor, section in zip(network.compressors, manifest.compressors, strict=True):
-        if list(compressor.state_dict()):
+    untrained = []
+    for number, section in enumerate(manifest.compressors):
+        compressor = network.compressors[number]
+        if not list(compressor.state_dict()):
+            continue
+        if section.weights is not None:
             load_compressor(compressor, section, manifest, progress)
-    return LoadedModel(manifest, network.eval(), labels_of(manifest), chosen)
+            continue
+        untrained.append(section.kind)
+        network.compressors[number] = _untrained(compressor)
+    if untrained:
+        kinds = "+".join(untrained)
+        how = f"vidcomp train FOLDER --model {manifest.name} --compressor {kinds} --teacher dense30 --output FILE.yaml"
+        notes.append(
+            f"{manifest.name}: {kinds} is untrained; '{how}' makes it better, and 'vidcomp compare' shows what it costs"
+        )
+    return LoadedModel(manifest, network.eval(), labels_of(manifest), chosen, tuple(untrained), tuple(notes))
+
+
+def _untrained(compressor: nn.Module) -> nn.Module:
+    """The compressor as training starts from it, with storage."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        started = compressor.to_empty(device="cpu")
+        for module in started.modules():
+            if callable(reset := getattr(module, "reset_parameters", None)):
+                reset()
+    if isinstance(started, SFC):
+        start_at_own_frames(started)
+    return started
 
 
 def load_compressor(
@@ -230,13 +274,9 @@ def load_compressor(
     """Give a compressor the weights that a section of ``manifest`` names.
 
     Raises:
-        WeightsError: there are none, or they cannot be fetched or do not fit.
+        WeightsError: they cannot be fetched or do not fit.
     """
-    if section.weights is None:
-        raise WeightsError(
-            f"{manifest.name}: there are no trained weights for {section.kind} after {section.cut}; "
-            "labels from random weights would mean nothing: train it, or leave it out (compressor=none)"
-        )
+    assert section.weights is not None
     tensors = weights.read(section.weights, manifest.origin, manifest.backbone.family, progress)
     _assign(compressor, tensors, f"{manifest.name}: weights of {section.kind} after {section.cut}")
 
@@ -258,6 +298,11 @@ def build_backbone(manifest: Manifest) -> Backbone:
         backbone = builder(classes=section.classes, **section.options)
     except (TypeError, ValueError) as error:
         raise ManifestError(f"{manifest.origin}: backbone.options: {error}") from None
+    return _fed(backbone, manifest)
+
+
+def _fed(backbone: Backbone, manifest: Manifest) -> Backbone:
+    """The backbone, fed as its manifest says."""
     changes = {key: value for key, value in manifest.preprocessing if value is not None}
     try:
         backbone.spec = dataclasses.replace(backbone.spec, **changes)
@@ -313,8 +358,11 @@ def insert_compressors(manifest: Manifest, backbone: Backbone) -> CompressedMode
     Raises:
         ManifestError: an unknown cut, compressor or option.
     """
+    cuts = [section.cut for section in manifest.compressors]
     try:
-        channels = _channels_at(backbone, [section.cut for section in manifest.compressors])
+        # A compressor that passes all on has no channels, and its network may take no picture but its own.
+        identities = all(section.kind == "identity" for section in manifest.compressors)
+        channels = [0] * len(backbone.split(cuts)[:-1]) if identities else _channels_at(backbone, cuts)
     except CutError as error:
         raise ManifestError(f"{manifest.name}: {error}") from None
     insertions = [
@@ -332,12 +380,16 @@ def load_backbone(manifest: Manifest, progress: Progress | None = None) -> Backb
         ManifestError: an unknown family or option.
         WeightsError: there are no weights, or they cannot be fetched or do not fit.
     """
+    if manifest.backbone.family == "transformers":
+        from vidcomp.zoo.hub import load_backbone as load_from_hub
+
+        return _fed(load_from_hub(manifest), manifest)
     source = manifest.backbone.sources
     if source is None:
         how = f" ({manifest.source})" if manifest.source else ""
         raise WeightsError(
             f"{manifest.name}: this model has no weights here, and labels from random ones would mean nothing{how}; "
-            "it can be shown, measured and trained"
+            "it can be shown, measured and trained ('vidcomp models convert' takes a checkpoint that you have)"
         )
     tensors = weights.read(source, manifest.origin, manifest.backbone.family, progress)
     with torch.device("meta"):

@@ -2,27 +2,32 @@
 
 A manifest is data. Unknown keys are errors, YAML tags are not honored, and a weights file named by it must lie in the
 manifest's own folder or below, unless it is given by an absolute ``path``. What a manifest does not say, it may take
-from the one it names as its ``base``.
+from the one it names as its ``base``. A file that ships may hold the models of a family: what stands under one of its
+``variants`` is said of that model, and all else of each.
 """
 
 from __future__ import annotations
 
+import difflib
 import typing
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vidcomp.zoo import ManifestError
 
+# The same as yaml.SafeLoader, several times as fast where PyYAML was built with its C library.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PACKAGE = Path(__file__).resolve().parent.parent
 # The keys that say where weights lie; a source has exactly one.
 _LOCATIONS = ("file", "path", "url", "torchvision")
 # Of these keys a manifest may change some inner ones of its base; others it takes whole or replaces whole.
 _JOINED = ("backbone", "preprocessing")
 # What is said of the base alone.
-_NOT_INHERITED = {"name", "summary", "reported", "measured", "base", "origin"}
+_NOT_INHERITED = {"name", "summary", "gmacs", "reported", "measured", "base", "origin"}
 
 
 class _Section(BaseModel):
@@ -54,12 +59,19 @@ class WeightsSource(_Section):
     url: Annotated[
         str | None,
         AfterValidator(lambda v: v if v is None else _web_address(v)),
-        Field(description="where a safetensors file can be downloaded; needs sha256"),
+        Field(description="where a file can be downloaded: safetensors with its sha256, or what format says"),
     ] = None
+    format: Literal["mmaction2", "pytorchvideo", "tpn", "vmz", "torchvision", "i3d"] | None = Field(
+        None, description="who published the url's checkpoint, which is converted when it has been downloaded"
+    )
     torchvision: str | None = Field(
         None, description="a member of torchvision's weight enums, such as R3D_18_Weights.KINETICS400_V1"
     )
-    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="checksum of the file, 64 hex digits")
+    sha256: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{8,64}$",
+        description="checksum of the file, 64 hex digits; with a format, as many as the publisher gives",
+    )
     more: tuple[WeightsSource, ...] = Field((), description="further files, which hold the rest of the tensors")
     replaces: bool = Field(
         False, description="true where the file's tensors take the place of those of the same name in the files before"
@@ -70,8 +82,12 @@ class WeightsSource(_Section):
         given = [name for name in _LOCATIONS if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"needs exactly one of {', '.join(_LOCATIONS)}, not {' and '.join(given) or 'none'}")
-        if self.url is not None and self.sha256 is None:
-            raise ValueError("a url needs the file's sha256 beside it")
+        if self.format is not None and self.url is None:
+            raise ValueError("format is said of a url; convert other files first (vidcomp models convert)")
+        if self.format is None and len(self.sha256 or "") not in ((64,) if self.url else (0, 64)):
+            raise ValueError(
+                "a url needs the file's sha256 beside it" if self.url else "sha256 must have 64 hex digits"
+            )
         if self.path is not None and not Path(self.path).is_absolute():
             raise ValueError("path must be absolute; use 'file' for one relative to the manifest")
         return self
@@ -100,6 +116,11 @@ class BackboneSection(_Section):
     head: WeightsSource | None = Field(
         None, description="a safetensors file of the last layer, which takes the place of that in the weights"
     )
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether there are weights, in files that are named here or in the repository that the options name."""
+        return self.weights is not None or "repo" in self.options
 
     @property
     def sources(self) -> WeightsSource | None:
@@ -139,10 +160,16 @@ class Manifest(_Section):
     base: str | None = Field(
         None, description="a model that ships, or another manifest's path, from which all comes that is not said here"
     )
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", description="the name users type")
+    name: str = Field(
+        pattern=r"^(hf:[\w.-]+/[\w.@/-]+|[A-Za-z0-9][A-Za-z0-9._+-]*)$", description="the name users type"
+    )
     summary: str = Field(description="one line that says what the model is")
+    group: str = Field("", description="what kind of networks it belongs to, where models are listed")
     backbone: BackboneSection = Field(description="the network that the model cuts")
     compressors: tuple[CompressorSection, ...] = Field(min_length=1, description="compressors in the network's order")
+    alternatives: dict[str, tuple[CompressorSection, ...]] = Field(
+        default_factory=dict, description="compressors to choose instead, in the network's order, by kinds joined by +"
+    )
     siblings: dict[str, str] = Field(
         default_factory=dict,
         description="the same model with other compressors: kinds, joined by +, and names that ship",
@@ -154,6 +181,9 @@ class Manifest(_Section):
         description="where feeding differs from the family's specification",
     )
     max_frames: int = Field(4096, ge=1, description="frames of the file up to which it is passed whole")
+    gmacs: float | None = Field(
+        None, gt=0, description="GMACs of ten seconds as it is passed by default: 250 frames of 340x256 pixels"
+    )
     reported: tuple[dict[str, str | float | int], ...] = Field((), description="numbers claimed elsewhere, with source")
     measured: tuple[dict[str, str | float | int], ...] = Field((), description="numbers measured with these weights")
     source: str = Field("", description="where the weights and the numbers come from, and how to get them")
@@ -171,13 +201,24 @@ def models_folder() -> Path:
     return packaged if packaged.is_dir() else _PACKAGE.parent / "models"
 
 
+def model_names() -> list[str]:
+    """The names of all models that ship or are known, in alphabetical order."""
+    return sorted(name for _, contents in _shipped() for name in contents)
+
+
 def list_manifests() -> list[Manifest]:
     """Every manifest that ships, by name."""
-    return [read_manifest(path) for path in sorted(models_folder().glob("*.yaml"))]
+    return sorted(
+        (_checked(path, content) for path, contents in _shipped() for content in contents.values()),
+        key=lambda manifest: manifest.name,
+    )
 
 
 def find_manifest(name_or_file: str | Path) -> Manifest:
-    """Find a manifest by the name of a model that ships or by the path of a YAML file; a ``Path`` is always a file's.
+    """Find a manifest by the name of a model that ships or of a repository on the Hugging Face Hub (``hf:OWNER/NAME``),
+    or by the path of a YAML file; a ``Path`` is always a file's.
+
+    A model's name with ``-sgs``, say, behind it is the model with these compressors, of those that it offers.
 
     Raises:
         ManifestError: there is none, or it is not valid.
@@ -187,13 +228,55 @@ def find_manifest(name_or_file: str | Path) -> Manifest:
         raise TypeError(f"a model is named by a str or a pathlib.Path, not by {type(name_or_file).__name__}")
     if isinstance(name_or_file, Path) or name_or_file.endswith((".yaml", ".yml")):
         return read_manifest(Path(name_or_file))
-    shipped = models_folder() / f"{name_or_file}.yaml"
-    names = sorted(path.stem for path in models_folder().glob("*.yaml"))
-    if name_or_file not in names:
-        raise ManifestError(
-            f"unknown model {name_or_file!r}: choose one of {', '.join(names)}, or give the path of a .yaml manifest"
-        )
-    return read_manifest(shipped)
+    if name_or_file.startswith("hf:"):
+        from vidcomp.zoo.hub import manifest_of
+
+        return manifest_of(name_or_file)
+    names: list[str] = []
+    found: tuple[Path, dict[str, Any]] | None = None
+    for path, contents in _shipped():
+        names += contents
+        # Of several that it begins with, the longest.
+        for name in contents:
+            if name_or_file == name or (
+                name_or_file.startswith(f"{name}-") and (found is None or len(name) > len(found[1]["name"]))
+            ):
+                found = path, contents[name]
+        if found is not None and found[1]["name"] == name_or_file:
+            return _checked(*found)
+    if found is not None:
+        manifest = _checked(*found)
+        wanted = name_or_file.removeprefix(f"{manifest.name}-").replace("-", "+")
+        if wanted == "+".join(section.kind for section in manifest.compressors):
+            return manifest.with_changes(name=name_or_file)
+        if wanted in manifest.alternatives:
+            return manifest.with_changes(name=name_or_file, compressors=manifest.alternatives[wanted])
+    near = difflib.get_close_matches(name_or_file.lower(), names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    raise ManifestError(
+        f"unknown model {name_or_file!r}: {hint}'vidcomp models list' names all; a file's name must end in .yaml"
+    )
+
+
+def _shipped() -> Iterator[tuple[Path, dict[str, dict[str, Any]]]]:
+    """The files that ship, each with its manifests' content by name."""
+    for path in sorted(models_folder().glob("*.yaml")):
+        yield path, _variants(read_mapping(path, "manifest", "name: my-model"))
+
+
+def _variants(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The manifests in a file's content, by name: one, or its variants, each with what is said of all."""
+    if not isinstance(variants := content.get("variants"), dict):
+        return {str(content.get("name")): content}
+    common = {key: value for key, value in content.items() if key != "variants"}
+    return {name: _merged(common, {"name": name, **own}) for name, own in variants.items()}
+
+
+def _merged(common: Any, own: Any) -> Any:
+    """What is said of one, over what is said of all: mappings are merged, and anything else is replaced."""
+    if not isinstance(common, dict) or not isinstance(own, dict):
+        return own
+    return {**common, **{key: _merged(common.get(key), value) for key, value in own.items()}}
 
 
 def read_manifest(path: Path, _heirs: tuple[Path, ...] = ()) -> Manifest:
@@ -204,11 +287,16 @@ def read_manifest(path: Path, _heirs: tuple[Path, ...] = ()) -> Manifest:
     """
     try:
         content = read_mapping(path, "manifest", "name: my-model")
-        if content.get("base") is not None:
-            content = _with_inherited(content, path.resolve(), _heirs)
-        return Manifest.model_validate({**content, "origin": path.resolve()})
     except SchemaError as error:
         raise ManifestError(str(error)) from None
+    return _checked(path, content, _heirs)
+
+
+def _checked(path: Path, content: dict[str, Any], heirs: tuple[Path, ...] = ()) -> Manifest:
+    if content.get("base") is not None:
+        content = _with_inherited(content, path.resolve(), heirs)
+    try:
+        return Manifest.model_validate({**content, "origin": path.resolve()})
     except ValidationError as error:
         raise ManifestError(f"{path}: {first_problem(error, Manifest)}") from None
 
@@ -222,8 +310,7 @@ def _with_inherited(content: dict[str, Any], path: Path, heirs: tuple[Path, ...]
         raise ManifestError(f"{path}: base: it is, by {name}, its own base; name another model")
     is_file = name.endswith((".yaml", ".yml"))
     try:
-        file = path.parent / name if is_file else find_manifest(name).origin
-        base = read_manifest(file, (*heirs, path))
+        base = read_manifest(path.parent / name, (*heirs, path)) if is_file else find_manifest(name)
     except ManifestError as error:
         raise error if str(error).startswith(str(path)) else ManifestError(f"{path}: base: {error}") from None
     inherited = {key: value for key, value in dict(base).items() if key not in _NOT_INHERITED}
@@ -261,7 +348,7 @@ def read_mapping(path: Path, what: str, example: str, *, empty: bool = False) ->
         SchemaError: it is missing, cannot be read, is not YAML, or holds no mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
     except FileNotFoundError:
         raise SchemaError(f"{path}: there is no such {what}") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -45,6 +45,8 @@ class BackboneSpec:
     stages (by name) whose output has fewer frames than their input; a stage that is absent keeps every frame.
     ``modalities`` are what it looks at, RGB frames unless said otherwise; of a bitstream, ``stride`` is how many groups
     of pictures share one anchor that is looked at.
+    With ``fixed_length`` it takes clips of ``clip_frames`` and nothing else: a whole video is then so many of its
+    frames, spread evenly.
     """
 
     clip_frames: int
@@ -58,6 +60,7 @@ class BackboneSpec:
     shortest: int | None = None
     central: bool = False
     modalities: tuple[str, ...] = ("rgb",)
+    fixed_length: bool = False
 
     def __post_init__(self) -> None:
         for name in ("clip_frames", "stride", "short_side", "crop"):

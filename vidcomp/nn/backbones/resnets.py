@@ -6,6 +6,8 @@
   kernels in every other block, and a temporal pool between res2 and res3. Two published forms have weights of the same
   shapes and differ in how they stride: for 8 frames at stride 8 the stem keeps every frame, for 32 frames at stride 2
   its convolution and its pool halve their number each.
+- C2D R50 (Wang et al., CVPR 2018): I3D's residual network without a temporal kernel: only its pool between res2 and
+  res3 and the mean at the end mix time. 25.5 GMACs for a clip of 256×256 pixels.
 - The modified 3DResNet-18 of the SGS paper (table A.1), and the 3DResNet-50 that follows from it: a thin stem and res2
   (8 and 32 channels) before stages of the usual bottleneck widths halved; no temporal stride anywhere, so that SGS
   alone decides the temporal resolution. Time is mixed in the stem, res2 and res5.
@@ -19,7 +21,7 @@ from vidcomp.nn.backbones.base import CLASSIFIER, IMAGENET_NORM, PYTORCHVIDEO_NO
 from vidcomp.nn.backbones.residual import Classifier, bottleneck_stage, stem
 
 # Frames entering the network × source frames from one to the next; the weights' shapes are the same for all.
-_SLOW_CLIPS = {"8x8": (8, 8), "16x4": (16, 4), "32x2": (32, 2)}
+_SLOW_CLIPS = {"4x16": (4, 16), "8x8": (8, 8), "16x4": (16, 4), "32x2": (32, 2)}
 
 
 def slow_spec(clip: str) -> BackboneSpec:
@@ -28,7 +30,7 @@ def slow_spec(clip: str) -> BackboneSpec:
     Mean and standard deviation are those of the weights that the SFC paper took (the TPN release, as in MMAction2).
 
     Raises:
-        ValueError: ``clip`` is none of 8x8, 16x4, 32x2.
+        ValueError: ``clip`` is none of 4x16, 8x8, 16x4, 32x2.
     """
     if clip not in _SLOW_CLIPS:
         raise ValueError(f"clip must be one of {', '.join(_SLOW_CLIPS)}, not {clip!r}")
@@ -50,7 +52,7 @@ def slow_stages() -> dict[str, nn.Module]:
 
 
 def slow_r50(classes: int = 400, clip: str = "8x8") -> Backbone:
-    """Slow-only R50 for clips of ``clip`` (8x8, 16x4 or 32x2: frames × stride).
+    """Slow-only R50 for clips of ``clip`` (4x16, 8x8, 16x4 or 32x2: frames × stride).
 
     Raises:
         ValueError: ``clip`` is another.
@@ -100,6 +102,19 @@ def i3d_r50(classes: int = 400, clip: str = "8x8") -> Backbone:
         CLASSIFIER: Classifier(2048, classes),
     }
     return Backbone(stages, _I3D_SPECS[clip])
+
+
+def c2d_r50(classes: int = 400) -> Backbone:
+    """C2D R50 for clips of 8 frames at stride 8, as PyTorchVideo publishes it."""
+    stages = {
+        "stem": stem(temporal_kernel=1),
+        "res2": bottleneck_stage(64, 64, [1] * 3, spatial_stride=1),
+        "res3": nn.Sequential(nn.MaxPool3d((2, 1, 1)), bottleneck_stage(256, 128, [1] * 4, spatial_stride=2)),
+        "res4": bottleneck_stage(512, 256, [1] * 6, spatial_stride=2),
+        "res5": bottleneck_stage(1024, 512, [1] * 3, spatial_stride=2),
+        CLASSIFIER: Classifier(2048, classes),
+    }
+    return Backbone(stages, _I3D_SPECS["8x8"])
 
 
 # Width of the bottlenecks, temporal kernel and spatial stride of each stage (table A.1).

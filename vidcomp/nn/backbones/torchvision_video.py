@@ -1,20 +1,19 @@
-"""Adapters that give torchvision's video networks named stages: r3d_18, mc3_18, r2plus1d_18 and s3d.
+"""Adapters that give torchvision's video networks named stages: ResNets, S3D, MViT and Video Swin.
 
 The networks and their public Kinetics-400 weights are torchvision's; only the slicing and the specification (its
 reference preprocessing) are ours. Their references sample 15 frames a second, which is every second frame at the
-30 frames a second of most videos.
+30 frames a second of most videos, and for MViT half as many.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidcomp.nn.backbones.base import CLASSIFIER, KINETICS_NORM, Backbone, BackboneSpec
+from vidcomp.nn.backbones.base import CLASSIFIER, KINETICS_NORM, PYTORCHVIDEO_NORM, Backbone, BackboneSpec
 from vidcomp.nn.receptive_field import side_by_side
 
 if TYPE_CHECKING:
@@ -22,9 +21,8 @@ if TYPE_CHECKING:
 
 # torchvision is imported where a network of it is built: that takes as long as all else, and most models need none.
 
-# Where each stage begins in torchvision's list of S3D's layers, and how many layers that list has.
-_S3D_FIRST_LAYER = {"stem": 0, "res2": 1, "res3": 4, "res4": 7, "res5": 13}
-_S3D_LAYERS = 16
+# Where each stage begins in torchvision's list of S3D's layers.
+S3D_FIRST_LAYER = {"stem": 0, "res2": 1, "res3": 4, "res4": 7, "res5": 13}
 
 
 def _resnet_spec(temporal_strides: dict[str, int]) -> BackboneSpec:
@@ -122,45 +120,123 @@ def s3d(classes: int = 400) -> Backbone:
         std=KINETICS_NORM.std,
         temporal_strides={"stem": 2, "res4": 2, "res5": 2},
     )
-    bounds = [*_S3D_FIRST_LAYER.values(), len(layers)]
+    bounds = [*S3D_FIRST_LAYER.values(), len(layers)]
     stages: dict[str, nn.Module] = {
         name: nn.Sequential(*layers[start:end])
-        for name, (start, end) in zip(_S3D_FIRST_LAYER, itertools.pairwise(bounds), strict=True)
+        for name, (start, end) in zip(S3D_FIRST_LAYER, itertools.pairwise(bounds), strict=True)
     }
     stages[CLASSIFIER] = _S3DClassifier(network)
     return Backbone(stages, spec)
 
 
-_RESNET_KEYS = {
-    "stem.": "stages.stem.",
-    "layer1.": "stages.res2.",
-    "layer2.": "stages.res3.",
-    "layer3.": "stages.res4.",
-    "layer4.": "stages.res5.",
-    "fc.": "stages.classifier.2.",
-}
+class _MViTTrunk(nn.Module):
+    """All of MViT but its classifier: a clip to what its class token has become."""
+
+    def __init__(self, network: tv.MViT) -> None:
+        super().__init__()
+        self.conv_proj = network.conv_proj
+        self.pos_encoding = network.pos_encoding
+        self.blocks = network.blocks
+        self.norm = network.norm
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Map (N, 3, 16, 224, 224) to (N, C, 1, 1, 1)."""
+        tokens = self.pos_encoding(self.conv_proj(clip).flatten(2).transpose(1, 2))
+        size = (self.pos_encoding.temporal_size, *self.pos_encoding.spatial_size)
+        for block in self.blocks:
+            tokens, size = block(tokens, size)
+        features: Tensor = self.norm(tokens)[:, 0, :, None, None, None]
+        return features
 
 
-def rename_torchvision_keys(family: str, checkpoint: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give the tensors of torchvision's checkpoint the key names of this module's staged network.
-
-    Raises:
-        KeyError: a key belongs to no stage of the family.
-    """
-    renames = _RESNET_KEYS if family != "s3d" else _s3d_keys()
-    renamed = {}
-    for key, tensor in checkpoint.items():
-        old = next((prefix for prefix in renames if key.startswith(prefix)), None)
-        if old is None:
-            raise KeyError(f"{key} belongs to no stage of {family}")
-        renamed[renames[old] + key.removeprefix(old)] = tensor
-    return renamed
+def _mvit(network: tv.MViT) -> Backbone:
+    spec = BackboneSpec(
+        clip_frames=16,
+        stride=4,
+        short_side=256,
+        crop=224,
+        mean=PYTORCHVIDEO_NORM.mean,
+        std=PYTORCHVIDEO_NORM.std,
+        central=True,
+        fixed_length=True,
+    )
+    return Backbone({"trunk": _MViTTrunk(network), CLASSIFIER: nn.Sequential(nn.Flatten(), *network.head)}, spec)
 
 
-def _s3d_keys() -> dict[str, str]:
-    keys = {"classifier.": "stages.classifier.layers."}
-    firsts = list(_S3D_FIRST_LAYER.items())
-    for layer in range(_S3D_LAYERS):
-        stage, first = next((name, start) for name, start in reversed(firsts) if start <= layer)
-        keys[f"features.{layer}."] = f"stages.{stage}.{layer - first}."
-    return keys
+def mvit_v1_b(classes: int = 400) -> Backbone:
+    """MViT-B (Fan et al., ICCV 2021) for 16 frames of 224×224, to which its position embeddings belong."""
+    from torchvision.models import video as tv
+
+    return _mvit(tv.mvit_v1_b(num_classes=classes))
+
+
+def mvit_v2_s(classes: int = 400) -> Backbone:
+    """MViTv2-S (Li et al., CVPR 2022) for 16 frames of 224×224."""
+    from torchvision.models import video as tv
+
+    return _mvit(tv.mvit_v2_s(num_classes=classes))
+
+
+class _OnTokens(nn.Sequential):
+    """Layers of Video Swin, which has channels last: (N, C, T, H, W) to features of the same order of axes."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (N, C, T, H, W) to (N, C', T, H', W')."""
+        tokens = features.permute(0, 2, 3, 4, 1)
+        for layer in self:
+            tokens = layer(tokens)
+        return tokens.permute(0, 4, 1, 2, 3)
+
+
+class _PatchEmbedding(nn.Module):
+    def __init__(self, network: tv.SwinTransformer3d) -> None:
+        super().__init__()
+        self.patch_embed = network.patch_embed
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Map (N, 3, T, H, W) to (N, C, T/2, H/4, W/4)."""
+        tokens: Tensor = self.patch_embed(clip)
+        return tokens.permute(0, 4, 1, 2, 3)
+
+
+def _swin3d(network: tv.SwinTransformer3d) -> Backbone:
+    """Windows of attention slide over any number of frames and any picture."""
+    # Blocks, and before those of each stage but the first the merging of patches.
+    first, *others = network.features
+    stages: dict[str, nn.Module] = {"stem": _PatchEmbedding(network), "stage1": _OnTokens(first)}
+    for number in range(2, 5):
+        merging, blocks = others[2 * number - 4 : 2 * number - 2]
+        last = (network.norm,) if number == 4 else ()
+        stages[f"stage{number}"] = _OnTokens(merging, blocks, *last)
+    stages[CLASSIFIER] = nn.Sequential(network.avgpool, nn.Flatten(), network.head)
+    spec = BackboneSpec(
+        clip_frames=32,
+        stride=2,
+        short_side=256,
+        crop=224,
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+        temporal_strides={"stem": 2},
+    )
+    return Backbone(stages, spec)
+
+
+def swin3d_t(classes: int = 400) -> Backbone:
+    """Video Swin-T (Liu et al., CVPR 2022)."""
+    from torchvision.models import video as tv
+
+    return _swin3d(tv.swin3d_t(num_classes=classes))
+
+
+def swin3d_s(classes: int = 400) -> Backbone:
+    """Video Swin-S (Liu et al., CVPR 2022)."""
+    from torchvision.models import video as tv
+
+    return _swin3d(tv.swin3d_s(num_classes=classes))
+
+
+def swin3d_b(classes: int = 400) -> Backbone:
+    """Video Swin-B (Liu et al., CVPR 2022)."""
+    from torchvision.models import video as tv
+
+    return _swin3d(tv.swin3d_b(num_classes=classes))

@@ -105,7 +105,7 @@ class PyramidClassifier(nn.Module):
 
 
 def tpn_r50(classes: int = 400, clip: str = "8x8") -> Backbone:
-    """TPN-50 on Slow-only R50 for clips of ``clip`` (8x8, 16x4 or 32x2: frames × stride).
+    """TPN-50 on Slow-only R50 for clips of ``clip`` (4x16, 8x8, 16x4 or 32x2: frames × stride).
 
     Raises:
         ValueError: ``clip`` is another.

@@ -155,6 +155,37 @@ class SFC(Compressor):
         return torch.cat([self.abstraction(part) for part in features.split(_ABSTRACTED_AT_ONCE, dim=2)], dim=2)
 
 
+@torch.no_grad()
+def start_near_identity(sfc: SFC, gain: float = 1.0) -> None:
+    """Let θ_q and θ_k start as ``gain`` times the identity, so that kept frames attend to themselves and their likes.
+
+    The attention's logits grow with the gain's square: a gain of 1 makes it all but one-hot, from which little can be
+    learned; smaller ones spread it over frames that look alike.
+    """
+    for theta in (sfc.theta_q, sfc.theta_k):
+        nn.init.dirac_(theta.weight)
+        theta.weight.mul_(gain)
+
+
+@torch.no_grad()
+def start_at_own_frames(sfc: SFC, gain: float = 4.0) -> None:
+    """Let every kept frame attend to itself, and to others where a video stands still.
+
+    The abstraction starts as the features themselves, its residual branches as 0. Features that are never negative have
+    products that tell bright frames from dark ones rather than like from unlike: θ_q therefore starts as the second
+    difference in time, in which what all frames have in common cancels, and θ_k as the identity, both ``gain`` times.
+    """
+    start_near_identity(sfc, gain)
+    if sfc.theta_q.kernel_size[0] == 3:
+        middle = sfc.theta_q.weight[:, :, 1].clone()
+        sfc.theta_q.weight[:, :, 0] = sfc.theta_q.weight[:, :, 2] = -middle / 2
+    for block in sfc.abstraction.children():
+        assert isinstance(block, AbstractionBlock)
+        nn.init.zeros_(block.expand_bn.weight)
+        if isinstance(block.shortcut, nn.Sequential):
+            nn.init.dirac_(block.shortcut.get_submodule("0").get_parameter("weight"))
+
+
 def topk_frames(features: Tensor, keep: int) -> Tensor:
     """Keep the ``keep`` frames of (N, C, T, H, W) with the highest mean activation, in the order of time.
 

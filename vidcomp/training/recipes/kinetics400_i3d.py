@@ -27,8 +27,8 @@ from vidcomp.inference.runner import Runner
 from vidcomp.inference.strategies import seen_whole
 from vidcomp.nn.backbones.i3d_inception import SameConvBN
 from vidcomp.nn.compressors import SFC, SGS, Identity
+from vidcomp.nn.compressors.sfc import start_at_own_frames
 from vidcomp.nn.whole_video import CompressedModel, Insertion
-from vidcomp.training.compressor import start_at_own_frames
 from vidcomp.training.recipes.ucf16_lite0 import ship
 from vidcomp.video import DecodeOptions, DecodeWorker, whole
 from vidcomp.video.labeled import find_labeled

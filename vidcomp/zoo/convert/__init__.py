@@ -12,11 +12,12 @@ from vidcomp.zoo.convert.engine import (
     Source,
     convert,
     convert_file,
+    guess_source,
     recognize_family,
     write,
 )
 from vidcomp.zoo.convert.i3d import I3D
-from vidcomp.zoo.convert.publishers import MMACTION2, PYTORCHVIDEO, TPN, VMZ
+from vidcomp.zoo.convert.publishers import MMACTION2, PYTORCHVIDEO, TORCHVISION, TPN, VMZ
 
 # The publishers, by the name that users type.
 SOURCES: dict[str, Source] = {
@@ -24,6 +25,7 @@ SOURCES: dict[str, Source] = {
     "pytorchvideo": PYTORCHVIDEO,
     "tpn": TPN,
     "vmz": VMZ,
+    "torchvision": TORCHVISION,
     "i3d": I3D,
 }
 
@@ -35,6 +37,7 @@ __all__ = [
     "Source",
     "convert",
     "convert_file",
+    "guess_source",
     "recognize_family",
     "write",
 ]

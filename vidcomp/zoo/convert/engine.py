@@ -5,6 +5,7 @@ Every key ends up used, renamed, unused, missing or mismatched.
 
 from __future__ import annotations
 
+import pickle
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,7 @@ from vidcomp.files import replacing
 from vidcomp.nn.backbones import BACKBONES, CLASSIFIER, Backbone
 from vidcomp.nn.backbones.base import Normalization
 from vidcomp.zoo import WeightsError
-from vidcomp.zoo.weights import sha256_of
+from vidcomp.zoo.downloads import sha256_of
 
 _COUNTER = "num_batches_tracked"
 # Under which key publishers put the tensors, where the file holds other things too.
@@ -51,13 +52,13 @@ class Source:
     """A publisher of checkpoints.
 
     ``families`` gives, for each backbone family that is published, the rules for its keys. ``normalization`` is
-    what the weights want. ``read`` reads a file that is none of
+    what the weights want, where that is not the backbone's own. ``read`` reads a file that is none of
     torch's and not safetensors, and brings its tensors to torch's order of axes; it may raise anything.
     """
 
     summary: str
     families: Mapping[str, Sequence[Rule]]
-    normalization: Normalization
+    normalization: Normalization | None
     read: Callable[[Path], Mapping[str, Tensor]] | None = None
 
 
@@ -218,6 +219,52 @@ def convert_file(path: Path, source: Source, family: str | None = None) -> tuple
         ConversionError: the tensors fit no family of the source.
         WeightsError: the file is missing, unreadable, or holds no tensors.
     """
+    tensors = _read_tensors(path, source.read)
+    try:
+        return recognize_family(tensors, source, family)
+    except ConversionError as error:
+        raise ConversionError(f"{path}: {error}", error.report) from None
+
+
+def guess_source(path: Path, sources: Mapping[str, Source], family: str | None = None) -> str:
+    """Whose checkpoint a file is: the first of the sources of which a family (or ``family``) fits it whole.
+
+    Raises:
+        ConversionError: none fits; the line is that of the one that fits best.
+        WeightsError: the file is missing, unreadable, or holds no tensors.
+    """
+    problems: list[ConversionError] = []
+    refusals: list[WeightsError] = []
+    readable: dict[Callable[[Path], Mapping[str, Tensor]] | None, Mapping[str, Tensor]] = {}
+    for name, source in sources.items():
+        if family is not None and family not in source.families:
+            continue
+        try:
+            if source.read not in readable:
+                readable[source.read] = _read_tensors(path, source.read)
+            # Names and shapes tell: nothing is copied.
+            tensors = {key: value.to("meta") for key, value in readable[source.read].items()}
+            recognize_family(tensors, source, family)
+            return name
+        except ConversionError as error:
+            problems.append(
+                ConversionError(
+                    f"{path}: it is none of {', '.join(sources)}; {name} comes near, but {error}", error.report
+                )
+            )
+        except WeightsError as error:
+            refusals.append(error)
+    if problems:
+        raise min(problems, key=lambda problem: problem.report.problems)
+    raise refusals[0] if refusals else WeightsError(f"backbone {family!r}: nobody's checkpoints of it are known")
+
+
+def _read_tensors(path: Path, read: Callable[[Path], Mapping[str, Tensor]] | None) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by the publisher's names; ``read`` reads what is none of torch's.
+
+    Raises:
+        WeightsError: the file is missing, unreadable, or holds no tensors.
+    """
     if not path.is_file():
         raise WeightsError(f"{path}: there is no such checkpoint")
     try:
@@ -227,13 +274,15 @@ def convert_file(path: Path, source: Source, family: str | None = None) -> tuple
             content: object
             if path.suffix == ".safetensors":
                 content = load_file(path)
-            elif source.read is not None:
-                content = source.read(path)
+            elif read is not None:
+                content = read(path)
             else:
                 content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a file that is no checkpoint fails inside the unpickler in any of a dozen ways
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise WeightsError(f"{path}: not readable as a checkpoint of tensors ({reason})") from None
+        reason, how = next(iter(str(error).strip().splitlines()), type(error).__name__), ""
+        if isinstance(error, pickle.UnpicklingError) and (named := re.search(r"GLOBAL (\S+)", str(error))):
+            reason, how = f"it names {named[1]}, and only tensors are read", _RESAVE.format(path=path)
+        raise WeightsError(f"{path}: not readable as a checkpoint of tensors ({reason}){how}") from None
     for container in _CONTAINERS:
         if isinstance(content, dict) and isinstance(content.get(container), dict):
             content = content[container]
@@ -242,10 +291,13 @@ def convert_file(path: Path, source: Source, family: str | None = None) -> tuple
     tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
     if not tensors:
         raise WeightsError(f"{path}: holds no tensors; its keys are {', '.join(map(str, list(content)[:5])) or 'none'}")
-    try:
-        return recognize_family(tensors, source, family)
-    except ConversionError as error:
-        raise ConversionError(f"{path}: {error}", error.report) from None
+    return tensors
+
+
+_RESAVE = (
+    "; if you trust it, save its tensors alone where its own code is installed: "
+    "c = torch.load('{path}', weights_only=False); torch.save(c.get('state_dict', c), 'tensors.pth')"
+)
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], *, half: bool = False) -> str:
@@ -267,9 +319,10 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 
 
 def _classes(shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Rows of the last matrix of the classifier, 0 if there is none."""
+    """Rows of the classifier's last matrix, or of its last 1×1×1 kernel if it has no matrix; 0 if there is neither."""
     of_classifier = [
         shape for key, shape in shapes.items() if key.startswith(f"stages.{CLASSIFIER}.") and key.endswith(".weight")
     ]
     matrices = [shape for shape in of_classifier if len(shape) == 2]
-    return matrices[-1][0] if matrices else 0
+    kernels = [shape for shape in of_classifier if len(shape) == 5 and shape[2:] == (1, 1, 1)]
+    return (matrices or kernels or [(0,)])[-1][0]

@@ -5,7 +5,11 @@ To support another: a :class:`Source` here, and its name in :data:`~vidcomp.zoo.
 
 from __future__ import annotations
 
+import itertools
+import re
+
 from vidcomp.nn.backbones.base import IMAGENET_NORM, KINETICS_NORM, PYTORCHVIDEO_NORM
+from vidcomp.nn.backbones.torchvision_video import S3D_FIRST_LAYER
 from vidcomp.zoo.convert.engine import Leave, Rename, Rule, Source
 
 # PyTorchVideo: SLOW_8x8_R50, I3D_8x8_R50, R2PLUS1D_16x4_R50, SLOWFAST_4x16_R50, X3D_S and more. Its networks are lists
@@ -95,6 +99,7 @@ PYTORCHVIDEO = Source(
     families={
         "slow_r50": _SLOW,
         "i3d_r50": _I3D,
+        "c2d_r50": _I3D,
         "r2plus1d_r50": _R2PLUS1D,
         "slowfast_4x16_r50": _SLOWFAST,
         "slowfast_8x8_r50": _SLOWFAST,
@@ -239,4 +244,43 @@ VMZ = Source(
     summary="R(2+1)D trained on IG-65M or Sports-1M, as VMZ and ig65m-pytorch publish it (.pth)",
     families={"r2plus1d_34": _VMZ_BASIC, "r2plus1d_50": _VMZ_BOTTLENECK, "r2plus1d_152": _VMZ_BOTTLENECK},
     normalization=KINETICS_NORM,
+)
+
+
+# torchvision: its layers keep their names within the stages they were sliced into.
+
+
+def _sliced(prefixes: dict[str, str]) -> tuple[Rule, ...]:
+    return tuple(Rename(rf"^{re.escape(old)}\.", f"stages.{new}.") for old, new in prefixes.items())
+
+
+_TV_RESNET = _sliced(
+    {"stem": "stem", "layer1": "res2", "layer2": "res3", "layer3": "res4", "layer4": "res5", "fc": "classifier.2"}
+)
+_S3D_STARTS = list(S3D_FIRST_LAYER.items())
+_TV_S3D = _sliced(
+    {"classifier": "classifier.layers"}
+    | {
+        f"features.{layer}": f"{name}.{layer - start}"
+        for (name, start), (_, end) in itertools.pairwise([*_S3D_STARTS, ("", 16)])
+        for layer in range(start, end)
+    }
+)
+_TV_MVIT = _sliced(
+    {name: f"trunk.{name}" for name in ("conv_proj", "pos_encoding", "blocks", "norm")} | {"head.1": "classifier.2"}
+)
+_TV_SWIN = _sliced(
+    {"patch_embed": "stem.patch_embed", "features.0": "stage1.0", "norm": "stage4.2", "head": "classifier.2"}
+    | {f"features.{layer}": f"stage{(layer + 3) // 2}.{(layer + 1) % 2}" for layer in range(1, 7)}
+)
+
+TORCHVISION = Source(
+    summary="torchvision's video models (.pth)",
+    families={
+        **dict.fromkeys(("r3d_18", "mc3_18", "r2plus1d_18"), _TV_RESNET),
+        "s3d": _TV_S3D,
+        **dict.fromkeys(("mvit_v1_b", "mvit_v2_s"), _TV_MVIT),
+        **dict.fromkeys(("swin3d_t", "swin3d_s", "swin3d_b"), _TV_SWIN),
+    },
+    normalization=None,
 )
