@@ -28,9 +28,9 @@ from vidcomp.inference.runner import Runner
 from vidcomp.nn.backbones import Backbone
 from vidcomp.nn.compressors import SFC, SGS, Compressed, Compressor, Identity
 from vidcomp.nn.compressors.binning import Kernel
+from vidcomp.nn.compressors.sfc import start_near_identity
 from vidcomp.nn.video_model import ModelOutput, rollout
 from vidcomp.nn.whole_video import CompressedModel, Insertion
-from vidcomp.training.compressor import start_near_identity
 from vidcomp.training.objective import set_tau
 from vidcomp.video import DecodeOptions, DecodeWorker, whole
 from vidcomp.video.labeled import LabeledVideo, find_labeled

@@ -29,8 +29,8 @@ from vidcomp.inference.memory import tune_malloc
 from vidcomp.inference.runner import Runner
 from vidcomp.inference.strategies import seen_whole
 from vidcomp.nn.compressors import SFC, SGS, Compressed, Compressor, Identity
+from vidcomp.nn.compressors.sfc import start_near_identity
 from vidcomp.nn.whole_video import CompressedModel, Insertion
-from vidcomp.training.compressor import start_near_identity
 from vidcomp.video import DecodeOptions, DecodeWorker, whole
 from vidcomp.video.labeled import find_labeled
 from vidcomp.zoo.build import load_backbone, load_model

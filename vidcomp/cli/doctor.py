@@ -44,8 +44,8 @@ def _facts() -> list[tuple[str, str]]:
     import psutil
     import torch
 
+    from vidcomp.zoo.downloads import cache_folder
     from vidcomp.zoo.manifest import models_folder
-    from vidcomp.zoo.weights import cache_folder
 
     devices = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     memory = psutil.virtual_memory()

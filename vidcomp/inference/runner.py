@@ -110,13 +110,9 @@ class Runner:
     def feature_bytes(self) -> float:
         """Bytes that the head's features take for each pixel of each frame, and half as many for what joins them."""
         frames, side = self.chunk_frames, self.spec.short_side
-<<<<<<< HEAD
-        features = self.encode([dummy_chunk(self.spec, frames, side, side)])
-=======
         if self.spec.fixed_length:
             frames, side = self.spec.clip_frames, self.spec.crop
-        features = self.encode([dummy_clip(frames, side, side)])
->>>>>>> 343cbd9 (Every model of the list with public weights labels videos, and those of the Hugging Face Hub do: checkpoints are fetched and converted where they are first asked for)
+        features = self.encode([dummy_chunk(self.spec, frames, side, side)])
         return 1.5 * sum(part.nbytes for part in pathways_of(features)) / (frames * side * side)
 
     def head_bytes(self, width: int, height: int) -> int:
@@ -134,14 +130,9 @@ class Runner:
 
         def warm_up() -> None:
             # A chunk of each kind that videos are cut into: full, part, and single frame.
-<<<<<<< HEAD
-            for frames in (self.chunk_frames, self.chunk_frames + 3, self.chunk_frames + 1):
-                self.whole([dummy_chunk(self.spec, max(frames, self.spec.clip_frames), side, wide)])
-=======
             kinds = (self.chunk_frames, self.chunk_frames + 3, self.chunk_frames + 1)
             for frames in (0,) if self.spec.fixed_length else kinds:
-                self.whole([dummy_clip(max(frames, self.spec.clip_frames), side, wide)])
->>>>>>> 343cbd9 (Every model of the list with public weights labels videos, and those of the Hugging Face Hub do: checkpoints are fetched and converted where they are first asked for)
+                self.whole([dummy_chunk(self.spec, max(frames, self.spec.clip_frames), side, wide)])
             self.synchronize()
 
         return compile_segments(self.network, warm_up)
