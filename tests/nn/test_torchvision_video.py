@@ -7,7 +7,7 @@ import torch
 from torchvision.models import video as tv
 
 from vidcomp.nn.backbones import BACKBONES
-from vidcomp.nn.backbones.torchvision_video import rename_torchvision_keys
+from vidcomp.zoo.convert import SOURCES, recognize_family
 
 
 @pytest.mark.parametrize(
@@ -17,21 +17,20 @@ from vidcomp.nn.backbones.torchvision_video import rename_torchvision_keys
         ("mc3_18", (4, 32, 32)),
         ("r2plus1d_18", (4, 32, 32)),
         ("s3d", (16, 224, 224)),
+        ("swin3d_t", (8, 64, 64)),
+        pytest.param("mvit_v1_b", (16, 224, 224), marks=pytest.mark.slow),
+        pytest.param("mvit_v2_s", (16, 224, 224), marks=pytest.mark.slow),
     ],
 )
 def test_same_logits_as_torchvision(family: str, shape: tuple[int, int, int]) -> None:
     torch.manual_seed(0)
     reference = getattr(tv, family)(num_classes=7).eval()
     backbone = BACKBONES[family](classes=7).eval()
-    backbone.load_state_dict(rename_torchvision_keys(family, reference.state_dict()))
+    converted, _ = recognize_family(reference.state_dict(), SOURCES["torchvision"], family)
+    backbone.load_state_dict(converted)
     clip = torch.randn(1, 3, *shape)
     with torch.inference_mode():
         torch.testing.assert_close(backbone(clip), reference(clip))
-
-
-def test_a_foreign_key_is_named() -> None:
-    with pytest.raises(KeyError, match="layer9"):
-        rename_torchvision_keys("r3d_18", {"layer9.weight": torch.zeros(1)})
 
 
 @pytest.mark.parametrize("family", ["r3d_18", "mc3_18", "r2plus1d_18", "s3d"])
