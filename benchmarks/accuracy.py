@@ -123,6 +123,7 @@ def measure(cell: Cell, manifest: Manifest) -> None:
     run = StrategyRun(cell.strategy, Classifier(load_variant(manifest), strategy=strategy))
     run.warm_up()
     with file.open("a") as kept_file:
+        kept_file.write("\n")  # ends a line that a run was killed in
         for number, video in enumerate(left, start=1):
             began = time.perf_counter()
             run.label(video.path)
