@@ -9,18 +9,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 import vidcomp
 from tests import clips
 from vidcomp.cli import app
 from vidcomp.inference.classifier import Classifier
+from vidcomp.nn.video_model import noting_features
 from vidcomp.training import DataError, RequestError
 from vidcomp.training.config import Paths
 from vidcomp.training.groups import groups_of
-from vidcomp.training.head import HeadJob, train_head
+from vidcomp.training.head import HeadJob, HeadResult, _export, train_head
+from vidcomp.training.linear import Linear
 from vidcomp.training.videos import TrainingVideo, find_training_videos
-from vidcomp.zoo.manifest import read_manifest
+from vidcomp.zoo.build import load_variant
+from vidcomp.zoo.manifest import find_manifest, read_manifest
 
 FIRST = {"dark": 0, "bright": 4065}
 
@@ -87,6 +91,21 @@ def test_what_a_video_gave_is_computed_once(videos: Path, tiny: Path, monkeypatc
     clips.make_clip(videos / "dark" / "dark_g03_c1.mp4", 15, size=(40, 32))
     assert teach(videos, tiny, "--overwrite").exit_code == 0
     assert [Path(path).name for path in asked] == ["dark_g03_c1.mp4"]
+
+
+def test_two_streams_share_the_layer(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    linear = Linear(torch.randn(3, 2560), torch.randn(3))
+    none = np.empty(0, np.int64)
+    result = HeadResult(find_manifest("ucf16-lite0"), ("a", "b", "c"), none, none, (), None, ())
+    manifest = _export(Paths(source=tmp_path, output=tmp_path / "mine.yaml"), result, linear)
+    assert manifest.base == "ucf16-lite0"
+    network = load_variant(manifest).network
+    with torch.inference_mode():
+        output = noting_features(network, lambda: network(torch.randn(1, 3, 16, 64, 64)))
+    assert output.features is not None
+    expected = output.features.mean(dim=1) @ linear.weight.T + linear.bias
+    torch.testing.assert_close(output.logits, expected, atol=1e-3, rtol=1e-4)
 
 
 def test_a_clip_of_each_class_is_enough(tmp_path: Path, videos: Path, tiny: Path) -> None:

@@ -153,7 +153,7 @@ def train_head(
         strength=fitted.strength,
         notes=(*notes, *_doubts(examples, wanted.classes)),
     )
-    return replace(result, manifest=_export(job, paths, result, fitted.linear))
+    return replace(result, manifest=_export(paths, result, fitted.linear))
 
 
 def _usable(manifest: Manifest) -> Manifest:
@@ -286,7 +286,7 @@ def _doubts(examples: Examples, classes: Sequence[str]) -> list[str]:
     return notes
 
 
-def _export(job: HeadJob, paths: Paths, result: HeadResult, linear: Linear) -> Manifest:
+def _export(paths: Paths, result: HeadResult, linear: Linear) -> Manifest:
     """Write the layer and its manifest."""
     base = _usable(result.manifest)
     backbone = base.backbone.model_copy(update={"classes": len(result.classes)})
