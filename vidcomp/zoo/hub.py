@@ -46,7 +46,8 @@ def manifest_of(name: str) -> Manifest:
             file = Path(hf_hub_download(repo, MANIFEST, **where))
         except EntryNotFoundError:
             return _of_transformers(name, repo, where)
-        manifest = read_manifest(file)
+        # The file is a link out of the folder in which the weights' links lie.
+        manifest = read_manifest(file).with_changes(origin=file)
         for source in _files_of(manifest):
             hf_hub_download(repo, str(source.file), **where)
         return manifest
@@ -222,8 +223,7 @@ def _explained(name: str, failed: str = "not to be had") -> Iterator[None]:
         raise
     except ImportError as error:
         raise ManifestError(f"{name}: {error.name or error} is not installed: pip install 'vidcomp[hf]'") from None
-    except (OSError, ValueError, RuntimeError) as error:
-        # Those of huggingface_hub and httpx are among these; the first line says what it is.
+    except Exception as error:  # a server, a network and four libraries fail in any of dozens of ways
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         by = offline()
         hint = f"{by} forbids to fetch it" if by else "check the name and the network"
