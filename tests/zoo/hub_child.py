@@ -89,6 +89,7 @@ def main(served: Path) -> None:
             "ok": [one.ok for one in (long, dense, uniform)],
         }
     transformers.VideoMAEModel(CONFIGS["videomae"]).save_pretrained(served / "tiny" / "backbone")
+    PROCESSORS["videomae"]().save_pretrained(served / "tiny" / "backbone")
     transformers.ViTConfig().save_pretrained(served / "tiny" / "pictures")
     for name in ("hf:tiny/absent", "hf:tiny/backbone", "hf:tiny/pictures", "hf:nothing"):
         try:

@@ -139,13 +139,13 @@ def with_own_checksum(manifest: Manifest, sha256: str | None = None) -> Manifest
 
 
 def small(manifest: Manifest) -> Manifest:
-    """The manifest with clips of 8 frames of 64 pixels, where its network takes any."""
+    """The manifest with clips of 8 frames of 64 pixels, or of the size that its network takes alone."""
     with torch.device("meta"):
         spec = build_backbone(manifest).spec
     # torchvision's own S3D takes no frames that are smaller than its last pool.
-    if spec.fixed_length or manifest.name == "s3d":
-        return manifest
-    changes = {**dict(manifest.preprocessing), "short_side": 64, "crop": 64, "clip_frames": 8}
+    only = spec.fixed_length or manifest.name == "s3d"
+    sizes = {"short_side": spec.crop} if only else {"short_side": 64, "crop": 64, "clip_frames": 8}
+    changes = {**dict(manifest.preprocessing), **sizes}
     return manifest.with_changes(preprocessing=PreprocessingSection(**changes))
 
 
