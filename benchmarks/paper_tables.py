@@ -1,9 +1,9 @@
 """Tables 2, 3, 6a, 6d and 7 of the SFC paper: parameters and GMACs as published, and as counted here.
 
 Counting needs neither weights nor a GPU and takes seconds: nothing is allocated or run. The result is kept in
-docs/paper_tables.md:
+docs/research/paper_tables.md:
 
-    python -m benchmarks.paper_tables --output docs/paper_tables.md
+    python -m benchmarks.paper_tables --output docs/research/paper_tables.md
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def test_parameters_of_the_other_backbones(family: str, cut: str | None, paper: 
         ("r2plus1d_152", None, 32, (128, 128), 30, 9874, 0.001),
         ("r2plus1d_152", "res3", 144, (128, 156), 1, 1403, 0.006),
         ("tpn_r50", None, 8, (256, 256), 30, 1977, 0.005),
-        # docs/paper_tables.md says why this row is off.
+        # docs/research/paper_tables.md says why this row is off.
         ("tpn_r50", "res4", 36, WHOLE_FRAME, 1, 359, 0.05),
     ],
 )
