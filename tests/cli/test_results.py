@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from typer.testing import CliRunner
 
@@ -155,6 +156,19 @@ def test_environment_variables_choose_model_and_device(labels: Path, monkeypatch
     assert "no-such-model" in run("classify", folder).stderr
     monkeypatch.setenv("VIDCOMP_DEVICE", "abacus")
     assert "abacus" in run("classify", folder).stderr
+
+
+def test_records_are_what_the_schema_says(labels: Path, tmp_path: Path) -> None:
+    validator = jsonschema.Draft202012Validator(json.loads(run("results", "--schema").stdout))
+    turned = [tmp_path / "labels.csv", tmp_path / "labels.parquet"]
+    for path in turned:
+        run("results", labels, "-o", path)
+    texts = [labels.read_text(), *(run("results", path, "--format", "jsonl").stdout for path in (labels, *turned))]
+    for text in texts:
+        for record in records(text).values():
+            validator.validate(record)
+    with pytest.raises(jsonschema.ValidationError):
+        validator.validate({**record, "status": "perhaps"})
 
 
 def test_doctor_tells_versions_and_tries() -> None:

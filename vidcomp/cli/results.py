@@ -29,6 +29,14 @@ class Shown(str, Enum):
     FAILED = "failed"
 
 
+def _print_schema(wanted: bool) -> None:
+    if wanted:
+        from importlib.resources import files
+
+        print(files("vidcomp.output").joinpath("record.schema.json").read_text(encoding="utf-8"), end="")
+        raise typer.Exit
+
+
 def results(
     files: Annotated[
         list[Path],
@@ -56,6 +64,10 @@ def results(
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE.html", help="Draw one page of these videos.")
     ] = None,
+    schema: Annotated[
+        bool,
+        typer.Option("--schema", callback=_print_schema, is_eager=True, help="Print the JSON Schema of a record."),
+    ] = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
