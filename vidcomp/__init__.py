@@ -138,7 +138,7 @@ def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
         pretrained: only those whose weights ship or can be fetched.
 
     >>> vidcomp.list_models("ucf16-*", pretrained=True)
-    ['ucf16-lite0', 'ucf16-lite0-sgs', 'ucf16-lite0-sgs-sfc']
+    ['ucf16-bitstream', 'ucf16-lite0', 'ucf16-lite0-sgs', 'ucf16-lite0-sgs-sfc']
     """
     from fnmatch import fnmatch
 

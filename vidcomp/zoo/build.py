@@ -156,6 +156,8 @@ def _with_labels_of(manifest: Manifest, sibling: Manifest) -> Manifest:
     own = manifest.backbone
     if own.head is None and labels_of(manifest) == labels_of(sibling):
         return sibling
+    if sibling.backbone.family != own.family:
+        raise ManifestError(f"{manifest.name}: its sibling {sibling.name} is another network, which lacks these labels")
     head = own.head and own.head.seen_from(sibling.origin.parent, manifest.origin)
     return sibling.with_changes(
         name=manifest.name,
