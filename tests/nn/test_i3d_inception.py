@@ -143,10 +143,10 @@ def classifier_of_two_channels() -> Classifier:
     return classifier
 
 
-def test_up_to_four_seconds_the_logits_are_averaged() -> None:
-    features = torch.zeros(1, 2, 13, 1, 1)
-    features[0, 0, 0] = 24
-    # Twelve pairs of neighbors, the first of which has the mean 12; the ends count half as much as the rest.
+def test_up_to_two_seconds_the_logits_are_averaged() -> None:
+    features = torch.zeros(1, 2, 7, 1, 1)
+    features[0, 0, 0] = 12
+    # Six pairs of neighbors, the first of which has the mean 6; the ends count half as much as the rest.
     assert classifier_of_two_channels()(features).tolist() == [[pytest.approx(1), pytest.approx(0)]]
 
 
@@ -154,8 +154,8 @@ def test_what_is_certain_for_a_while_outweighs_what_is_likely_all_the_time() -> 
     features = torch.zeros(1, 2, 14, 7, 7)
     features[:, 1] = 1
     features[0, 0, 12:] = 36
-    # Two spans of twelve moments, with 1.5 and 4.5 of channel 0, and the power 0.7.
-    expected = math.log((math.exp(0.7 * 1.5) + math.exp(0.7 * 4.5)) / 2) / 0.7
+    # Eight spans of six moments: six of them without channel 0, then 3 of it, then 9.
+    expected = math.log((6 + math.exp(3) + math.exp(9)) / 8)
     logits = classifier_of_two_channels()(features)
     assert logits.tolist() == [[pytest.approx(expected, rel=1e-5), pytest.approx(1, rel=1e-5)]]
 

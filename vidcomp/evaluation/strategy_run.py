@@ -16,7 +16,7 @@ from vidcomp.inference.classifier import OUT_OF_MEMORY, Classifier
 from vidcomp.inference.prediction import ForwardStats, Label, Prediction
 from vidcomp.inference.runner import dummy_chunk, dummy_clip
 from vidcomp.inference.strategies import DenseViews, WholeVideo
-from vidcomp.nn.compressors import SFC, FeaturesError
+from vidcomp.nn.compressors import FeaturesError, RatioCompressor, SalientFrames
 from vidcomp.transfer import Progress
 from vidcomp.video import Frames
 from vidcomp.zoo import WeightsError
@@ -58,7 +58,7 @@ class StrategyRun:
         self.manifest = classifier.model.manifest
         compressors = classifier.runner.network.compressors
         self.kinds = tuple(str(compressor.kind) for compressor in compressors)
-        self.tau = next((compressor.tau for compressor in compressors if isinstance(compressor, SFC)), None)
+        self.tau = next((compressor.tau for compressor in compressors if isinstance(compressor, RatioCompressor)), None)
         self.cost = ModelCost(self.manifest)
         self.params = self.cost.params
         self.fits_at_once: int | None = None
@@ -116,11 +116,14 @@ class StrategyRun:
             return
         assert prediction.passes is not None
         groups = None if prediction.attention is None else prediction.attention.groups
-        bins = None if groups is None else len(groups)
+        kept = bins = None if groups is None else len(groups)
+        if isinstance(self.classifier.runner.network.compressors[0], SalientFrames):
+            assert prediction.attention is not None
+            kept = len(prediction.attention.weights)
         self.observations[path] = Observation(
             labels=prediction.labels[:_KEPT_LABELS],
             passes=prediction.passes,
-            gmacs=self.cost.gmacs(prediction.passes, bins),
+            gmacs=self.cost.gmacs(prediction.passes, kept),
             active_bins=bins,
             peak_bytes=peak_bytes,
         )

@@ -14,7 +14,7 @@ from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.grammar import parse_strategy
 from vidcomp.inference.in_progress import noted_beside
 from vidcomp.nn.backbones import Backbone
-from vidcomp.nn.compressors import COMPRESSORS, SFC
+from vidcomp.nn.compressors import COMPRESSORS, SFC, SalientFrames
 from vidcomp.nn.compressors.sfc import start_near_identity
 from vidcomp.nn.layers import fuse_bn
 from vidcomp.nn.whole_video import CompressedModel
@@ -183,6 +183,8 @@ def new_compressors(manifest: Manifest, backbone: Backbone, recipe: CompressorRe
         torch.manual_seed(recipe.seed)
         network = insert_compressors(manifest, backbone)
     for compressor in network.compressors:
+        if isinstance(compressor, SalientFrames):
+            raise RequestError("the pooling salient is fitted by a recipe of its own; choose another, such as even")
         if isinstance(compressor, SFC):
             start_near_identity(compressor, recipe.init_gain)
     return network

@@ -21,10 +21,9 @@ from vidcomp.nn.receptive_field import ReceptiveField, side_by_side
 
 _EPS = 1e-3  # of every BatchNorm
 _POOL = (2, 7, 7)  # frames, height and width of the classifier's averaging window
-# Moments over which logits are averaged, 8 frames apart, and the power that makes the spans one. Chosen on clips of
-# UCF101, alone and in the middle of 40 s of other footage: see docs/models/kinetics400-i3d.md.
-_SPAN = 12
-_POWER = 0.7
+# Moments over which logits are averaged, 8 frames apart. Chosen on clips of UCF101, alone and within other footage: see
+# docs/models/kinetics400-i3d.md.
+_SPAN = 6
 
 # Channels of each Mixed module: its input's, and (1×1×1), (reduced, 3×3×3), (reduced, 3×3×3), (pooled).
 _MIXED: dict[str, tuple[int, int, tuple[int, int], tuple[int, int], int]] = {
@@ -139,9 +138,9 @@ class Mixed(nn.Module):
 class Classifier(MomentClassifier):
     """The mean over windows of two frames and 7×7 positions, a linear layer, and its logits over time made one.
 
-    As published, logits are averaged over time; so they are here, for up to four seconds. Of a longer video each four
-    seconds have logits of their own, and the power mean of their exponentials is taken: what is certain for a while
-    counts more than what is likely all the time, so that an action that fills a part of the video is still named.
+    As published, logits are averaged over time; so they are here, for up to two seconds. Of a longer video each two
+    seconds have logits of their own, and the mean of their exponentials is taken: what is certain for a while counts
+    more than what is likely all the time, so that an action that fills a part of the video is still named.
     """
 
     def __init__(self, channels: int, classes: int) -> None:
@@ -161,11 +160,10 @@ class Classifier(MomentClassifier):
         return logits
 
     def join_moments(self, logits: Tensor) -> Tensor:
-        """Logits (N, M, classes) of moments made one (N, classes): the log of the power mean of the spans'."""
+        """Logits (N, M, classes) of moments made one (N, classes): the log of the spans' mean exponential."""
         # The mean of a linear layer's outputs is its output for the mean.
         spans = F.avg_pool1d(logits.transpose(1, 2), min(_SPAN, logits.shape[1]), stride=1)
-        mean_exp = (_POWER * spans).logsumexp(dim=2) - math.log(spans.shape[2])
-        return mean_exp / _POWER
+        return spans.logsumexp(dim=2) - math.log(spans.shape[2])
 
 
 def _mixed(names: Sequence[str]) -> dict[str, nn.Module]:

@@ -5,13 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vidcomp.nn.compressors.base import Attention, Compressed, Compressor, Features, FeaturesError, Identity, Ragged
-from vidcomp.nn.compressors.sfc import SFC
+from vidcomp.nn.compressors.saliency import SalientFrames
+from vidcomp.nn.compressors.sfc import SFC, RatioCompressor
 from vidcomp.nn.compressors.sgs import SGS, PathwaySGS, build_sgs
+
+
+def build_sfc(channels: int, *, pooling: str = "topk", **options: object) -> RatioCompressor:
+    """Build what a manifest's ``sfc`` means: :class:`SFC`, or with the pooling "salient" :class:`SalientFrames`.
+
+    The other options are theirs.
+
+    Raises:
+        ValueError: an option is out of its range.
+    """
+    if pooling == "salient":
+        return SalientFrames(channels, **options)  # type: ignore[arg-type]
+    return SFC(channels, pooling=pooling, **options)  # type: ignore[arg-type]
+
 
 # Each builder takes the number of channels at the cut and the manifest's options.
 COMPRESSORS: dict[str, Callable[..., Compressor]] = {
     "identity": lambda channels: Identity(),
-    "sfc": SFC,
+    "sfc": build_sfc,
     "sgs": build_sgs,
 }
 
@@ -27,5 +42,8 @@ __all__ = [
     "Identity",
     "PathwaySGS",
     "Ragged",
+    "RatioCompressor",
+    "SalientFrames",
+    "build_sfc",
     "build_sgs",
 ]

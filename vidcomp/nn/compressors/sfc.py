@@ -62,13 +62,29 @@ class AbstractionBlock(nn.Module):
         return out
 
 
-class SFC(Compressor):
-    """Compress T frames of features to T/τ by attending to all of them.
-
-    ``tau`` may be changed between calls: no weight depends on it.
-    """
+class RatioCompressor(Compressor):
+    """One that compresses T frames to T/τ; ``tau`` may be changed between calls: no weight depends on it."""
 
     kind = "sfc"
+
+    @property
+    def tau(self) -> float:
+        """Compression ratio: T frames become round(T/τ), never fewer than one."""
+        return self._tau
+
+    @tau.setter
+    def tau(self, value: float) -> None:
+        if not (_is_number(value) and 1 <= value < math.inf):
+            raise ValueError(f"tau must be a number of at least 1, not {value!r}")
+        self._tau = float(value)
+
+    def kept_frames(self, frames: int) -> int:
+        """How many of ``frames`` the output has: T/τ rounded to the nearest (halves up), at least one."""
+        return max(1, int(frames / self.tau + 0.5))
+
+
+class SFC(RatioCompressor):
+    """Compress T frames of features to T/τ by attending to all of them."""
 
     def __init__(
         self,
@@ -110,21 +126,6 @@ class SFC(Compressor):
         padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
         self.theta_q = nn.Conv3d(channels, channels, kernel, padding=padding, bias=False)
         self.theta_k = nn.Conv3d(channels, channels, kernel, padding=padding, bias=False)
-
-    @property
-    def tau(self) -> float:
-        """Compression ratio: T frames become round(T/τ), never fewer than one."""
-        return self._tau
-
-    @tau.setter
-    def tau(self, value: float) -> None:
-        if not (_is_number(value) and 1 <= value < math.inf):
-            raise ValueError(f"tau must be a number of at least 1, not {value!r}")
-        self._tau = float(value)
-
-    def kept_frames(self, frames: int) -> int:
-        """How many of ``frames`` the output has: T/τ rounded to the nearest (halves up), at least one."""
-        return max(1, int(frames / self.tau + 0.5))
 
     def forward(self, features: Tensor, *, need_attention: bool = False) -> Compressed:
         """Compress (N, C, T, H, W) to (N, C, T/τ, H, W); the map, where asked for, has rows that sum to 1.
