@@ -163,9 +163,10 @@ def footage(network: Network, data: Path) -> list[Clip]:
     """Street footage, and made one: slow pans over stills, cards and noise."""
     spec, shape = network.runner.spec, (2 * FPS, 224, 224, 3)
     real = {path.stem: partial(decoded, spec, path) for path in sorted(data.glob("fights/val/noFight/*"))}
-    stills = sorted(data.glob("ucf16/val/*/*.mp4"))[::30]
+    # Stills of clips of actions would show these.
+    stills = sorted(data.glob("fights/val/noFight/*"))[::3]
     made: dict[str, Callable[[], Pixels]] = {
-        f"pan{number}": partial(_panned, spec, path, number) for number, path in enumerate(stills)
+        f"street{number}": partial(_panned, spec, path, number) for number, path in enumerate(stills)
     }
     made |= {f"card{shade}": partial(np.full, shape, shade, np.uint8) for shade in (30, 200)}
     made["noise"] = partial(np.random.default_rng(0).integers, 0, 256, shape, np.uint8)
