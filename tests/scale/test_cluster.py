@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterable, Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
@@ -88,3 +90,30 @@ def test_the_command_writes_parts_and_goes_on_where_it_was(tmp_path: Path, model
     other = classify("--strategy", "uniform2")
     assert other.exit_code == 2
     assert "labels in it were made with strategy auto, not uniform2" in " ".join(other.stderr.split())
+
+
+def test_evaluate_and_embed_say_what_they_say_on_one_machine(tmp_path: Path, model: Path) -> None:
+    videos = tmp_path / "videos"
+    for number, label in enumerate(("jump", "run", "swim")):
+        (videos / label).mkdir(parents=True)
+        clips.make_clip(videos / label / "a.mp4", 12 + number, size=(64, 48))
+    cluster = ("--engine", "ray", "--actors", "1", "--actor-cpus", "1")
+
+    def evaluate(*more: str) -> dict[str, Any]:
+        command = ["evaluate", str(videos), "--model", str(model), "--format", "json", *more]
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 0, result.stderr
+        answer: dict[str, Any] = json.loads(result.stdout)
+        return answer
+
+    assert evaluate(*cluster) == evaluate()
+
+    def embed(name: str, *more: str) -> pd.DataFrame:
+        command = ["embed", str(videos), "--model", str(model), "--output", str(tmp_path / name), "--quiet", *more]
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 0, result.stderr
+        return pd.read_parquet(tmp_path / name).set_index("path").sort_index()
+
+    shared, alone = embed("shared.parquet", *cluster), embed("alone.parquet")
+    assert list(shared.index) == list(alone.index)
+    np.testing.assert_allclose(np.stack(shared["features"]), np.stack(alone["features"]), rtol=1e-4, atol=1e-9)

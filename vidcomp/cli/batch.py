@@ -45,10 +45,16 @@ To = Callable[[ClassifyOptions, Classifier], AbstractContextManager[Sink]]
 """Opens where predictions go."""
 
 
-def run(options: ClassifyOptions, pool: DecodePool | None = None, *, to: To | None = None) -> int:
+def run(
+    options: ClassifyOptions,
+    pool: DecodePool | None = None,
+    *,
+    to: To | None = None,
+    make: Callable[..., Classifier] = Classifier,
+) -> int:
     """Label the videos, with decoding processes that run already, if given; returns the exit code.
 
-    Predictions go where ``to`` says, by default where the options do.
+    Predictions go where ``to`` says, by default where the options do. ``make`` makes the classifier of its model.
 
     Raises:
         UsageError, SourceError, ZooError, OutputError: it cannot be done as asked.
@@ -62,7 +68,7 @@ def run(options: ClassifyOptions, pool: DecodePool | None = None, *, to: To | No
         _list_videos(jobs, options)
         return OK
     with stop_signals() as stop, ExitStack() as stack:
-        classifier = stack.enter_context(load(options, pool))
+        classifier = stack.enter_context(load(options, pool, make=make))
         single = len(jobs) == 1
         opened = _sink(options, classifier, single=single) if to is None else to(options, classifier)
         sink = stack.enter_context(opened)
@@ -197,7 +203,13 @@ def _apart(videos: Sequence[VideoFile], options: ClassifyOptions) -> list[VideoF
     return [video for video in videos if absolute(video.path) not in names]
 
 
-def load(options: ClassifyOptions, pool: DecodePool | None = None, downloads: Downloads | None = None) -> Classifier:
+def load(
+    options: ClassifyOptions,
+    pool: DecodePool | None = None,
+    *,
+    downloads: Downloads | None = None,
+    make: Callable[..., Classifier] = Classifier,
+) -> Classifier:
     """The classifier that was asked for, with decoding processes that run already, and what fetches, if given."""
     chosen = options.model
     named = chosen.named(subtitles=options.output.form.is_subtitles)
@@ -206,7 +218,7 @@ def load(options: ClassifyOptions, pool: DecodePool | None = None, downloads: Do
     for remark in loaded.notes if not options.output.quiet else ():
         warn(remark, prefix="note")
     try:
-        classifier = Classifier(
+        classifier = make(
             loaded,
             device=chosen.device,
             strategy=named.strategy,

@@ -33,6 +33,7 @@ from vidcomp.cli.options import (
     Quiet,
     Strategy,
 )
+from vidcomp.cli.scale import ActorCount, ActorCpus, ActorGpus, Engine, EngineOptions, on_cluster
 
 if TYPE_CHECKING:
     from vidcomp.inference.batch import Sink
@@ -94,6 +95,10 @@ def embed(
             help="How rows name videos: relative to the folder in --output and as given elsewhere, or absolute.",
         ),
     ] = PathsChoice.RELATIVE,
+    engine: Engine = None,
+    actors: ActorCount = None,
+    actor_cpus: ActorCpus = None,
+    actor_gpus: ActorGpus = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -103,6 +108,7 @@ def embed(
     cannot be read have a row with their error and no vector. Exit codes are those of `vidcomp classify`.
     """
     with reported(debug=debug):
+        on = EngineOptions(engine=engine, actors=actors, cpus=actor_cpus, gpus=actor_gpus)
         if output == Path():
             raise UsageError("--output FILE: say where the table goes, such as --output features.parquet")
         if output.suffix.lower() not in (".parquet", ".npz"):
@@ -138,8 +144,10 @@ def embed(
             explain=ExplainOptions(),
         )
         from vidcomp.cli.batch import run
+        from vidcomp.inference.classifier import Classifier
 
-        if code := run(options, to=_table):
+        make = Classifier if engine is None else on_cluster(options, on.connect(device.value))
+        if code := run(options, to=_table, make=make):
             raise typer.Exit(code)
 
 

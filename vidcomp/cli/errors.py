@@ -106,13 +106,14 @@ class UsageError(Exception):
 def reported(*, debug: bool) -> Iterator[None]:
     """Turn the errors that a user can mend into one line and an exit code; ``debug`` lets tracebacks through."""
     from vidcomp.output.places import OutputError
+    from vidcomp.scale.engine import EngineError
     from vidcomp.video import DecoderUnavailable, SourceError
     from vidcomp.zoo import ZooError
 
     try:
         yield
         sys.stdout.flush()
-    except (UsageError, ZooError, SourceError, OutputError, DecoderUnavailable) as error:
+    except (UsageError, ZooError, SourceError, OutputError, EngineError, DecoderUnavailable) as error:
         if debug:
             raise
         fail(str(error), USAGE)

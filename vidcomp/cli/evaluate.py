@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from enum import Enum
 from functools import partial
@@ -31,6 +32,7 @@ from vidcomp.cli.options import (
     Quiet,
     Strategy,
 )
+from vidcomp.cli.scale import ActorCount, ActorCpus, ActorGpus, Engine, EngineOptions, evaluating, portable_name
 from vidcomp.cli.terminal import compile_model, loading, warn
 
 if TYPE_CHECKING:
@@ -73,6 +75,10 @@ def evaluate(
     batch: Batch = None,
     max_damage: MaxDamage = 50.0,
     decoder: Decoder = DecoderChoice.AUTO,
+    engine: Engine = None,
+    actors: ActorCount = None,
+    actor_cpus: ActorCpus = None,
+    actor_gpus: ActorGpus = None,
     output_format: Annotated[EvaluationFormat, typer.Option("--format", help="How to print.")] = EvaluationFormat.TABLE,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -91,6 +97,13 @@ def evaluate(
         from vidcomp.inference.classifier import Classifier
         from vidcomp.inference.in_progress import noted_in_cache
 
+        on = EngineOptions(engine=engine, actors=actors, cpus=actor_cpus, gpus=actor_gpus)
+        for option in (name for name, asked in {"--agreement": agreement, "--compile": compiled}.items() if asked):
+            if engine is not None:
+                raise UsageError(f"{option}: not with --engine ray; leave one of them out")
+        # Ray has its own idea of what a request to terminate does, so it comes before ours.
+        make: Callable[..., Classifier] = Classifier if engine is None else evaluating(on.connect(device.value))
+        model = model if engine is None else portable_name(model)
         stop = stack.enter_context(stop_signals())
         asked = (str(folder), model, str(strategy), str(tau), str(agreement))
         in_progress = stack.enter_context(noted_in_cache("evaluate", asked))
@@ -106,7 +119,7 @@ def evaluate(
                     device=device.value,
                     strict=True,
                     classifier=partial(
-                        Classifier,
+                        make,
                         precision=precision.value,
                         decode_workers=decode_workers,
                         batch=batch,

@@ -317,7 +317,7 @@ class OutputOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "form", self._form())
-        if self.form is OutputFormat.PARQUET and self.path is None:
+        if self.form is OutputFormat.PARQUET and self.path is None and not self.in_parts:
             raise UsageError("--format parquet: give --output FILE too; this is nothing for a terminal")
         if self.move_to is not None and self.link_to is not None:
             raise UsageError("--move-to and --link-to: choose one")

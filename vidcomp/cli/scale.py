@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,9 +19,12 @@ from vidcomp.cli.terminal import batch_progress, run_summary, tell_prediction, w
 from vidcomp.files import absolute
 
 if TYPE_CHECKING:
+    from vidcomp.inference.classifier import Classifier
     from vidcomp.scale.actor import Loaded
     from vidcomp.scale.engine import Actors
     from vidcomp.scale.listing import ListedJob
+    from vidcomp.zoo.build import LoadedModel
+    from vidcomp.zoo.manifest import Manifest
 
 _panel = partial(typer.Option, rich_help_panel="On many machines")
 Engine = Annotated[
@@ -98,14 +101,13 @@ def run(options: ClassifyOptions, engine: EngineOptions) -> int:
     """Label the videos with actors, into a folder of parts; returns the exit code.
 
     Raises:
-        UsageError, SourceError, ZooError, OutputError: it cannot be done as asked.
+        UsageError, SourceError, ZooError, OutputError, EngineError: it cannot be done as asked.
         Stopped: a signal ended it; what was published is kept.
     """
     _check(options)
     from vidcomp.inference.batch import RunStats
     from vidcomp.output.parquet import record_schema
     from vidcomp.scale.archive import label_archive
-    from vidcomp.scale.engine import EngineError
     from vidcomp.scale.listing import Listing
     from vidcomp.scale.parts import Parts
     from vidcomp.scale.stores import address_of
@@ -158,8 +160,6 @@ def run(options: ClassifyOptions, engine: EngineOptions) -> int:
                 for prediction in labeled:
                     tell_prediction(prediction, quiet=quiet)
                     advance()
-        except EngineError as error:
-            raise UsageError(str(error)) from None
         except Stopped as stopped:
             how = "interrupted" if str(stopped) == "SIGINT" else "terminated"
             warn(f"{how}: the videos labeled so far were written; run the same command again to go on", prefix="error")
@@ -171,9 +171,46 @@ def run(options: ClassifyOptions, engine: EngineOptions) -> int:
 
 def portable(model: ModelOptions, cpus: int) -> ModelOptions:
     """The same in an actor, which may run in another folder and has so many cores to itself."""
-    name = absolute(model.name) if Path(model.name).is_file() else model.name
-    workers = model.decode_workers or max(1, cpus // 2)
-    return replace(model, name=name, only=model.labels(), only_file=None, decode_workers=workers)
+    workers = model.decode_workers or default_workers(cpus)
+    return replace(model, name=portable_name(model.name), only=model.labels(), only_file=None, decode_workers=workers)
+
+
+def portable_name(model: str) -> str:
+    """A model's name, or its manifest by an absolute path."""
+    return absolute(model) if Path(model).is_file() else model
+
+
+def default_workers(cpus: int) -> int:
+    """Decoding processes of an actor with so many cores: as of a machine that has them."""
+    return max(1, cpus // 2)
+
+
+def on_cluster(options: ClassifyOptions, actors: Actors) -> Callable[..., Classifier]:
+    """Makes a classifier like ``Classifier`` whose videos are labeled by actors, each with these options."""
+    from vidcomp.cli.batch import load
+    from vidcomp.scale.classifier import ClusterClassifier
+
+    quiet = replace(options, model=portable(options.model, actors.cpus), output=replace(options.output, quiet=True))
+    return partial(ClusterClassifier, load=partial(load, quiet), actors=actors, tell=partial(warn, prefix="note"))
+
+
+def evaluating(actors: Actors) -> Callable[..., Classifier]:
+    """The same for a classifier that is given its model, and options, later."""
+    from vidcomp.scale.classifier import ClusterClassifier
+
+    def make(model: LoadedModel, *, decode_workers: int | None, **options: Any) -> ClusterClassifier:
+        there = {**options, "decode_workers": decode_workers or default_workers(actors.cpus)}
+        load = partial(_of_manifest, model.manifest, there)
+        return ClusterClassifier(model, load=load, actors=actors, tell=partial(warn, prefix="note"), **options)
+
+    return make
+
+
+def _of_manifest(manifest: Manifest, options: dict[str, Any]) -> Classifier:
+    from vidcomp.inference.classifier import Classifier
+    from vidcomp.zoo.build import load_variant
+
+    return Classifier(load_variant(manifest), **options)
 
 
 def _check(options: ClassifyOptions) -> None:
@@ -188,6 +225,7 @@ def _check(options: ClassifyOptions) -> None:
     unfit = {
         "--move-to": output.move_to,
         "--link-to": output.link_to,
+        "--cut": output.cut,
         "--explain": explain.folder,
         "--report": explain.report,
     }

@@ -50,7 +50,9 @@ class Recorder:
         }
         extra = job.extra if isinstance(job, ListedJob) else {}
         record = {**prediction.to_dict(self.top_k), "input": source, "run": self.run, **extra}
-        return record, replace(prediction, labels=prediction.labels[:1], attention=None, windows=())
+        return record, replace(
+            prediction, labels=prediction.labels[:1], attention=None, windows=(), features=None, moments=None
+        )
 
     def crashed(self, job: Job) -> tuple[Record, Prediction]:
         """The same for a video that nobody survived."""
