@@ -15,8 +15,11 @@ demo: $(STAMP)
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
+# With Ray, which is large, and which tests of a cluster need.
 slow: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[ray]"
 	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest tests/scale/test_cluster.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

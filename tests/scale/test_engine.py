@@ -31,7 +31,7 @@ def test_every_job_has_one_answer(monkeypatch: pytest.MonkeyPatch, count: int) -
     ray = FakeRay()
     with engine_on(monkeypatch, ray) as engine:
         assert answers(engine, count) == {str(number): str(number) for number in range(count)}
-    assert len(ray.actors) == 2
+    assert len(ray.actors) == (2 if count else 0)
     assert all(actor.dead for actor in ray.actors)  # nobody is left behind
 
 

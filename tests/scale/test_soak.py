@@ -39,12 +39,13 @@ main()
 """
 
 
-def actors() -> list[int]:
-    """The processes that hold a classifier."""
+def actors(mark: str) -> list[int]:
+    """The processes that hold a classifier, of the cluster that was started with this mark in its environment."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            if (entry / "cmdline").read_bytes().startswith(b"ray::Labeler"):
+            is_actor = (entry / "cmdline").read_bytes().startswith(b"ray::Labeler")
+            if is_actor and f"VIDCOMP_SOAK={mark}".encode() in (entry / "environ").read_bytes().split(b"\0"):
                 found.append(int(entry.name))
         except OSError:
             continue
@@ -58,12 +59,13 @@ def records(folder: Path) -> list[dict[str, object]]:
     return [json.loads(line) for part in parts for line in part.splitlines()]
 
 
-def test_weeks(tmp_path: Path) -> None:
+def test_weeks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ray.cluster_utils import Cluster
 
     folder, output, errors = tmp_path / "videos", tmp_path / "labels", tmp_path / "errors.txt"
     folder.mkdir()
     broken = make_videos(folder)
+    monkeypatch.setenv("VIDCOMP_SOAK", str(tmp_path))
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 80 << 20})
     node = cluster.add_node(num_cpus=1, object_store_memory=80 << 20)
     command = [sys.executable, "-c", PROGRAM, "classify", str(folder), "--output", str(output), "--format", "jsonl"]
@@ -81,7 +83,7 @@ def test_weeks(tmp_path: Path) -> None:
                 while program.poll() is None:
                     time.sleep(0.1)
                     done = len(records(output))
-                    if kills and done >= max(kills[0], before + 1) and (living := actors()):
+                    if kills and done >= max(kills[0], before + 1) and (living := actors(str(tmp_path))):
                         kills.pop(0)
                         os.kill(chance.choice(living), signal.SIGKILL)
                         before = done

@@ -79,7 +79,7 @@ def label_archive(
         jobs: drawn as actors take them.
         parts: where records go.
         load: makes the classifier of an actor, with a :class:`Recorder` that answers and is what it says of itself.
-        stats: counts.
+        stats: counts; what was known, or is named twice, is taken off its total as it comes up.
         actors: how many, and how large.
         min_probability: less probable labels are left out.
         tell: told what a user may want to know, a sentence each.
@@ -99,7 +99,9 @@ def label_archive(
             before = parts.claim(job)
             if before is None:
                 yield job
-            elif before is not CLAIMED:
+                continue
+            stats.total -= 1
+            if before is not CLAIMED:
                 stats.remember(before)
 
     engine = Engine[ListedJob](

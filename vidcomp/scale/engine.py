@@ -167,14 +167,14 @@ class Engine(Generic[AnyJob]):
             Exception: what loading the model raised, in the actor.
         """
         self._source, self._exhausted = iter(jobs), False
-        self._fill_up(self._least)
-        while True:
+        # Where there is nothing to do, nobody is started, nor waited for.
+        self._again.extend(self._take(1))
+        while self._is_left or any(member.fed for member in self._members):
             for member in list(self._members):
                 self._feed(member)
-            if not self._members and not self._is_left:
-                return
             self._resize()
-            ready, _ = self._ray.wait([member.stream for member in self._members], timeout=1.0)
+            streams = [member.stream for member in self._members]
+            ready = self._ray.wait(streams, timeout=1.0)[0] if streams else []
             for member in [member for member in self._members if member.stream in ready]:
                 yield from self._hear(member)
 
