@@ -147,6 +147,24 @@ def test_filters(page: Any) -> None:
     assert shown(page) == [NAMES[2]]
 
 
+def test_the_slider_hides_what_is_less_probable_and_labels_have_counts(page: Any) -> None:
+    assert page.locator("#label option").all_text_contents()[1] == "jump (2)"
+    page.get_by_role("slider").fill("80")
+    assert "of 4" in page.get_by_role("status").inner_text()
+    for row in page.locator("#videos > li:visible").all():
+        assert float(row.get_attribute("data-probability")) >= 0.8
+    page.get_by_role("slider").fill("0")
+    assert len(shown(page)) == 4
+
+
+def test_what_is_shown_is_exported(page: Any) -> None:
+    page.get_by_label("Label", exact=True).select_option("jump")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export what is shown").click()
+    lines = Path(download.value.path()).read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["name", '"v10.mp4"', '"gone\\udcff.mp4"']
+
+
 def test_sorting_puts_what_is_unknown_last(page: Any) -> None:
     page.get_by_label("Sort by").select_option("probability")
     assert shown(page) == [NAMES[0], NAMES[3], NAMES[1], NAMES[2]]
@@ -159,10 +177,11 @@ def test_sorting_puts_what_is_unknown_last(page: Any) -> None:
 def test_the_keyboard_reaches_and_works_everything(page: Any) -> None:
     focused = "document.activeElement.id || document.activeElement.className"
     reached = []
-    for _ in range(6):
+    for _ in range(8):
         page.keyboard.press("Tab")
         reached.append(page.evaluate(focused))
-    assert reached == ["skip", "search", "label", "outcome", "order", "direction"]
+    assert reached == ["skip", "search", "label", "outcome", "least", "order", "direction", "export"]
+    page.keyboard.press("Shift+Tab")
     page.keyboard.press("Space")
     assert page.get_by_role("button", name="Descending", pressed=True).count() == 1
     assert shown(page) == NAMES[::-1]

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from vidcomp.attention import AttendedSegment, bar_heights, timeline
@@ -110,6 +111,7 @@ class HtmlReport:
                 facts=_facts(record),
                 found=_found(record),
                 player=None if record.get("moments") is None else self._address(video),
+                file=self._address(video),
             )
         )
 
@@ -238,7 +240,7 @@ def comparison_page(comparison: Comparison) -> str:
 
     plot, no_plot = None, ""
     try:
-        plot = comparison_picture(comparison, "svg")
+        plot = Markup(_themed(comparison_picture(comparison, "svg").decode()))
     except PictureError as error:
         no_plot = str(error)
     disagreed = [video for video in comparison.videos if video.disagreement]
@@ -258,13 +260,21 @@ def comparison_page(comparison: Comparison) -> str:
             ratio_text=ratio_text,
             tone=_tone,
             remarks=remarks(comparison),
-            plot=_base64(plot),
+            plot=plot,
             no_plot=no_plot,
             cards=cards,
             disagreements=len(disagreed),
             labeled=any(answer.label for video in comparison.videos for answer in video.answers.values()),
         )
     )
+
+
+def _themed(svg: str) -> str:
+    """A drawing as part of a page, whose colors of text and background it takes."""
+    drawing = svg[svg.index("<svg") :]
+    for ink, color in (("#000000", "currentColor"), ("#444444", "currentColor"), ("#ffffff", "Canvas")):
+        drawing = drawing.replace(f": {ink}", f": {color}")
+    return drawing
 
 
 def _tone(row: Row, column: Column) -> str:

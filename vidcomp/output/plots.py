@@ -87,7 +87,9 @@ def comparison_picture(comparison: Comparison, kind: str = "png") -> bytes:
     left.set_ylabel(_SCORES[score])
     figure.suptitle(f"{plain(comparison.model)}: up is better, left is cheaper", fontsize=11)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=_DPI, metadata={"Date": None} if kind == "svg" else None)
+    figure.savefig(
+        buffer, format=kind, dpi=_DPI, metadata={"Date": None} if kind == "svg" else None, transparent=kind == "svg"
+    )
     return buffer.getvalue()
 
 
