@@ -121,13 +121,13 @@ class _Page:
 def _draw_strip(
     axes: Axes, attention: AttentionMap, importance: NDArray[np.float64], pictures: Pictures, strip: list[int]
 ) -> None:
-    """One picture a part of the frames, above that part of the map; attended ones framed in yellow."""
+    """One picture per part of the frames, above that part of the map; parts attended on average framed in yellow."""
     frames = len(importance)
-    # The same split as that which chose the frames.
-    edges = [0, *np.cumsum([len(part) for part in np.array_split(np.arange(frames), len(strip))]).tolist()]
+    edges = np.linspace(0, frames, len(strip) + 1).tolist()
+    means = [float(part.mean()) for part in np.array_split(importance, len(strip))]
     axes.set(xlim=(0, frames), ylim=(0, 1))
-    for frame, start, end in zip(strip, edges, edges[1:], strict=False):
-        attended = importance[frame] >= ATTENDED
+    for frame, start, end, mean in zip(strip, edges, edges[1:], means, strict=False):
+        attended = mean >= ATTENDED
         _place(axes, pictures[frame], (start, end), _YELLOW if attended else None)
         axes.text(
             (start + end) / 2,
@@ -156,6 +156,7 @@ def _draw_map(axes: Axes, bar: Axes, attention: AttentionMap) -> None:
     )
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("output frame (bin)" if attention.compressor == "sgs" else "output frame", fontsize=9)
+    axes.set_xticks(_ticks(attention)[0])
     axes.tick_params(labelsize=8, labelbottom=False)
     axes.figure.colorbar(image, cax=bar)
     bar.tick_params(labelsize=7)
@@ -169,12 +170,17 @@ def _draw_curve(axes: Axes, attention: AttentionMap, importance: NDArray[np.floa
     axes.set_xlim(0, frames)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("importance", fontsize=9)
-    ticks = np.unique(np.linspace(0, frames - 1, min(9, frames)).round().astype(int))
-    tenths = is_short(float(attention.seconds[-1]))
-    labels = [clock(float(attention.seconds[tick]), tenths=tenths) for tick in ticks]
-    axes.set_xticks((ticks + 0.5).tolist(), labels)
+    axes.set_xticks(*_ticks(attention))
     axes.tick_params(labelsize=8)
     axes.set_xlabel(f"time; {frames} input frames, attended from the dashed line up (yellow)", fontsize=9)
+
+
+def _ticks(attention: AttentionMap) -> tuple[list[float], list[str]]:
+    """Where both panels have ticks, evenly, and the times there."""
+    frames, tenths = len(attention.seconds), is_short(float(attention.seconds[-1]))
+    places = np.linspace(0.5, frames - 0.5, min(9, frames))
+    times = np.interp(places - 0.5, np.arange(frames), attention.seconds)
+    return places.tolist(), [clock(float(time), tenths=tenths) for time in times]
 
 
 def _draw_bin(axes: Axes, name: str, frames: list[int], pictures: Pictures) -> None:

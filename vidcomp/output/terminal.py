@@ -282,6 +282,11 @@ def clock(seconds: float, *, tenths: bool = False) -> str:
     return f"{text}.{tenth}" if tenths else text
 
 
+def share(value: float) -> str:
+    """A share of 1 in percent, "100%" only where it is all."""
+    return ">99%" if 0.995 <= value < 0.9995 else f"{value:.0%}"
+
+
 def is_short(length_s: float) -> bool:
     """Whether a video is so short that its times are told to a tenth of a second."""
     return length_s < 60
@@ -295,7 +300,7 @@ def moments(attended: Sequence[AttendedSegment], length_s: float, most: int = _M
     largest = sorted(attended, key=lambda part: -part.mass)[:most]
     for part in sorted(largest, key=lambda part: part.start_s):
         start, end = clock(part.start_s, tenths=tenths), clock(part.end_s, tenths=tenths)
-        texts.append(f"{start if start == end else start + dash + end} {part.mass:.0%}")
+        texts.append(f"{start if start == end else start + dash + end} {share(part.mass)}")
     more = len(attended) - len(largest)
     return ", ".join(texts) + (f", {more} more" if more else "")
 
