@@ -175,3 +175,18 @@ def test_the_picture_is_a_png_or_says_why_not() -> None:
     assert b"<svg" in plots.comparison_picture(comparison(), "svg")
     with pytest.raises(plots.PictureError, match="name videos"):
         plots.comparison_picture(unscored)
+
+
+def test_latex_is_a_table_whose_cells_are_escaped(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    WRITERS["latex"](comparison(str(tmp_path / "a_b.mp4")), stream)
+    text = stream.getvalue()
+    head, body = text.split("\\midrule")
+    assert "\\begin{tabular}{lr" in head
+    columns = head.splitlines()[-1].count("&")
+    rows = [line for line in body.splitlines() if line.endswith("\\\\")]
+    assert len(rows) == 2
+    assert all(row.count(" & ") == columns for row in rows)
+    assert "75.0\\%" in rows[0]
+    assert "$\\times$" in rows[1]
+    assert "few: one of them weighs" in head

@@ -30,6 +30,7 @@ class ComparisonFormat(str, Enum):
     JSON = "json"
     CSV = "csv"
     MARKDOWN = "markdown"
+    LATEX = "latex"
 
 
 def compare(
@@ -90,7 +91,7 @@ def compare(
     save: Annotated[Path | None, typer.Option("--save", help="Write a report to this .html file.")] = None,
     plot: Annotated[
         Path | None,
-        typer.Option("--plot", help="Draw quality against GMACs and time to this .png file (needs the extra [plots])."),
+        typer.Option("--plot", help="Draw quality against GMACs and time to this .png file (needs the extra 'plots')."),
     ] = None,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often everything is timed, at most.")] = 5,
     seconds: Annotated[

@@ -20,6 +20,8 @@ ABSENT = "–"
 # Stands behind a ratio that the measurements cannot tell from 1.
 NOISY = "≈"
 _WIDEST = 1000
+# Below this, two strategies' accuracies hardly ever differ surely.
+_FEW = 100
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,14 @@ def ratio_text(comparison: Comparison, row: Row, column: Column) -> str:
     return f"{ratio.value:.2f}×{mark}"
 
 
+def interval_text(row: Row, column: Column) -> str:
+    """Between what the ratio lies, as (6.1–6.9); empty where it is counted or was measured once."""
+    ratio = row.ratios.get(column.ratio or "")
+    if ratio is None or ratio.low is None or ratio.high is None or ratio.low == ratio.high:
+        return ""
+    return f"({ratio.low:.2f}–{ratio.high:.2f})"
+
+
 def machine_line(comparison: Comparison) -> str:
     """The machine and the software in one line."""
     machine = comparison.machine
@@ -137,7 +147,12 @@ def remarks(comparison: Comparison) -> list[str]:
     lines = list(comparison.notes)
     if comparison.reference is not None:
         lines.append(f"ratios: how many times better than {comparison.reference}; above 1 is better")
-    if any(row.noisy for row in comparison.rows):
+    labeled = sum(video.label is not None for video in comparison.videos)
+    if 0 < labeled < _FEW:
+        lines.append(f"{labeled} labeled videos are few: one of them weighs {1 / labeled:.1%} of the accuracy")
+    if any(row.noisy for row in comparison.rows) and comparison.rounds == 1:
+        lines.append(f"{NOISY} one round cannot say how much times vary: give --rounds 5, or more --seconds")
+    elif any(row.noisy for row in comparison.rows):
         lines.append(f"{NOISY} the measurements cannot tell this row from {comparison.reference}")
     return lines
 
@@ -208,6 +223,33 @@ def write_markdown(comparison: Comparison, stream: TextIO) -> None:
     stream.write("\n".join(lines) + "\n")
 
 
+def write_latex(comparison: Comparison, stream: TextIO) -> None:
+    r"""A table for a paper (needs ``\usepackage{booktabs}``), ratios in brackets; what must be known is in comments."""
+    columns = shown_columns(comparison)
+    alignment = "".join("l" if column.heading == "strategy" else "r" for column in columns)
+    lines = [f"% {printable(line)}" for line in (comparison.model, *remarks(comparison), machine_line(comparison))]
+    lines += [rf"\begin{{tabular}}{{{alignment}}}", r"\toprule"]
+    lines += [" & ".join(_latex(column.heading) for column in columns) + r" \\", r"\midrule"]
+    for row in comparison.rows:
+        ratios = [ratio_text(comparison, row, column) for column in columns]
+        cells = [
+            _latex(column.cell(row) + (f" [{ratio}]" if ratio else ""))
+            for column, ratio in zip(columns, ratios, strict=True)
+        ]
+        lines.append(" & ".join(cells) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    stream.write("\n".join(lines) + "\n")
+
+
+def _latex(text: str) -> str:
+    text = printable(text).replace("\\", r"\textbackslash ")
+    for character in "&%$#_{}":
+        text = text.replace(character, rf"\{character}")
+    for character, command in {"×": r"$\times$", NOISY: r"$\approx$", "–": "--", "~": r"\textasciitilde "}.items():
+        text = text.replace(character, command)
+    return text
+
+
 def write_csv(comparison: Comparison, stream: TextIO) -> None:
     """A line a row under the JSON's keys, ratios as ``ratio_…``; absent numbers are empty."""
     records = [row.as_dict() for row in comparison.rows]
@@ -234,4 +276,5 @@ WRITERS: dict[str, Callable[[Comparison, TextIO], None]] = {
     "json": write_json,
     "csv": write_csv,
     "markdown": write_markdown,
+    "latex": write_latex,
 }

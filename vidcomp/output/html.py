@@ -236,7 +236,7 @@ def comparison_page(comparison: Comparison) -> str:
 
     Thumbnails of videos on which strategies disagree are decoded from their files.
     """
-    from vidcomp.output.comparison import machine_line, ratio_text, remarks, shown_columns
+    from vidcomp.output.comparison import interval_text, machine_line, ratio_text, remarks, shown_columns
 
     plot, no_plot = None, ""
     try:
@@ -258,6 +258,7 @@ def comparison_page(comparison: Comparison) -> str:
             machine=machine_line(comparison),
             columns=shown_columns(comparison),
             ratio_text=ratio_text,
+            interval_text=interval_text,
             tone=_tone,
             remarks=remarks(comparison),
             plot=plot,

@@ -118,6 +118,7 @@ def _scatter(axes: Axes, comparison: Comparison, score: str, cost: Callable[[Row
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if right > _DECADE * left else MaxNLocator(5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}" if y <= 100 else ""))
     axes.tick_params(labelsize=9)
 
 
