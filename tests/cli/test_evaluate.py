@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,16 @@ def test_what_is_passed_over_in_the_folder_is_told(folder: Path, model: Path, tm
     assert "pipe.mp4: not an ordinary file; skipped" in told.stderr
     quiet = evaluate(tmp_path, model, "--strategy", "whole", "--format", "json", "--quiet")
     assert quiet.stderr == ""
+
+
+def test_a_folder_may_hold_other_classes_and_patterns_choose(folder: Path, model: Path, tmp_path: Path) -> None:
+    root = tmp_path / "more"
+    shutil.copytree(folder, root)
+    (root / "juggling").mkdir()
+    clips.make_clip(root / "juggling" / "d.mp4", 10, size=(64, 48))
+    known = evaluate(root, model, "--format", "json")
+    assert known.exit_code == 0, known.stderr
+    assert json.loads(known.stdout)["videos"] == 3
+    assert "juggling is not a label of the model: 1 of 4 videos do not count" in known.stderr
+    some = evaluate(root, model, "--format", "json", "--include", "jump", "--exclude", "b.*")
+    assert json.loads(some.stdout)["videos"] == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -38,6 +39,7 @@ from vidcomp.cli.terminal import compile_model, loading, warn
 if TYPE_CHECKING:
     from vidcomp.evaluation.accuracy import Evaluation
     from vidcomp.inference.grammar import NamedStrategy
+    from vidcomp.video import VideoSelection
     from vidcomp.video.labeled import LabeledVideo
 
 
@@ -53,6 +55,10 @@ def evaluate(
         Path, typer.Argument(help="A folder with a sub-folder of videos for each class, or a CSV file of path,label.")
     ],
     model: Model = DEFAULT_MODEL,
+    include: Annotated[
+        list[str] | None, typer.Option("--include", help="Only videos whose name, folder or relative path matches.")
+    ] = None,
+    exclude: Annotated[list[str] | None, typer.Option("--exclude", help="No videos that match.")] = None,
     strategy: Strategy = None,
     tau: Annotated[float | None, typer.Option("--tau", help="Compression ratio of SFC (at least 1).")] = None,
     agreement: Annotated[
@@ -96,6 +102,7 @@ def evaluate(
         from vidcomp.evaluation.evaluator import Evaluator
         from vidcomp.inference.classifier import Classifier
         from vidcomp.inference.in_progress import noted_in_cache
+        from vidcomp.video import VideoSelection
 
         on = EngineOptions(engine=engine, actors=actors, cpus=actor_cpus, gpus=actor_gpus)
         for option in (name for name, asked in {"--agreement": agreement, "--compile": compiled}.items() if asked):
@@ -109,7 +116,7 @@ def evaluate(
         in_progress = stack.enter_context(noted_in_cache("evaluate", asked))
         try:
             strategies = _strategies(strategy, tau=tau, agreement=agreement)
-            videos = _videos(folder, model, quiet=quiet)
+            videos = _videos(folder, model, VideoSelection(tuple(include or ()), tuple(exclude or ())), quiet=quiet)
             with download_progress(quiet=quiet) as progress:
                 evaluator = Evaluator(
                     model,
@@ -167,15 +174,24 @@ def _strategies(strategy: str | None, *, tau: float | None, agreement: bool) -> 
     return [named, dense30] if agreement else [named]
 
 
-def _videos(folder: Path, model: str, *, quiet: bool) -> list[LabeledVideo]:
-    from vidcomp.video.labeled import check_labeled, find_labeled
+def _videos(folder: Path, model: str, selection: VideoSelection, *, quiet: bool) -> list[LabeledVideo]:
+    """The videos that are asked for; those of a class that the model does not know are left out, with a remark."""
+    from vidcomp.video.labeled import check_labeled, find_labeled, keep_known
     from vidcomp.zoo.labels import labels_of
     from vidcomp.zoo.manifest import find_manifest
 
     videos, notes = find_labeled([str(folder)])
     for note in notes if not quiet else ():
         warn(note)
-    check_labeled(str(folder), videos, labels_of(find_manifest(model)))
+    root = folder if folder.is_dir() else folder.parent
+    videos = [video for video in videos if selection.wants(os.path.relpath(video.path, root))]
+    labels = labels_of(find_manifest(model))
+    known, remarks = keep_known(videos, labels)
+    if remarks and any(video.label is not None for video in known):
+        for remark in remarks if not quiet else ():
+            warn(remark)
+        videos = [after for before, after in zip(videos, known, strict=True) if before.label == after.label]
+    check_labeled(str(folder), videos, labels)
     return videos
 
 
