@@ -273,7 +273,7 @@ def comparison_page(comparison: Comparison) -> str:
 def _themed(svg: str) -> str:
     """A drawing as part of a page, whose colors of text and background it takes."""
     drawing = svg[svg.index("<svg") :]
-    for ink, color in (("#000000", "currentColor"), ("#444444", "currentColor"), ("#ffffff", "Canvas")):
+    for ink, color in (("#000000", "currentColor"), ("#444444", "currentColor"), ("#ffffff", "var(--page)")):
         drawing = drawing.replace(f": {ink}", f": {color}")
     return drawing
 
