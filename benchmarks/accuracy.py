@@ -197,7 +197,7 @@ def with_agreement(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         own, row = row.get("labels", {}), {key: value for key, value in row.items() if key != "labels"}
         for other in ("dense30", "whole"):
-            theirs = said.get((row["data"], row["model"], other), {})
+            theirs = said.get((row["data"], row["model"], other), {}) if row["strategy"] != other else {}
             shared = own.keys() & theirs.keys()
             row[f"agrees_{other}"] = statistics.mean(own[p] == theirs[p] for p in shared) if shared else None
         finished.append(row)
