@@ -32,12 +32,15 @@ def test_arguments_are_told_as_options(said: str, told: str) -> None:
 
 
 def test_nothing_but_the_command_line_and_the_output_speaks_of_options() -> None:
-    """Strings that are shown to somebody, that is all but docstrings of scripts, hold no ``--option``."""
+    """Strings that are shown to somebody, that is all but docstrings of scripts, hold no ``--option``.
+
+    The engine for many machines is run by the command line alone, and writes output.
+    """
     root = Path(vidcomp.__file__).parent
     found = []
     for file in sorted(root.rglob("*.py")):
         part = file.relative_to(root).parts[0]
-        if part in ("cli", "output") or "recipes" in file.parts:
+        if part in ("cli", "output", "scale") or "recipes" in file.parts:
             continue
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""

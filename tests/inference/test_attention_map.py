@@ -22,7 +22,7 @@ FRAMES = 6
 def joined(*stages: tuple[str, list[list[float]] | None, int]) -> Any:
     """The map of compressors given as (kind, map, temporal stride of the head there), over six source frames."""
     network = SimpleNamespace(
-        compressors=[SimpleNamespace(kind=kind) for kind, _, _ in stages],
+        attention_kinds=tuple(kind for kind, _, _ in stages),
         temporal_strides=tuple(stride for _, _, stride in stages),
     )
     maps = tuple(None if rows is None else torch.tensor([rows]) for _, rows, _ in stages)

@@ -37,7 +37,7 @@ class Fake(Classifier):
         self.script = script
         self.together = together
         self.strategy = None
-        self.model = SimpleNamespace(manifest=SimpleNamespace(name="m"))  # type: ignore[assignment]
+        self.model = SimpleNamespace(manifest=SimpleNamespace(name="m"), untrained=())  # type: ignore[assignment]
 
     def _turn(self) -> AbstractContextManager[None]:  # type: ignore[override]
         return nullcontext()

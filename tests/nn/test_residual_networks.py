@@ -90,8 +90,9 @@ def test_middle_channels_keep_the_parameters_of_the_3d_kernel(inputs: int, outpu
 
 
 @pytest.mark.parametrize(
-    ("family", "allowed"), [("slow_r50", "8x8, 16x4, 32x2"), ("i3d_r50", "8x8, 32x2"), ("tpn_r50", "8x8, 16x4, 32x2")]
+    ("family", "allowed"),
+    [("slow_r50", "4x16, 8x8, 16x4, 32x2"), ("i3d_r50", "8x8, 32x2"), ("tpn_r50", "4x16, 8x8, 16x4, 32x2")],
 )
 def test_an_unknown_clip_lists_the_known_ones(family: str, allowed: str) -> None:
-    with pytest.raises(ValueError, match=f"^clip must be one of {allowed}, not '4x16'$"):
-        BACKBONES[family](classes=3, clip="4x16")
+    with pytest.raises(ValueError, match=f"^clip must be one of {allowed}, not '3x3'$"):
+        BACKBONES[family](classes=3, clip="3x3")
