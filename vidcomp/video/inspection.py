@@ -42,7 +42,7 @@ class Inspection:
         return cls(VideoInfo(**values["info"]), streams, BitstreamReport(**{**bitstream, **lists}))
 
     def to_dict(self) -> dict[str, Any]:
-        """The record of `vidcomp inspect --format json`: plain JSON values."""
+        """The record that `vidcomp inspect` writes as JSON: plain JSON values."""
         info, bitstream = self.info, self.bitstream
         return {
             "path": info.path,

@@ -181,7 +181,7 @@ pipeline_tag: video-classification
 
 {summary}
 
-    vidcomp classify VIDEO --model {name}
+    vidcomp.load("{name}")("video.mp4")
 """
 
 
