@@ -2,8 +2,8 @@
 
     python benchmarks/bitstream_ablation.py DATA/ucf16/val --save benchmarks/results/bitstream-ablation.json
 
-The model that ships, without some of its modalities: their tokens are zero, which it met in training. And with the motion
-of another encoder: the same videos encoded anew. It was trained on the vectors that the files came with.
+The model that ships, without some of its modalities: their tokens are zero, which it met in training. And with the
+motion of another encoder: the same videos encoded anew. It was trained on the vectors that the files came with.
 """
 
 from __future__ import annotations
