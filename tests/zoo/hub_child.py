@@ -40,6 +40,7 @@ CONFIGS = {
         pred_num_hidden_layers=1,
         pred_num_attention_heads=2,
         num_pooler_layers=1,
+        initializer_range=0.2,
         id2label=LABELS,
     ),
 }
