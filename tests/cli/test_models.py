@@ -39,7 +39,7 @@ def test_list_says_at_a_glance_what_a_model_takes(tmp_path: Path, monkeypatch: p
     assert [name for name, row in rows.items() if row["default"]] == ["kinetics400-i3d"]
     ships, download, own = rows["ucf16-lite0"], rows["x3d_s"], rows["x3d_xl"]
     assert (ships["weights"], download["weights"], own["weights"]) == ("ships", "one download", "bring your own")
-    assert (ships["labels"], ships["compressors"]) == (16, ["sfc", "sgs", "sgs+sfc"])
+    assert (ships["labels"], ships["compressors"]) == (16, ["sfc", "sgs", "sgs+sfc", "bitstream"])
     assert (download["family"], download["gmacs"], download["top1"]) == ("X3D", 8.4, 73.33)
     assert (download["license"], own["license"]) == ("Apache-2.0", None)
     assert {row["family"] for row in rows.values()} >= {"X3D", "SlowFast", "R(2+1)D", "TPN", "torchvision"}
@@ -123,7 +123,7 @@ def test_verify_reads_the_weights() -> None:
             "--tau 0.5: the compression ratio of SFC must be a number of at least 1",
         ),
         (["show", "ucf16-lite0", "--cut", "res9"], "unknown cut 'res9'"),
-        (["show", "ucf16-lite0", "--compressor", "zip"], "choose sfc, sgs, sgs+sfc or none"),
+        (["show", "ucf16-lite0", "--compressor", "zip"], "choose sfc, sgs, sgs+sfc, bitstream or none"),
         (["labels", "--match", "skiiing"], "no label of kinetics400-i3d holds it; near it: ski"),
         (["labels", "ucf16-lite0", "--match", "1234"], "no label of ucf16-lite0 holds it; try a shorter text"),
         (["show", "ucf16-lite0", "--size", "big"], "--size 'big' is not height x width"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache
@@ -272,7 +273,7 @@ def comparison_page(comparison: Comparison) -> str:
 
 def _themed(svg: str) -> str:
     """A drawing as part of a page, whose colors of text and background it takes."""
-    drawing = svg[svg.index("<svg") :]
+    drawing = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     for ink, color in (("#000000", "currentColor"), ("#444444", "currentColor"), ("#ffffff", "var(--page)")):
         drawing = drawing.replace(f": {ink}", f": {color}")
     return drawing
