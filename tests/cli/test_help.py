@@ -74,3 +74,12 @@ def test_wrong_usage_is_exit_code_2() -> None:
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 2, result.stderr
         assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("command", ["classify", "evaluate", "compare", "embed"])
+def test_a_model_is_chosen_by_the_same_option_everywhere(command: str) -> None:
+    """Its short form and the environment's variable, which scripts set once for all commands."""
+    text = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).output
+    (line,) = [line for line in text.splitlines() if "--model " in line]
+    assert "-m " in line
+    assert "VIDCOMP_MODEL" in line

@@ -14,6 +14,8 @@ from vidcomp import DEFAULT_MODEL
 from vidcomp.cli.errors import reported
 from vidcomp.cli.options import (
     HOW,
+    PATHS,
+    WHICH,
     Batch,
     ClassifyOptions,
     Compile,
@@ -23,8 +25,12 @@ from vidcomp.cli.options import (
     DecodeWorkers,
     Device,
     DeviceChoice,
+    Exclude,
     ExplainOptions,
+    FilesFrom,
+    Include,
     InputOptions,
+    Limit,
     MaxDamage,
     Model,
     ModelOptions,
@@ -35,6 +41,7 @@ from vidcomp.cli.options import (
     PrecisionChoice,
     Quiet,
     Strategy,
+    Window,
 )
 from vidcomp.cli.scale import ActorCount, ActorCpus, ActorGpus, Engine, EngineOptions
 from vidcomp.cli.terminal import loading, log_file
@@ -42,37 +49,27 @@ from vidcomp.cli.terminal import loading, log_file
 if TYPE_CHECKING:
     from vidcomp.video import DecodePool
 
-_which = partial(typer.Option, rich_help_panel="Which videos")
+_which = partial(typer.Option, rich_help_panel=WHICH)
 _how = partial(typer.Option, rich_help_panel=HOW)
 _where = partial(typer.Option, rich_help_panel="Where labels go")
 _look = partial(typer.Option, rich_help_panel="What was looked at")
 
 
 def classify(
-    paths: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="PATH...",
-            help="Video files, folders (searched recursively), globs, or - for a list of paths on standard input.",
-        ),
-    ] = None,
-    files_from: Annotated[
-        list[str] | None, _which("--files-from", help="A file that lists paths, one per line; none is a pattern.")
-    ] = None,
+    paths: Annotated[list[str] | None, PATHS] = None,
+    files_from: FilesFrom = None,
     null: Annotated[
         bool, _which("--null", "-0", help="NUL separates the paths of lists, as after find -print0.")
     ] = False,
     all_files: Annotated[
         bool, _which("--all-files", help="Try every file of a folder, whatever its extension.")
     ] = False,
-    include: Annotated[
-        list[str] | None, _which("--include", help="Only videos whose name, folder or relative path matches.")
-    ] = None,
-    exclude: Annotated[list[str] | None, _which("--exclude", help="No videos that match.")] = None,
+    include: Include = None,
+    exclude: Exclude = None,
     shard: Annotated[
         str | None, _which("--shard", metavar="I/N", help="Only share I of N, the same on every machine.")
     ] = None,
-    limit: Annotated[int | None, _which("--limit", min=1, help="Only the first so many videos.")] = None,
+    limit: Limit = None,
     allow_urls: Annotated[
         bool,
         _which(
@@ -109,9 +106,7 @@ def classify(
     moments: Annotated[
         bool, _how("--moments", help="Find which action is when, too: several, one or none in each video.")
     ] = False,
-    window: Annotated[
-        str | None, _how("--window", metavar="TIME", help="Length of a window, if longer than --every: they overlap.")
-    ] = None,
+    window: Window = None,
     device: Device = DeviceChoice.AUTO,
     precision: Precision = PrecisionChoice.AUTO,
     compile_model: Compile = False,

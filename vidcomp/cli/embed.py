@@ -14,6 +14,7 @@ from vidcomp import DEFAULT_MODEL
 from vidcomp.cli.errors import UsageError, reported
 from vidcomp.cli.options import (
     HOW,
+    PATHS,
     ClassifyOptions,
     Debug,
     Decoder,
@@ -21,9 +22,14 @@ from vidcomp.cli.options import (
     DecodeWorkers,
     Device,
     DeviceChoice,
+    Exclude,
     ExplainOptions,
+    FilesFrom,
+    Include,
     InputOptions,
+    Limit,
     MaxDamage,
+    Model,
     ModelOptions,
     OutputFormat,
     OutputOptions,
@@ -32,6 +38,7 @@ from vidcomp.cli.options import (
     PrecisionChoice,
     Quiet,
     Strategy,
+    Window,
 )
 from vidcomp.cli.scale import ActorCount, ActorCpus, ActorGpus, Engine, EngineOptions, on_cluster
 
@@ -39,19 +46,12 @@ if TYPE_CHECKING:
     from vidcomp.inference.batch import Sink
     from vidcomp.inference.classifier import Classifier
 
-_which = partial(typer.Option, rich_help_panel="Which videos")
 _how = partial(typer.Option, rich_help_panel=HOW)
 _where = partial(typer.Option, rich_help_panel="Where vectors go")
 
 
 def embed(
-    paths: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="PATH...",
-            help="Video files, folders (searched recursively), globs, or - for a list of paths on standard input.",
-        ),
-    ] = None,
+    paths: Annotated[list[str] | None, PATHS] = None,
     output: Annotated[
         Path,
         _where(
@@ -61,22 +61,16 @@ def embed(
             show_default=False,
         ),
     ] = Path(),
-    files_from: Annotated[
-        list[str] | None, _which("--files-from", help="A file that lists paths, one per line; none is a pattern.")
-    ] = None,
-    include: Annotated[
-        list[str] | None, _which("--include", help="Only videos whose name, folder or relative path matches.")
-    ] = None,
-    exclude: Annotated[list[str] | None, _which("--exclude", help="No videos that match.")] = None,
-    limit: Annotated[int | None, _which("--limit", min=1, help="Only the first so many videos.")] = None,
-    model: Annotated[str, _how("--model", help="A model's name, or the path of a YAML manifest.")] = DEFAULT_MODEL,
+    files_from: FilesFrom = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    limit: Limit = None,
+    model: Model = DEFAULT_MODEL,
     strategy: Strategy = None,
     every: Annotated[
         str | None, _how("--every", metavar="TIME", help="A row per window of each video, so far apart: 4s.")
     ] = None,
-    window: Annotated[
-        str | None, _how("--window", metavar="TIME", help="Length of a window, if longer than --every: they overlap.")
-    ] = None,
+    window: Window = None,
     device: Device = DeviceChoice.AUTO,
     precision: Precision = PrecisionChoice.AUTO,
     decode_workers: DecodeWorkers = None,

@@ -26,6 +26,8 @@ from vidcomp.cli.options import (
     DecodeWorkers,
     Device,
     DeviceChoice,
+    Exclude,
+    Include,
     MaxDamage,
     Model,
     Precision,
@@ -55,10 +57,8 @@ def evaluate(
         Path, typer.Argument(help="A folder with a sub-folder of videos for each class, or a CSV file of path,label.")
     ],
     model: Model = DEFAULT_MODEL,
-    include: Annotated[
-        list[str] | None, typer.Option("--include", help="Only videos whose name, folder or relative path matches.")
-    ] = None,
-    exclude: Annotated[list[str] | None, typer.Option("--exclude", help="No videos that match.")] = None,
+    include: Include = None,
+    exclude: Exclude = None,
     strategy: Strategy = None,
     tau: Annotated[float | None, typer.Option("--tau", help="Compression ratio of SFC (at least 1).")] = None,
     agreement: Annotated[

@@ -11,6 +11,7 @@ import typer
 
 from vidcomp.cli.errors import OK, SOME_FAILED, UsageError, reported
 from vidcomp.cli.models import ShowFormat
+from vidcomp.cli.options import PATHS, Debug
 from vidcomp.cli.terminal import warn
 
 if TYPE_CHECKING:
@@ -18,18 +19,12 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    paths: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PATH...",
-            help="Video files, folders (searched recursively), globs, or - for a list of paths on standard input.",
-        ),
-    ],
+    paths: Annotated[list[str], PATHS],
     all_files: Annotated[
         bool, typer.Option("--all-files", help="Try every file of a folder, whatever its extension.")
     ] = False,
     output_format: Annotated[ShowFormat, typer.Option("--format", help="How to print.")] = ShowFormat.TABLE,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Show what video files hold: streams, size, key frames, B-frames, motion vectors, damage.
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vidcomp.inference.grammar import NamedStrategy
     from vidcomp.video import VideoSelection
 
+WHICH = "Which videos"
 HOW = "How they are passed"
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _DEFAULT_EVERY_S = 10.0
@@ -73,6 +74,33 @@ def complete_strategies() -> list[str]:
     return list(_STRATEGIES)
 
 
+PATHS = typer.Argument(
+    metavar="PATH...",
+    help="Video files, folders (searched recursively), globs, or - for a list of paths on standard input.",
+)
+FilesFrom = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--files-from", help="A file that lists paths, one per line; none is a pattern.", rich_help_panel=WHICH
+    ),
+]
+Include = Annotated[
+    list[str] | None,
+    typer.Option("--include", help="Only videos whose name, folder or relative path matches.", rich_help_panel=WHICH),
+]
+Exclude = Annotated[list[str] | None, typer.Option("--exclude", help="No videos that match.", rich_help_panel=WHICH)]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Only the first so many videos.", rich_help_panel=WHICH)
+]
+Window = Annotated[
+    str | None,
+    typer.Option(
+        "--window",
+        metavar="TIME",
+        help="Length of a window, if longer than --every: they overlap.",
+        rich_help_panel=HOW,
+    ),
+]
 Model = Annotated[
     str,
     typer.Option(
