@@ -142,6 +142,7 @@ def test_labels_must_fit(tmp_path: Path, labels: object, message: str) -> None:
         ("x3d_s-sgs-sfc", ["sgs", "sfc"]),
         ("slowfast_4x16_r50-sgs", ["sgs"]),
         ("kinetics400-i3d-sgs", ["sgs"]),
+        ("kinetics400-i3d-sgs-sfc", ["sfc", "sgs"]),
     ],
 )
 def test_compressors_may_stand_behind_a_models_name(name: str, kinds: list[str]) -> None:
