@@ -120,6 +120,9 @@ def measure(cell: Cell, manifest: Manifest) -> None:
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     strategy = parse_strategy(cell.strategy).strategy or WholeVideo()
+    busy = is_busy(describe_machine(torch.device("cpu")))
+    if busy:
+        print(f"{cell.name}: the machine is busy, so that no times are kept", flush=True)
     run = StrategyRun(cell.strategy, Classifier(load_variant(manifest), strategy=strategy))
     run.warm_up()
     with file.open("a") as kept_file:
@@ -139,7 +142,7 @@ def measure(cell: Cell, manifest: Manifest) -> None:
                     "probability": seen.labels[0].probability,
                     "gmacs": seen.gmacs,
                     "peak_bytes": seen.peak_bytes,
-                    "seconds": spent,
+                    "seconds": None if busy else spent,
                 }
             kept_file.write(json.dumps(answer) + "\n")
             kept_file.flush()
@@ -279,8 +282,6 @@ def main() -> None:
     if unknown:
         parser.error(f"{', '.join(sorted(unknown))}: choose of {', '.join(cell.name for cell in cells())}")
     if not options.report:
-        if is_busy(describe_machine(torch.device("cpu"))):
-            print("the machine is busy: labels are right, times are not", flush=True)
         for cell in cells():
             if cell.name in options.rows:
                 try:
