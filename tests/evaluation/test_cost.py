@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vidcomp.evaluation.cost import gmacs
+from vidcomp.evaluation.cost import Accumulates, gmacs
+from vidcomp.nn.bitstream.modulators import PEncoder
 from vidcomp.nn.whole_video import CompressedModel
 from vidcomp.zoo.build import build_network
 from vidcomp.zoo.manifest import find_manifest
@@ -46,3 +47,17 @@ def test_impossible_numbers_of_bins_are_refused(active_bins: list[int]) -> None:
     network = on_meta("x3d_s-sgs")
     with pytest.raises(ValueError, match="active"):
         gmacs(network, 13, 64, 64, active_bins=active_bins)
+
+
+def test_each_spike_of_a_step_that_is_present_adds_a_column_of_the_layer_behind() -> None:
+    encoder = PEncoder(1, [(2, 1)], outputs=5, grid=1)
+    counted = Accumulates(encoder)
+    # So large that both neurons fire at every step and place: 2 of 3 steps are present, 2 x 2 places.
+    encoder.modulator(torch.full((1, 2, 3, 2, 2), 10.0), torch.tensor([[1.0, 1.0, 0.0]]))
+    assert counted.take() == 2 * 2 * 4 * 5
+    encoder.modulator(torch.full((1, 2, 3, 2, 2), -1.0), torch.ones(1, 3))
+    assert counted.take() == 0
+
+
+def test_networks_without_spikes_accumulate_nothing() -> None:
+    assert Accumulates(PEncoder(1, [(2, 1)], outputs=5, grid=1, modulation="mean")).take() is None

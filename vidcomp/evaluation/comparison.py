@@ -58,6 +58,7 @@ class Row:
     frames_range: tuple[int, int] | None = None
     size: tuple[int, int] | None = None
     gmacs: float | None = None
+    accumulates: float | None = None
     model_ms: Spread | None = None
     end_to_end_ms: Spread | None = None
     peak_memory_mb: float | None = None
@@ -91,6 +92,7 @@ class Row:
             "frames_per_view_range": None if self.frames_range is None else list(self.frames_range),
             "size": None if self.size is None else f"{self.size[0]}x{self.size[1]}",
             "gmacs": self.gmacs,
+            "accumulates": self.accumulates,
             "params": self.params,
             "model_ms": _median(self.model_ms),
             "model_ms_spread": _range(self.model_ms),
@@ -235,6 +237,7 @@ def _row(run: StrategyRun, dense: StrategyRun | None, common: Sequence[LabeledVi
     frames = [one.passes.frames for one in seen]
     sizes = {(one.passes.height, one.passes.width) for one in seen}
     peaks = [one.peak_bytes for one in seen if one.peak_bytes is not None]
+    accumulates = [one.accumulates for one in seen if one.accumulates is not None]
     rounds = {name: list(means.values()) for name, means in _rounds(run, timed).items()}
     shares = {name: statistics.fmean(right) for name, right in _right(run, common).items() if right and run.trained}
     agreement = None
@@ -254,6 +257,7 @@ def _row(run: StrategyRun, dense: StrategyRun | None, common: Sequence[LabeledVi
         frames_range=(min(frames), max(frames)),
         size=sizes.pop() if len(sizes) == 1 else None,
         gmacs=statistics.fmean(one.gmacs for one in seen),
+        accumulates=statistics.fmean(accumulates) if accumulates else None,
         model_ms=spread([1e3 * seconds for seconds in rounds["model_s"]]),
         end_to_end_ms=spread([1e3 * seconds for seconds in rounds["end_to_end_s"]]),
         peak_memory_mb=max(peaks) / _MB if peaks else None,

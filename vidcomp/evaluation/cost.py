@@ -5,7 +5,7 @@ The papers' "FLOPs" are multiply-accumulates; a GMAC here is one of their GFLOPs
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vidcomp.inference.prediction import ForwardStats
+from vidcomp.nn.bitstream.modulators import PEncoder, Spiking
 from vidcomp.nn.compressors import Features, Ragged
 from vidcomp.nn.video_model import blank_input
 from vidcomp.nn.whole_video import CompressedModel
@@ -138,3 +139,31 @@ class ModelCost:
         """GMACs of a video's passes at its own number of active bins; passes of one shape are counted once."""
         kept = () if active_bins is None else (active_bins,)
         return passes.count * float(self._of_one(passes.frames, passes.height, passes.width, kept))
+
+
+class Accumulates:
+    """Counts what a network's spikes would cost on hardware that adds on a spike, and multiplies nothing.
+
+    A spike adds one column of the layer that reads it out, which is as many accumulates as that has outputs. CPUs and
+    GPUs save nothing by spikes: the GMACs count those layers whole.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self._encoders = [
+            part for part in network.modules() if isinstance(part, PEncoder) and isinstance(part.modulator, Spiking)
+        ]
+        self._count = 0.0
+        for encoder in self._encoders:
+            encoder.modulator.register_forward_hook(self._counting(encoder.project.out_features))
+
+    def take(self) -> float | None:
+        """Accumulates since the last call; ``None`` if the network has no spiking neurons."""
+        count, self._count = self._count, 0.0
+        return count if self._encoders else None
+
+    def _counting(self, outputs: int) -> Callable[[nn.Module, tuple[Tensor, Tensor], Tensor], None]:
+        def count(_: nn.Module, inputs: tuple[Tensor, Tensor], rates: Tensor) -> None:
+            steps = inputs[1].sum(dim=1).view(-1, 1, 1, 1)
+            self._count += float((rates.detach() * steps).sum()) * outputs
+
+        return count

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from vidcomp.evaluation.benchmark import EnergyMeter, PeakMemory, host_memory_bytes, largest_that_fits
-from vidcomp.evaluation.cost import ModelCost
+from vidcomp.evaluation.cost import Accumulates, ModelCost
 from vidcomp.inference.classifier import OUT_OF_MEMORY, Classifier
 from vidcomp.inference.prediction import ForwardStats, Label, Prediction
 from vidcomp.inference.runner import dummy_chunk, dummy_clip
@@ -33,7 +33,8 @@ class Observation:
     """What labeling one video told: the best labels, and what they cost.
 
     ``active_bins`` is how many frames a compressor that groups them (SGS) kept, ``None`` where there is none;
-    ``peak_bytes`` is the peak memory, ``None`` where it was not measured.
+    ``peak_bytes`` is the peak memory, ``None`` where it was not measured; ``accumulates`` are those of spikes, ``None``
+    where no neuron spikes or they were not counted.
     """
 
     labels: tuple[Label, ...]
@@ -41,6 +42,7 @@ class Observation:
     gmacs: float
     active_bins: int | None = None
     peak_bytes: int | None = None
+    accumulates: float | None = None
 
 
 class StrategyRun:
@@ -61,6 +63,7 @@ class StrategyRun:
         self.tau = next((compressor.tau for compressor in compressors if isinstance(compressor, RatioCompressor)), None)
         self.cost = ModelCost(self.manifest)
         self.params = self.cost.params
+        self._accumulates = Accumulates(classifier.runner.network)
         self.fits_at_once: int | None = None
         self.observations: dict[str, Observation] = {}
         self.errors: dict[str, str] = {}
@@ -93,6 +96,7 @@ class StrategyRun:
     def label(self, path: str) -> None:
         """Classify a video from its file, with its peak memory: what it gave is kept, or why that is impossible."""
         memory = PeakMemory(self.classifier.runner.device)
+        self._accumulates.take()
         try:
             with memory:
                 prediction = self.classifier.classify(path)
@@ -100,7 +104,7 @@ class StrategyRun:
             # A picture or clip that the network's kernels do not fit: this row's answer, not the end.
             self.errors[path] = f"{self.name}: {path}: {str(error).splitlines()[0]}"
         else:
-            self._keep(path, prediction, memory.bytes)
+            self._keep(path, prediction, memory.bytes, self._accumulates.take())
 
     def label_all(self, paths: Iterable[str]) -> Iterator[str]:
         """Classify videos in order, the next ones being decoded meanwhile, without memory; yields each one's path."""
@@ -108,7 +112,9 @@ class StrategyRun:
             self._keep(prediction.path, prediction)
             yield prediction.path
 
-    def _keep(self, path: str, prediction: Prediction, peak_bytes: int | None = None) -> None:
+    def _keep(
+        self, path: str, prediction: Prediction, peak_bytes: int | None = None, accumulates: float | None = None
+    ) -> None:
         if prediction.error is not None:
             # What no row can read is said once; what this row could not compute is its own.
             own = prediction.error.kind in (OUT_OF_MEMORY, FeaturesError.kind)
@@ -126,6 +132,7 @@ class StrategyRun:
             gmacs=self.cost.gmacs(prediction.passes, kept),
             active_bins=bins,
             peak_bytes=peak_bytes,
+            accumulates=accumulates,
         )
 
     def time_model(self, path: str, round_number: int) -> None:

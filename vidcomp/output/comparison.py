@@ -67,6 +67,12 @@ COLUMNS = (
     Column("strategy", lambda row: row.strategy, None, "how a video is passed through the network"),
     Column("views × frames", _frames, None, "forward passes of a video × frames that enter the network in each"),
     Column("GMACs", lambda row: _number(row.gmacs, 4), "gmacs", "multiply-accumulates of a video, in 10⁹"),
+    Column(
+        "M accum.",
+        lambda row: _number(None if row.accumulates is None else row.accumulates / 1e6),
+        None,
+        "accumulates of a video's spikes, in 10⁶, on hardware that adds on a spike",
+    ),
     Column("params M", lambda row: _number(row.params / 1e6, 4), "params", "all parameters, in millions"),
     Column(
         "model ms/video",
