@@ -101,7 +101,7 @@ class Network:
         with torch.device("meta"):
             network = build_network(manifest).eval()
         frames = 8 * STEP
-        cost = [gmacs(network, frames, 224, 224, active_bins=(kept,)).total for kept in (PART * 8, PART * 4)]
+        cost = [gmacs(network, frames, 224, 224, kept=(kept,)).total for kept in (PART * 8, PART * 4)]
         self.tail_gmacs = (cost[0] - cost[1]) / 4  # of a moment
         self.head_gmacs = cost[0] / 8 - self.tail_gmacs
 

@@ -73,7 +73,7 @@ def test_a_video_is_labeled_the_same_alone_and_among_others(folder: Path) -> Non
         assert one.error is None
         for mine, theirs in zip(one.labels, other.labels, strict=True):
             assert (mine.label, mine.probability) == (theirs.label, pytest.approx(theirs.probability, abs=1e-5))
-    assert alone[0].passes == ForwardStats(1, 3, 32, 32)
+    assert alone[0].passes == ForwardStats(1, 3, 32, 32, kept=(0,))
     assert alone[0].attention is not None
     assert alone[0].attention.compressor == "transformer"
     assert alone[0].attention.seconds.tolist() == pytest.approx([0.0, 1.44, 2.88])
@@ -82,7 +82,7 @@ def test_a_video_is_labeled_the_same_alone_and_among_others(folder: Path) -> Non
 
 def test_what_it_costs_follows_from_the_groups(folder: Path) -> None:
     cost = ModelCost(find_manifest(folder / "tiny-bitstream.yaml"))
-    one, two = (cost.gmacs(ForwardStats(1, groups, 32, 32), None) for groups in (1, 2))
+    one, two = (cost.gmacs(ForwardStats(1, groups, 32, 32)) for groups in (1, 2))
     assert 0 < one < two < 2.1 * one
 
 

@@ -60,9 +60,7 @@ def parameters(network: CompressedModel, *, batch_norm: bool = True) -> CostBrea
     return CostBreakdown(count([network.head]), count(network.compressors), count(list(network.segments)[1:]))
 
 
-def gmacs(
-    network: CompressedModel, frames: int, height: int, width: int, *, active_bins: Sequence[int] = ()
-) -> CostBreakdown:
+def gmacs(network: CompressedModel, frames: int, height: int, width: int, *, kept: Sequence[int] = ()) -> CostBreakdown:
     """Count the GMACs of one pass of ``frames`` frames (those entering the network) of height × width pixels.
 
     The network must have been built under ``torch.device("meta")``, so that nothing is computed.
@@ -72,14 +70,13 @@ def gmacs(
         frames: frames entering the network.
         height: of a frame, in pixels.
         width: of a frame, in pixels.
-        active_bins: how many frames a video kept at each adaptive compressor (SGS), in the network's order; where
-            absent, all that it could keep. In a network of several pathways this is the last pathway's number, and
-            the others keep the same share of their frames.
+        kept: how many frames each compressor kept, in the network's order. It is asked for where that depends on the
+            video (SGS, SFC by saliency); where it is 0 or absent there, they are all that could be kept. In a network
+            of several pathways this is the last pathway's number, and the others keep the same share of their frames.
 
     Raises:
-        ValueError: ``active_bins`` has more numbers than there are adaptive compressors, or one is out of range.
+        ValueError: a number is out of range.
     """
-    kept = list(active_bins)
     with torch.device("meta"), torch.inference_mode():
         features: Any = blank_input(network.spec, frames, height, width)
         counts = {"head": 0.0, "compressor": 0.0, "tail": 0.0}
@@ -93,11 +90,9 @@ def gmacs(
                 counts["compressor"] += counter.get_total_flops() / 2e9
                 if isinstance(compressed, Ragged):
                     compressed = compressed.videos[0]
-                    if kept:
-                        compressed = _keep_frames(compressed, kept.pop(0))
+                    if index < len(kept) and kept[index]:
+                        compressed = _keep_frames(compressed, kept[index])
                 features = compressed
-    if kept:
-        raise ValueError(f"active_bins has {len(kept)} numbers more than the model has adaptive compressors")
     return CostBreakdown(**counts)
 
 
@@ -105,11 +100,11 @@ def _keep_frames(features: Features, frames: int) -> Features:
     """Shorten one video's features to ``frames`` frames, or its pathways to the same share of theirs."""
     if isinstance(features, Tensor):
         if not 1 <= frames <= features.shape[2]:
-            raise ValueError(f"active bins must lie between 1 and {features.shape[2]}, not {frames}")
+            raise ValueError(f"kept frames must lie between 1 and {features.shape[2]}, not {frames}")
         return features[:, :, :frames]
     most = features[-1].shape[2]
     if not 1 <= frames <= most:
-        raise ValueError(f"active bins must lie between 1 and {most}, not {frames}")
+        raise ValueError(f"kept frames must lie between 1 and {most}, not {frames}")
     return tuple(part[:, :, : max(1, round(part.shape[2] * frames / most))] for part in features)
 
 
@@ -130,15 +125,14 @@ class ModelCost:
         _leave_out(_NO_MACS, network)
 
         @lru_cache(maxsize=1024)
-        def of_one(frames: int, height: int, width: int, active_bins: tuple[int, ...]) -> float:
-            return gmacs(network, frames, height, width, active_bins=active_bins).total
+        def of_one(frames: int, height: int, width: int, kept: tuple[int, ...]) -> float:
+            return gmacs(network, frames, height, width, kept=kept).total
 
         self._of_one = of_one
 
-    def gmacs(self, passes: ForwardStats, active_bins: int | None) -> float:
-        """GMACs of a video's passes at its own number of active bins; passes of one shape are counted once."""
-        kept = () if active_bins is None else (active_bins,)
-        return passes.count * float(self._of_one(passes.frames, passes.height, passes.width, kept))
+    def gmacs(self, passes: ForwardStats) -> float:
+        """GMACs of a video's passes; those of one shape, of which as many frames were kept, are counted once."""
+        return passes.count * float(self._of_one(passes.frames, passes.height, passes.width, passes.kept))
 
 
 class Accumulates:

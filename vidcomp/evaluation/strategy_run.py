@@ -16,7 +16,7 @@ from vidcomp.inference.classifier import OUT_OF_MEMORY, Classifier
 from vidcomp.inference.prediction import ForwardStats, Label, Prediction
 from vidcomp.inference.runner import dummy_chunk, dummy_clip
 from vidcomp.inference.strategies import DenseViews, WholeVideo
-from vidcomp.nn.compressors import FeaturesError, RatioCompressor, SalientFrames
+from vidcomp.nn.compressors import FeaturesError, RatioCompressor
 from vidcomp.transfer import Progress
 from vidcomp.video import Frames
 from vidcomp.zoo import WeightsError
@@ -122,15 +122,11 @@ class StrategyRun:
             return
         assert prediction.passes is not None
         groups = None if prediction.attention is None else prediction.attention.groups
-        kept = bins = None if groups is None else len(groups)
-        if isinstance(self.classifier.runner.network.compressors[0], SalientFrames):
-            assert prediction.attention is not None
-            kept = len(prediction.attention.weights)
         self.observations[path] = Observation(
             labels=prediction.labels[:_KEPT_LABELS],
             passes=prediction.passes,
-            gmacs=self.cost.gmacs(prediction.passes, kept),
-            active_bins=bins,
+            gmacs=self.cost.gmacs(prediction.passes),
+            active_bins=None if groups is None else len(groups),
             peak_bytes=peak_bytes,
             accumulates=accumulates,
         )

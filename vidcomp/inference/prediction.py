@@ -68,12 +68,17 @@ class Failure:
 
 @dataclass(frozen=True)
 class ForwardStats:
-    """The forward passes of one video: how many, each of how many frames of height × width pixels."""
+    """The forward passes of one video: how many, each of how many frames of height × width pixels.
+
+    ``kept`` are the frames that each compressor left of a pass, in the network's order, 0 where it has no map; empty
+    where nobody noted them.
+    """
 
     count: int
     frames: int
     height: int
     width: int
+    kept: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

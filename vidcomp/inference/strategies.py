@@ -136,7 +136,15 @@ def finish(runner: Runner, videos: Sequence[Encoded], *, need_moments: bool = Fa
     return [
         Outcome(
             _numbers(output.logits.softmax(dim=1)[0]),
-            passes=ForwardStats(1, len(video.seconds), *video.size),
+            passes=ForwardStats(
+                1,
+                len(video.seconds),
+                *video.size,
+                kept=tuple(
+                    0 if maps is None else len(maps[0])
+                    for _, maps in zip(runner.network.compressors, output.attention, strict=False)
+                ),
+            ),
             attention=attention_map(runner.network, output, video.seconds, video.indices),
             notes=repetition(video.repeated),
             features=features_of(output),
