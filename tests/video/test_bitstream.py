@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tests import clips
 from vidcomp.video import VideoError, open_reader
-from vidcomp.video.bitstream import BitstreamOptions, BitstreamReader, BitstreamReport, GroupOfPictures
+from vidcomp.video.bitstream import NATIVE, BitstreamOptions, BitstreamReader, BitstreamReport, GroupOfPictures
 from vidcomp.video.motion import Predictor, accumulate, fields_of
 
 NO_B = {"bf": "0", "g": "250", "sc_threshold": "0"}
@@ -268,3 +268,13 @@ def test_every_odd_file_gives_groups_or_one_clear_error(shared_data: Path, folde
         assert report.frames
         assert len({group.motion.shape[1:] for group in groups}) == 1
         assert all(np.isfinite(group.motion).all() for group in groups)
+
+
+def test_codecs_have_the_names_that_files_tell() -> None:
+    names = set()
+    for name in av.codec.codecs_available:
+        try:
+            names.add(av.codec.Codec(name, "r").canonical_name)
+        except ValueError:
+            continue  # it can only be written
+    assert names >= NATIVE

@@ -33,9 +33,9 @@ from vidcomp.video.pyav import PyAVReader, Weave
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
-_MPEG = ("mpeg1video", "mpeg2video", "mpeg4", "msmpeg4", "msmpeg4v1", "msmpeg4v2", "wmv1", "wmv2")
-NATIVE = frozenset(("h261", "h263", "h264", "flv", "rv10", "rv20", *_MPEG))
-"""Decoders of FFmpeg, by name, that tell motion vectors."""
+_MPEG = ("mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2")
+NATIVE = frozenset(("h261", "h263", "h264", "flv1", "rv10", "rv20", *_MPEG))
+"""Codecs whose decoders in FFmpeg tell motion vectors."""
 
 TRANSCODED_SIDE = 160
 """Pixels of the shorter side of a picture that is encoded anew."""

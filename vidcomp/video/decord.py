@@ -28,7 +28,7 @@ from vidcomp.video.streams import info_of, video_stream
 # the table. Elsewhere it refuses (MPEG-TS, raw streams), or is wrong in silence (edit lists, mirrored pictures, ones
 # 16 pixels wide), or takes more than 1.5 times PyAV's time (MPEG-4 part 2).
 _CONTAINERS = frozenset({"mov", "mp4", "matroska", "webm", "flv", "gif"})
-_CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "gif"})
+_CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "gif"})
 _MIN_WIDTH = 32
 # Remarks of decord's scaler on files that are as they should be.
 _HARMLESS = (b"[in @", b"[swscaler @")

@@ -89,4 +89,4 @@ def _stream_info(stream: Stream) -> StreamInfo:
         detail = f"{context.width}×{context.height} {context.pix_fmt or ''}".rstrip()
     elif stream.type == "audio":
         detail = f"{context.sample_rate} Hz, {context.layout.name}"
-    return StreamInfo(stream.type, context.name, detail)
+    return StreamInfo(stream.type, context.codec.canonical_name, detail)

@@ -177,7 +177,7 @@ def info_of(path: str, container: InputContainer, stream: VideoStream, frame: Vi
         start_s=start_s,
         duration_s=duration_s,
         frame_count=stream.frames or None,
-        codec=stream.codec_context.name,
+        codec=stream.codec_context.codec.canonical_name,
         container=container.format.name,
         file_bytes=Path(path).stat().st_size,
     )
