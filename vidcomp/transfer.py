@@ -50,11 +50,14 @@ def transfer(
         TransferError: no network, a refusal by the server, a full disk, or one of these limits.
     """
     have = file.stat().st_size if resume and file.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     began = time.monotonic()
     try:
+        request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
         with _web_only().open(request, timeout=_SILENCE_S) as response:
             resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT
+            if resumed and not (response.headers.get("Content-Range") or "").startswith(f"bytes {have}-"):
+                file.unlink(missing_ok=True)
+                raise TransferError("the server sent another part than the one asked for")
             have = have if resumed else 0
             length = response.headers.get("Content-Length") or ""
             total = have + int(length) if length.isdecimal() else None
@@ -76,7 +79,8 @@ def transfer(
             return  # the file is whole, or something else
         raise TransferError(error.reason or str(error)) from None
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
-        raise TransferError(str(getattr(error, "reason", None) or error) or type(error).__name__) from None
+        reason = getattr(error, "reason", None) or error
+        raise TransferError(str(getattr(reason, "strerror", None) or reason) or type(reason).__name__) from None
 
 
 def _check(count: int, max_bytes: int | None) -> None:

@@ -56,8 +56,38 @@ def test_a_pickle_with_code_in_it_is_refused_with_the_way_out(tmp_path: Path) ->
     result = convert(path)
     assert result.exit_code == 2
     assert "it names argparse.Namespace, and only tensors are read" in result.stderr
-    assert "torch.save(c.get('state_dict', c), 'tensors.pth')" in result.stderr
+    assert (
+        "torch.save(c.get('state_dict', c) if isinstance(c, dict) else c.state_dict(), 'tensors.pth')" in result.stderr
+    )
     assert [file.name for file in tmp_path.iterdir()] == ["mine.pth"]
+
+
+@pytest.mark.parametrize("container", ["model", "model_state_dict"])
+def test_what_ones_own_training_saved_is_found(checkpoint: Path, tmp_path: Path, container: str) -> None:
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    path = tmp_path / "parallel.pth"
+    torch.save({"epoch": 3, container: {f"module.{key}": value for key, value in state.items()}}, path)
+    result = convert(path)
+    assert result.exit_code == 0, result.output
+    assert "backbone slow_r50, 3 classes" in result.stdout
+    # Others read it as far as they may read the checkpoint.
+    assert path.with_suffix(".safetensors").stat().st_mode == path.stat().st_mode
+
+
+def test_nothing_is_overwritten_that_was_not_named(checkpoint: Path, tmp_path: Path) -> None:
+    path, weights, manifest = (tmp_path / f"slow.{kind}" for kind in ("pth", "safetensors", "yaml"))
+    path.symlink_to(checkpoint)
+    manifest.write_text("lr: 0.1\n")
+    result = convert(path)
+    assert result.exit_code == 2
+    assert f"{manifest}: this file would be overwritten" in result.stderr
+    assert manifest.read_text() == "lr: 0.1\n"
+    manifest.unlink()
+    weights.write_bytes(b"mine")
+    assert f"{weights}: this file would be overwritten" in convert(path).stderr
+    assert convert(path, "--output", weights).exit_code == 0
+    # What a conversion made is made anew.
+    assert convert(path).exit_code == 0
 
 
 def test_the_report_names_every_key(checkpoint: Path, tmp_path: Path) -> None:
@@ -87,4 +117,5 @@ def test_what_cannot_be_is_one_line_and_exit_code_2(
     assert result.exit_code == 2
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
+    assert "Errno" not in result.stderr
     assert not list(tmp_path.iterdir())

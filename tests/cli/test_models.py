@@ -46,6 +46,23 @@ def test_list_says_at_a_glance_what_a_model_takes(tmp_path: Path, monkeypatch: p
     assert list(listed("--family", "slowfast")) == ["slowfast_4x16_r50", "slowfast_8x8_r50"]
 
 
+def test_the_page_has_the_table_that_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIDCOMP_CACHE", str(tmp_path))
+    page = (Path(__file__).parents[2] / "docs/models.md").read_text(encoding="utf-8")
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines()]
+    told = {row[1].strip("`"): row[2:] for row in cells if len(row) == 7 and row[1].startswith("`")}
+    assert told == {
+        name: [
+            row["weights"],
+            *("–" if row[key] is None else f"{row[key]:.1f}" for key in ("gmacs", "top1")),
+            row["license"] or "–",
+            ", ".join(row["compressors"]).replace("identity", "whole"),
+        ]
+        for name, row in listed().items()
+    }
+    assert list(told) == list(listed())
+
+
 def test_list_begins_with_the_default_and_marks_it() -> None:
     lines = run("list").stdout.splitlines()
     assert lines[1:3] == ["I3D", lines[2]]

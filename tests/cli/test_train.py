@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import os
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner, Result
 
 from tests.training.conftest import folder, tiny  # noqa: F401 - fixtures
+from tests.zoo.test_hub import Hub
 from vidcomp.cli import app
 from vidcomp.training.objective import Objective
 from vidcomp.zoo.manifest import find_manifest
@@ -136,6 +139,37 @@ def test_an_interrupted_training_goes_on_to_the_same_result(
     assert parts.with_suffix(".safetensors").read_bytes() == whole.with_suffix(".safetensors").read_bytes()
     for one, other_row in zip(rows(parts.with_suffix(".log.csv")), rows(whole.with_suffix(".log.csv")), strict=True):
         assert {**one, "seconds": ""} == {**other_row, "seconds": ""}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("huggingface_hub") is None, reason="pip install 'vidcomp[hf]'")
+def test_what_was_trained_is_pushed(
+    folder: Path,  # noqa: F811
+    fitted: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setenv("HF_TOKEN", "hf_none")
+    output, options = tmp_path / "mine.yaml", ("--compressor", "sfc", "--epochs", 1, "--push")
+    told = train(folder, fitted, output, *options, "me/mine")
+    assert (told.exit_code, output.exists()) == (2, False)
+    assert told.stderr.endswith("'me/mine': a repository is named hf:OWNER/NAME\n")
+    with Hub(tmp_path / "hub") as hub:
+        threading.Thread(target=hub.serve_forever, daemon=True).start()
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        told = train(folder, fitted, output, *options, "hf:me/mine")
+        assert told.exit_code == 0, told.stderr
+        assert told.stdout.splitlines()[-1] == f"uploaded to {hub.url}/me/mine"
+        hub.shutdown()
+    there = tmp_path / "hub/me/mine"
+    assert {file.name for file in there.iterdir()} >= {"README.md", "vidcomp.yaml", "mine.safetensors"}
+    assert labels(folder, there / "vidcomp.yaml") == labels(folder, output)
+    # A Hub that is not there costs the upload, not the model.
+    told = run("models", "push", output, "hf:me/mine")
+    assert told.exit_code == 2
+    assert told.stderr.startswith("vidcomp: error: hf:me/mine: cannot be uploaded (")
+    assert told.stderr.count("\n") == 1
 
 
 def test_a_teacher_needs_no_labels(folder: Path, fitted: Path, tmp_path: Path) -> None:  # noqa: F811

@@ -92,11 +92,16 @@ def main(served: Path) -> None:
     transformers.VideoMAEModel(CONFIGS["videomae"]).save_pretrained(served / "tiny" / "backbone")
     PROCESSORS["videomae"]().save_pretrained(served / "tiny" / "backbone")
     transformers.ViTConfig().save_pretrained(served / "tiny" / "pictures")
-    for name in ("hf:tiny/absent", "hf:tiny/backbone", "hf:tiny/pictures", "hf:nothing"):
+    CONFIGS["videomae"].save_pretrained(served / "tiny" / "unfed")
+    for name, more in {"strange": {}, "code": {"auto_map": {"AutoConfig": "code.Config"}}}.items():
+        (served / "tiny" / name).mkdir()
+        (served / "tiny" / name / "config.json").write_text(json.dumps({"model_type": "zorglub", **more}))
+    (served / "tiny" / "code" / "code.py").write_text("raise SystemExit('the code of a repository ran')")
+    for name in ("absent", "backbone", "pictures", "unfed", "strange", "code", ""):
         try:
-            vidcomp.load(name)
+            vidcomp.load(f"hf:tiny/{name}")
         except ZooError as error:
-            said[name] = str(error)
+            said[f"hf:tiny/{name}"] = str(error)
     own = served / "own"
     own.mkdir()
     said["pushed"] = hub.push(make_tiny_model(own, kind="sfc", stride=1), "hf:me/mine")

@@ -169,8 +169,9 @@ def test_a_pickle_cannot_run_code(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "not readable"),
-        (b"these are not weights", "not readable"),
+        (b"", "it is empty, not a checkpoint"),
+        (b"these are not weights", r"not readable as a checkpoint of tensors \(it is none of torch's, or damaged\)$"),
+        (b"PK\x03\x04 cut", r"not readable as a checkpoint of tensors \(PytorchStreamReader [^.]*\)$"),
         ([1, 2], "holds a list, not a dictionary of tensors"),
         ({"epoch": 3}, "holds no tensors; its keys are epoch"),
     ],
@@ -186,6 +187,8 @@ def test_a_file_that_is_no_checkpoint_is_refused_in_one_line(tmp_path: Path, con
     assert "\n" not in str(error.value)
     with pytest.raises(WeightsError, match="there is no such checkpoint"):
         convert_file(tmp_path / "absent.pth", SOURCES["vmz"])
+    with pytest.raises(WeightsError, match="it is a folder, not a checkpoint"):
+        convert_file(tmp_path, SOURCES["vmz"])
 
 
 @pytest.mark.parametrize("family", SOURCES["torchvision"].families)

@@ -138,7 +138,11 @@ def test_what_is_no_classifier_is_said_in_a_line(said: dict[str, Any]) -> None:
     assert said["hf:tiny/absent"].startswith("hf:tiny/absent: not to be had")
     assert "so it classifies nothing" in said["hf:tiny/backbone"]
     assert "a vit classifies no videos" in said["hf:tiny/pictures"]
-    assert said["hf:nothing"] == "'hf:nothing': a repository is named hf:OWNER/NAME"
+    assert said["hf:tiny/unfed"] == "hf:tiny/unfed: it has no processor that would say how it is fed"
+    assert "does not recognize this architecture" in said["hf:tiny/strange"]
+    assert "custom code" in said["hf:tiny/code"]
+    assert [name for name, line in said.items() if "check the name and the network" in line] == ["hf:tiny/absent"]
+    assert said["hf:tiny/"] == "'hf:tiny/': a repository is named hf:OWNER/NAME"
     assert not any("\n" in line for name, line in said.items() if name.startswith("hf:"))
 
 

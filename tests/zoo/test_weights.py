@@ -29,6 +29,8 @@ class Server(http.server.ThreadingHTTPServer):
     """Serves CONTENT at /weights; can ignore ranges, or hang up after some bytes."""
 
     honor_ranges = True
+    # What a server that resumes from elsewhere gets wrong.
+    range_error = 0
     hang_up_after: int | None = None
 
     def __init__(self) -> None:
@@ -58,7 +60,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if start >= len(CONTENT):
                 self.send_error(416)
                 return
+            start += self.server.range_error
             self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
         else:
             self.send_response(200)
         body = CONTENT[start:]
@@ -125,6 +129,25 @@ def test_a_server_without_ranges_sends_everything_again(server: Server, cache: P
     (cache / "w.bin.part").write_bytes(b"x" * 1000)
     server.honor_ranges = False
     assert downloads.fetch(server.url, SHA256, "w.bin").read_bytes() == CONTENT
+
+
+def test_a_server_that_goes_on_from_elsewhere_makes_it_begin_anew(server: Server, cache: Path) -> None:
+    server.hang_up_after = 1000
+    with pytest.raises(WeightsError):
+        downloads.fetch(server.url, SHA256, "w")
+    server.hang_up_after, server.range_error = None, -10
+    with pytest.raises(WeightsError, match="sent another part than the one asked for"):
+        downloads.fetch(server.url, SHA256, "w")
+    assert downloads.fetch(server.url, SHA256, "w").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    "url", ["no address", "http://[::1/weights", "ftp://127.0.0.1/weights", "http://127.0.0.1:1/w"]
+)
+def test_an_address_that_is_none_is_one_line(url: str, cache: Path) -> None:
+    with pytest.raises(WeightsError, match=r"could not be downloaded \((?!\[Errno)") as error:
+        downloads.fetch(url, "", "w")
+    assert "\n" not in str(error.value)
 
 
 def test_a_part_that_is_already_whole_is_accepted(server: Server, cache: Path) -> None:

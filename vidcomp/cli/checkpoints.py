@@ -155,13 +155,14 @@ def convert(
     with reported(debug=debug):
         from vidcomp.zoo.convert import SOURCES, ConversionError, convert_file, guess_source, write
 
-        output = output or file.with_suffix(".safetensors")
+        named, output = output is not None, output or file.with_suffix(".safetensors")
         if source is not None and source not in SOURCES:
             raise UsageError(f"--from {source!r}: choose one of {', '.join(SOURCES)}")
         if output.suffix != ".safetensors":
             raise UsageError(f"--output {output}: the file's name must end in .safetensors")
         if output.exists() and output.samefile(file):
             raise UsageError(f"--output {output}: that is the checkpoint itself; choose another name")
+        _check_not_anothers(output, named=named)
         own = _labels_in(labels)
         try:
             publisher = source or guess_source(file, SOURCES, backbone)
@@ -185,6 +186,18 @@ def convert(
             "preprocessing": feeding,
         }
         _print_report(report, keys=keys, as_json=as_json, extra=extra)
+
+
+_MADE_BY = "converted by vidcomp models convert"
+
+
+def _check_not_anothers(weights: Path, *, named: bool) -> None:
+    """Make sure that no file is overwritten that neither was named nor came from an earlier conversion."""
+    manifest = weights.with_suffix(".yaml")
+    earlier = manifest.is_file() and _MADE_BY in manifest.read_text(encoding="utf-8", errors="replace")
+    for path in [manifest] if named else [manifest, weights]:
+        if path.exists() and not earlier:
+            raise UsageError(f"{path}: this file would be overwritten; name another with --output NAME.safetensors")
 
 
 def _labels_in(file: Path | None) -> list[str]:
@@ -225,7 +238,7 @@ def _write_manifest(
             "weights": {"file": weights.name, "sha256": sha256},
         },
         "preprocessing": preprocessing,
-        "source": f"converted by vidcomp models convert --from {publisher}",
+        "source": f"{_MADE_BY} --from {publisher}",
         "license": "that of the checkpoint",
     }
     if base is None:

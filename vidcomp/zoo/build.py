@@ -23,7 +23,7 @@ from vidcomp.transfer import Progress
 from vidcomp.zoo import ManifestError, WeightsError, weights
 from vidcomp.zoo.downloads import downloads_of
 from vidcomp.zoo.labels import chosen_labels, labels_of
-from vidcomp.zoo.manifest import CompressorSection, Manifest, find_manifest
+from vidcomp.zoo.manifest import CompressorSection, Manifest, find_manifest, models_folder
 
 # Frames, height and width: large enough for every backbone's strides and pools; only channel counts are read off.
 _PROBE = (16, 64, 64)
@@ -250,7 +250,8 @@ def load_variant(manifest: Manifest, progress: Progress | None = None) -> Loaded
         network.compressors[number] = _untrained(compressor)
     if untrained:
         kinds = "+".join(untrained)
-        how = f"vidcomp train FOLDER --model {manifest.name} --compressor {kinds} --teacher dense30 --output FILE.yaml"
+        named = manifest.name if manifest.origin.parent == models_folder().resolve() else manifest.origin
+        how = f"vidcomp train FOLDER --model {named} --compressor {kinds} --teacher dense30 --output FILE.yaml"
         notes.append(
             f"{manifest.name}: {kinds} is untrained; '{how}' makes it better, and 'vidcomp compare' shows what it costs"
         )

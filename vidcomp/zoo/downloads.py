@@ -183,8 +183,9 @@ def _fetch(url: str, sha256: str, target: Path, progress: Progress | None) -> No
         partial.unlink()
     except (TransferError, OSError) as error:
         raise WeightsError(
-            f"the weights {target.name} are not on this machine and {url} could not be downloaded ({error}): "
-            f"try again with a network (what has arrived is kept), or put the file at {target}"
+            f"the weights {target.name} are not on this machine and {url} could not be downloaded "
+            f"({getattr(error, 'strerror', None) or error}): try again (what has arrived is kept), "
+            f"or put the file at {target}"
         ) from None
     raise WeightsError(
         f"{url}: what arrived has sha256 {found}, not {sha256}; it was thrown away: "

@@ -41,7 +41,7 @@ def manifest_of(name: str) -> Manifest:
         from huggingface_hub.errors import EntryNotFoundError
 
         repo, revision = _parted(name)
-        where: dict[str, Any] = {"revision": revision, "local_files_only": offline() is not None}
+        where = _where(revision)
         try:
             file = Path(hf_hub_download(repo, MANIFEST, **where))
         except EntryNotFoundError:
@@ -64,10 +64,7 @@ def load_backbone(manifest: Manifest) -> Backbone:
 
         options = manifest.backbone.options
         network, report = AutoModelForVideoClassification.from_pretrained(
-            options["repo"],
-            revision=options["revision"],
-            local_files_only=offline() is not None,
-            output_loading_info=True,
+            options["repo"], **_where(options["revision"]), **_NO_CODE, output_loading_info=True
         )
         if missing := sorted(report["missing_keys"]):
             raise WeightsError(
@@ -81,7 +78,7 @@ def _of_transformers(name: str, repo: str, where: dict[str, Any]) -> Manifest:
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING_NAMES
 
-    found = AutoConfig.from_pretrained(repo, **where)
+    found = AutoConfig.from_pretrained(repo, **where, **_NO_CODE)
     if found.model_type not in MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING_NAMES:
         kinds = ", ".join(MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING_NAMES)
         raise ManifestError(
@@ -111,9 +108,12 @@ def _feeding(repo: str, where: dict[str, Any], config: dict[str, Any]) -> Prepro
     from transformers import AutoImageProcessor, AutoVideoProcessor
 
     try:
-        processor = AutoImageProcessor.from_pretrained(repo, **where)
+        processor = AutoImageProcessor.from_pretrained(repo, **where, **_NO_CODE)
     except (OSError, ValueError):
-        processor = AutoVideoProcessor.from_pretrained(repo, **where)
+        try:
+            processor = AutoVideoProcessor.from_pretrained(repo, **where, **_NO_CODE)
+        except (OSError, ValueError):
+            raise ManifestError(f"hf:{repo}: it has no processor that would say how it is fed") from None
     frames = config.get("num_frames") or config.get("frames_per_clip") or 16
 
     def fed(value: int) -> torch.Tensor:
@@ -199,6 +199,14 @@ def _gather(section: Any, folder: Path, files: dict[str, Path]) -> None:
     section["file"] = wanted
 
 
+# A repository's own code is never run, nor is the user asked whether it may be.
+_NO_CODE = {"trust_remote_code": False}
+
+
+def _where(revision: str | None) -> dict[str, Any]:
+    return {"revision": revision, "local_files_only": offline() is not None}
+
+
 def _files_of(manifest: Manifest) -> Iterator[WeightsSource]:
     from vidcomp.zoo.downloads import sources_of
 
@@ -224,7 +232,9 @@ def _explained(name: str, failed: str = "not to be had") -> Iterator[None]:
     except ImportError as error:
         raise ManifestError(f"{name}: {error.name or error} is not installed: pip install 'vidcomp[hf]'") from None
     except Exception as error:  # a server, a network and four libraries fail in any of dozens of ways
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(". ")
+        # Of what these say, that a repository is absent or cannot be reached says least.
+        unreachable = type(error).__module__.partition(".")[0] in ("huggingface_hub", "httpx", "requests")
         by = offline()
-        hint = f"{by} forbids to fetch it" if by else "check the name and the network"
-        raise WeightsError(f"{name}: {failed} ({reason}); {hint}") from None
+        hint = f"; {by} forbids to fetch it" if by else "; check the name and the network" if unreachable else ""
+        raise WeightsError(f"{name}: {failed} ({reason}){hint}") from None

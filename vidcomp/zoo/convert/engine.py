@@ -25,7 +25,9 @@ from vidcomp.zoo.downloads import sha256_of
 
 _COUNTER = "num_batches_tracked"
 # Under which key publishers put the tensors, where the file holds other things too.
-_CONTAINERS = ("model_state", "state_dict")
+_CONTAINERS = ("model_state", "state_dict", "model_state_dict", "model")
+# What torch's parallel trainers put before each name.
+_PARALLEL = "module."
 
 
 @dataclass(frozen=True)
@@ -265,8 +267,10 @@ def _read_tensors(path: Path, read: Callable[[Path], Mapping[str, Tensor]] | Non
     Raises:
         WeightsError: the file is missing, unreadable, or holds no tensors.
     """
-    if not path.is_file():
+    if not path.exists():
         raise WeightsError(f"{path}: there is no such checkpoint")
+    if path.is_dir() or not path.stat().st_size:
+        raise WeightsError(f"{path}: it is {'a folder' if path.is_dir() else 'empty'}, not a checkpoint")
     try:
         with warnings.catch_warnings():
             # torch warns of unusual pickles before it refuses or reads them; the outcome is said below.
@@ -279,9 +283,13 @@ def _read_tensors(path: Path, read: Callable[[Path], Mapping[str, Tensor]] | Non
             else:
                 content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a file that is no checkpoint fails inside the unpickler in any of a dozen ways
-        reason, how = next(iter(str(error).strip().splitlines()), type(error).__name__), ""
+        # The first sentence alone: those that follow advise to read pickles that run code.
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason, how = first.partition(". ")[0], ""
+        if read is None and not isinstance(error, (RuntimeError, OSError, SafetensorError)):
+            reason = "it is none of torch's, or damaged"
         if isinstance(error, pickle.UnpicklingError) and (named := re.search(r"GLOBAL (\S+)", str(error))):
-            reason, how = f"it names {named[1]}, and only tensors are read", _RESAVE.format(path=path)
+            reason, how = f"it names {named[1]}, and only tensors are read", _RESAVE.format(path=str(path))
         raise WeightsError(f"{path}: not readable as a checkpoint of tensors ({reason}){how}") from None
     for container in _CONTAINERS:
         if isinstance(content, dict) and isinstance(content.get(container), dict):
@@ -291,12 +299,15 @@ def _read_tensors(path: Path, read: Callable[[Path], Mapping[str, Tensor]] | Non
     tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
     if not tensors:
         raise WeightsError(f"{path}: holds no tensors; its keys are {', '.join(map(str, list(content)[:5])) or 'none'}")
+    if all(key.startswith(_PARALLEL) for key in tensors):
+        tensors = {key.removeprefix(_PARALLEL): value for key, value in tensors.items()}
     return tensors
 
 
 _RESAVE = (
     "; if you trust it, save its tensors alone where its own code is installed: "
-    "c = torch.load('{path}', weights_only=False); torch.save(c.get('state_dict', c), 'tensors.pth')"
+    "c = torch.load({path!r}, weights_only=False); "
+    "torch.save(c.get('state_dict', c) if isinstance(c, dict) else c.state_dict(), 'tensors.pth')"
 )
 
 
@@ -312,9 +323,12 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
         tensors = {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
     try:
         with replacing(path) as new:
+            new.touch()
+            mode = new.stat().st_mode
             save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, new, metadata=dict(metadata))
+            new.chmod(mode)  # safetensors lets nobody but the owner read what it writes
     except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path}: cannot be written ({error})") from None
+        raise WeightsError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
     return sha256_of(path)
 
 
