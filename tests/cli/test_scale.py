@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from vidcomp.cli import app
+from vidcomp.scale.classifier import ClusterClassifier
 
 
 @pytest.fixture
@@ -58,3 +60,20 @@ def test_the_driver_does_without_torch() -> None:
 def test_evaluate_refuses_what_actors_cannot_do(folder: Path, option: str) -> None:
     result = CliRunner().invoke(app, ["evaluate", str(folder), option, "--engine", "ray"])
     assert (result.exit_code, f"{option}: not with --engine ray" in result.stderr) == (2, True)
+
+
+def test_what_an_actor_of_evaluate_loads_can_be_sent_to_it(tmp_path: Path) -> None:
+    from tests.tiny_model import make_tiny_model
+    from vidcomp.cli.scale import evaluating
+    from vidcomp.inference.grammar import parse_strategy
+    from vidcomp.scale.engine import Actors
+    from vidcomp.video.worker.pool import DecodePool
+    from vidcomp.zoo.build import load_model
+
+    model = load_model(make_tiny_model(tmp_path))
+    strategy = parse_strategy("whole").strategy
+    options = {"decode_workers": None, "precision": "auto", "batch": None, "device": "cpu", "strategy": strategy}
+    with DecodePool() as pool, evaluating(Actors())(model, pool=pool, **options) as classifier:
+        assert isinstance(classifier, ClusterClassifier)
+        with pickle.loads(pickle.dumps(classifier._load))() as there:
+            assert there.model.labels == model.labels

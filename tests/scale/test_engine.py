@@ -35,6 +35,16 @@ def test_every_job_has_one_answer(monkeypatch: pytest.MonkeyPatch, count: int) -
     assert all(actor.dead for actor in ray.actors)  # nobody is left behind
 
 
+def test_an_actor_says_who_it_is_also_where_nothing_is_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray, about = FakeRay(), list[str]()
+    with engine_on(monkeypatch, ray, ready=about.append) as engine:
+        assert answers(engine, 0) == {}
+        assert about == []
+        engine.introduce()
+    assert about == ["actor 0"]
+    assert [actor.dead for actor in ray.actors] == [True]
+
+
 def test_a_list_is_drawn_as_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[str] = []
     with engine_on(monkeypatch, FakeRay()) as engine:

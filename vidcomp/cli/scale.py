@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vidcomp.scale.actor import Loaded
     from vidcomp.scale.engine import Actors
     from vidcomp.scale.listing import ListedJob
+    from vidcomp.video.worker.pool import DecodePool
     from vidcomp.zoo.build import LoadedModel
     from vidcomp.zoo.manifest import Manifest
 
@@ -198,10 +199,14 @@ def evaluating(actors: Actors) -> Callable[..., Classifier]:
     """The same for a classifier that is given its model, and options, later."""
     from vidcomp.scale.classifier import ClusterClassifier
 
-    def make(model: LoadedModel, *, decode_workers: int | None, **options: Any) -> ClusterClassifier:
+    def make(
+        model: LoadedModel, *, decode_workers: int | None, pool: DecodePool | None = None, **options: Any
+    ) -> ClusterClassifier:
+        # Processes that decode here are of no use there.
         there = {**options, "decode_workers": decode_workers or default_workers(actors.cpus)}
         load = partial(_of_manifest, model.manifest, there)
-        return ClusterClassifier(model, load=load, actors=actors, tell=partial(warn, prefix="note"), **options)
+        tell = partial(warn, prefix="note")
+        return ClusterClassifier(model, load=load, actors=actors, tell=tell, pool=pool, **options)
 
     return make
 

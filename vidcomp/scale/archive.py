@@ -122,3 +122,5 @@ def label_archive(
             parts.write(record)
             stats.add(prediction)
             yield prediction
+        if stats.known and not recorders:
+            engine.introduce()

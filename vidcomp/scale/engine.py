@@ -178,6 +178,16 @@ class Engine(Generic[AnyJob]):
             for member in [member for member in self._members if member.stream in ready]:
                 yield from self._hear(member)
 
+    def introduce(self) -> None:
+        """Have ``ready`` called where no job has started an actor: one is started for that alone.
+
+        Raises:
+            EngineError, Exception: as :meth:`run`.
+        """
+        while not self._begun:
+            self._fill_up(1)
+            deque(self._hear(self._members[0]), maxlen=0)
+
     @property
     def _is_left(self) -> bool:
         """Whether there are jobs that no actor holds."""
