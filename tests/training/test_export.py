@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from vidcomp.training import TrainingError
-from vidcomp.training.export import Checkpoint, Position, writing
+from vidcomp.training.config import Paths
+from vidcomp.training.export import Checkpoint, Position, export, writing
+from vidcomp.zoo.manifest import find_manifest, read_manifest
 
 STATE = {"weights": torch.arange(3)}
 
@@ -45,3 +47,25 @@ def test_another_training_and_a_damaged_file_are_refused(tmp_path: Path) -> None
     file.write_bytes(file.read_bytes()[:-200])
     with pytest.raises(TrainingError, match="not a checkpoint that this version can read"):
         Checkpoint(file, {"model": "a", "recipe": "r"}).read()
+
+
+def test_new_compressors_name_their_base_and_no_folder_of_this_machine(tmp_path: Path) -> None:
+    shipped = find_manifest("ucf16-lite0")
+    (tmp_path / "source").mkdir()
+    paths = Paths(source=tmp_path / "source", output=tmp_path / "my.yaml")
+    (section,) = shipped.compressors
+    fitted = section.model_copy(update={"options": {**section.options, "tau": 4}, "weights": None})
+    export(shipped, paths, [{"epoch": 1.0}], "train", summary="mine", compressors=(fitted,))
+    written = paths.output.read_text()
+    assert "base: ucf16-lite0" in written
+    assert str(shipped.origin.parent) not in written
+    read = read_manifest(paths.output)
+    assert (read.name, read.compressors, read.labels) == ("my", (fitted,), shipped.labels)
+
+
+def test_alternatives_of_a_base_keep_their_weights(tmp_path: Path) -> None:
+    heir = tmp_path / "heir.yaml"
+    heir.write_text("name: heir\nsummary: mine\nbase: kinetics400-i3d\n")
+    sources = [section.weights for sections in read_manifest(heir).alternatives.values() for section in sections]
+    assert sources
+    assert all(source is not None and source.path is not None and Path(source.path).is_file() for source in sources)

@@ -339,7 +339,10 @@ def _run(train: Callable[[Paths, Callbacks, Progress | None], Manifest], options
             fail(str(error), SOME_FAILED)
     if not options.quiet:
         print(f"wrote {paths.output} with its weights beside it; {paths.log} says how it went")
-        print(f"try: vidcomp classify VIDEO --model {paths.output}")
+        print("training accuracy is that of videos it learned from; on others, and before:")
+        print(f"  vidcomp evaluate OTHER-VIDEOS --model {paths.output}")
+        print(f"  vidcomp evaluate OTHER-VIDEOS --model {options.model}")
+        print(f"use it: vidcomp classify VIDEO --model {paths.output}")
     if options.push is not None:
         from vidcomp.zoo.hub import push
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from vidcomp.cli.terminal import warn
+from vidcomp.cli.terminal import in_options, warn
 from vidcomp.files import printable
 from vidcomp.training.callbacks import Callbacks, StepState
 
@@ -70,7 +70,7 @@ class TrainingProgress(Callbacks):
     def note(self, line: str) -> None:
         """Print a remark."""
         if not self._quiet:
-            self._print(f"vidcomp: {line}")
+            self._print(f"vidcomp: {in_options(line)}")
 
     def skipped(self, line: str) -> None:
         """Print why a video is left out."""
@@ -106,14 +106,14 @@ class TrainingProgress(Callbacks):
             self._bar.update(self._task, completed=done - 1)
             self._bar.reset(self._task, completed=done - 1)
         assert self._task is not None
-        said = f"loss {state.loss:.4f}  accuracy {state.accuracy:.1%}"
+        said = f"loss {state.loss:.4f}  training accuracy {state.accuracy:.1%}"
         where = f"epoch {state.epoch}/{state.epochs}"
         self._bar.update(self._task, completed=done, description=where, state=said)
         self._now_and_then(f"{where}, step {state.step} of {state.steps}: {said}")
 
     def epoch(self, row: dict[str, float]) -> None:
         """Print an epoch's line."""
-        said = [f"loss {row['loss']:.4f}", f"accuracy {row['accuracy']:.1%}"]
+        said = [f"loss {row['loss']:.4f}", f"training accuracy {row['accuracy']:.1%}"]
         said += [f"{name.replace('_', ' ')} {value:.1%}" for name, value in row.items() if name.startswith("val")]
         self.note(f"epoch {row['epoch']:.0f} of {self._epochs}: {', '.join(said)}, {row['seconds']:.0f} s")
 

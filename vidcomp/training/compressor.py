@@ -22,7 +22,7 @@ from vidcomp.training import DataError, RequestError
 from vidcomp.training.cache import TensorCache, digest_of, file_key
 from vidcomp.training.callbacks import Callbacks
 from vidcomp.training.config import CompressorRecipe, Paths
-from vidcomp.training.export import elsewhere, export, save_weights
+from vidcomp.training.export import export, save_weights
 from vidcomp.training.trainer import Trainer
 from vidcomp.training.videos import TrainingVideo, TrainingVideos, find_training_videos
 from vidcomp.transfer import Progress
@@ -71,8 +71,15 @@ def train_compressor(
     wanted = find_training_videos(paths.source, labels_of(manifest), taught=job.recipe.teacher != "none")
     backbone = load_backbone(manifest, progress)
     network = new_compressors(planned, backbone, job.recipe)
+    trained = {(section.kind, section.cut) for section in manifest.compressors if section.weights is not None}
+    again = [section.kind for section in planned.compressors if (section.kind, section.cut) in trained]
     if job.from_trained:
         _take_trained(network, planned, manifest, progress)
+    elif again:
+        callbacks.note(
+            f"{' and '.join(again)} of {manifest.name} is trained already; this starts over, and may end worse. "
+            "from_trained=True starts from its weights"
+        )
     identity = {
         "model": fingerprint(manifest),
         "compressor": digest_of({"sections": repr(planned.compressors)}),
@@ -82,12 +89,13 @@ def train_compressor(
     with DecodePool(paths.workers) as pool, noted_beside(paths.output) as in_progress:
         trainer = Trainer(job.recipe, paths, pool, callbacks, in_progress)
         rows = fit_compressors(trainer, network, manifest, wanted, identity, unfreeze=job.unfreeze)
-    weights = elsewhere(manifest)
+    kept = manifest.backbone
     if job.unfreeze != "nothing":
-        weights = save_weights(backbone, paths.weights("backbone"))
+        kept = kept.model_copy(update={"weights": save_weights(backbone, paths.weights("backbone")), "head": None})
     elif job.standalone:
         # That of the network was fused.
         weights = save_weights(load_backbone(manifest), paths.weights("backbone"))
+        kept = kept.model_copy(update={"weights": weights, "head": None})
     several = len(planned.compressors) > 1
     sections = [
         section.model_copy(update={"weights": save_weights(module, paths.weights(section.kind if several else ""))})
@@ -100,7 +108,7 @@ def train_compressor(
         rows,
         "train",
         summary=f"{manifest.name} with {kinds} fitted to {paths.source.name}",
-        backbone=manifest.backbone.model_copy(update={"weights": weights, "head": None}),
+        backbone=kept,
         compressors=tuple(sections),
     )
 

@@ -22,7 +22,7 @@ from vidcomp.files import replacing
 from vidcomp.training import TrainingError
 from vidcomp.training.config import Paths
 from vidcomp.zoo.downloads import sha256_of
-from vidcomp.zoo.manifest import Manifest, WeightsSource
+from vidcomp.zoo.manifest import Manifest, WeightsSource, models_folder
 
 _LINE = 110
 _FORMAT = 2
@@ -117,19 +117,10 @@ def save_weights(module: nn.Module, file: Path) -> WeightsSource:
     return WeightsSource(file=file.name, sha256=sha256_of(file))
 
 
-def elsewhere(manifest: Manifest) -> WeightsSource | None:
-    """The backbone's weights of ``manifest``, its head's among them, as a manifest in another folder must name them."""
-    source = manifest.backbone.sources
-    return None if source is None else _from_elsewhere(source, manifest.origin.parent)
-
-
-def _from_elsewhere(source: WeightsSource, folder: Path) -> WeightsSource:
-    more = tuple(_from_elsewhere(part, folder) for part in source.more)
-    if source.file is None:
-        return source.model_copy(update={"more": more})
-    path = (folder / source.file).resolve()
-    checksum = source.sha256 or sha256_of(path)
-    return WeightsSource(path=str(path), sha256=checksum, more=more, replaces=source.replaces)
+def base_of(manifest: Manifest) -> str:
+    """How a manifest elsewhere names this one as its base: by its name if it ships, else by its file."""
+    ships = manifest.origin.parent == models_folder().resolve()
+    return manifest.name if ships else str(manifest.origin)
 
 
 def export(manifest: Manifest, paths: Paths, rows: Sequence[dict[str, float]], by: str, **changes: Any) -> Manifest:
@@ -157,7 +148,11 @@ def export(manifest: Manifest, paths: Paths, rows: Sequence[dict[str, float]], b
         **changes,
     )
     content = changed.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-    write_manifest(file, {key: value for key, value in content.items() if value not in ({}, [], "")})
+    if changed.backbone == manifest.backbone:
+        # Nothing but the compressors is new: all else is said, and lies, where it did before.
+        own = {"summary", "compressors", "measured", "source"}
+        content = {"name": changed.name, "base": base_of(manifest), **{key: content.get(key) for key in own}}
+    write_manifest(file, {key: value for key, value in content.items() if value not in ({}, [], "", None)})
     paths.checkpoint.unlink(missing_ok=True)
     return changed
 

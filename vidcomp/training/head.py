@@ -26,7 +26,7 @@ from vidcomp.training.backbone import class_layers
 from vidcomp.training.cache import TensorCache, digest_of, file_key
 from vidcomp.training.callbacks import Callbacks
 from vidcomp.training.config import Paths
-from vidcomp.training.export import name_of, write_manifest, writing
+from vidcomp.training.export import base_of, name_of, write_manifest, writing
 from vidcomp.training.groups import groups_of
 from vidcomp.training.linear import Examples, Linear, fit, steps
 from vidcomp.training.videos import TrainingVideo, TrainingVideos, check_classes, find_training_videos
@@ -35,7 +35,7 @@ from vidcomp.video import VideoError
 from vidcomp.video.discovery import find_videos
 from vidcomp.zoo.build import Variant, build_backbone, build_network, load_variant, vary
 from vidcomp.zoo.downloads import sha256_of
-from vidcomp.zoo.manifest import Manifest, find_manifest, models_folder, read_manifest
+from vidcomp.zoo.manifest import Manifest, find_manifest, read_manifest
 from vidcomp.zoo.weights import fingerprint
 
 BACKGROUND = "none of these"
@@ -308,10 +308,9 @@ def _export(paths: Paths, result: HeadResult, linear: Linear) -> Manifest:
     file = paths.weights()
     with writing(file, "choose another name") as written:
         written.write(save(tensors))
-    ships = base.origin.parent == models_folder().resolve()
     right = result.predicted[result.tested] == result.truth[result.tested]
     content: dict[str, Any] = {
-        "base": base.name if ships else str(base.origin),
+        "base": base_of(base),
         "name": name_of(paths.output),
         "summary": f"{len(result.classes)} classes of {paths.source.name}; {base.name} with a last layer of its own",
         "backbone": {

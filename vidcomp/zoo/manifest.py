@@ -321,12 +321,17 @@ def _with_inherited(content: dict[str, Any], path: Path, heirs: tuple[Path, ...]
             if source is not None
         }
     )
-    inherited["compressors"] = tuple(
-        section
-        if section.weights is None
-        else section.model_copy(update={"weights": section.weights.seen_from(path.parent, base.origin)})
-        for section in base.compressors
-    )
+
+    def seen(sections: tuple[CompressorSection, ...]) -> tuple[CompressorSection, ...]:
+        return tuple(
+            section
+            if section.weights is None
+            else section.model_copy(update={"weights": section.weights.seen_from(path.parent, base.origin)})
+            for section in sections
+        )
+
+    inherited["compressors"] = seen(base.compressors)
+    inherited["alternatives"] = {kinds: seen(sections) for kinds, sections in base.alternatives.items()}
     joined = {key: {**dict(inherited[key]), **content[key]} for key in _JOINED if isinstance(content.get(key), dict)}
     return {**inherited, **content, **joined}
 
