@@ -105,7 +105,7 @@ def test_the_report_names_every_key(checkpoint: Path, tmp_path: Path) -> None:
     [
         ("nobody", "a.safetensors", "--from 'nobody': choose one of mmaction2, pytorchvideo, tpn, vmz"),
         ("mmaction2", "a.pth", "must end in .safetensors"),
-        ("vmz", "a.safetensors", "slowonly.pth: nothing in the checkpoint gives r2plus1d_"),
+        ("vmz", "a.safetensors", "slowonly.pth: none of its 320 tensors belongs to r2plus1d_34"),
         ("mmaction2", "absent/a.safetensors", "cannot be written"),
         ("mmaction2", "{checkpoint}", "must end in .safetensors"),
     ],
@@ -119,3 +119,14 @@ def test_what_cannot_be_is_one_line_and_exit_code_2(
     assert result.stderr.count("\n") == 1
     assert "Errno" not in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_of_another_network_is_told_in_one_line(tmp_path: Path) -> None:
+    other = tmp_path / "other.pt"
+    torch.save({"encoder.weight": torch.zeros(3, 3), "encoder.bias": torch.zeros(3)}, other)
+    result = convert(other)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr == (
+        f"vidcomp: error: {other}: it is none of mmaction2, pytorchvideo, tpn, vmz, torchvision, i3d\n"
+    )

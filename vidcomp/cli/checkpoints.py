@@ -168,7 +168,8 @@ def convert(
             publisher = source or guess_source(file, SOURCES, backbone)
             tensors, report = convert_file(file, SOURCES[publisher], backbone)
         except ConversionError as error:
-            _print_report(error.report, keys=keys, as_json=as_json, extra={})
+            if as_json or not error.report.foreign:
+                _print_report(error.report, keys=keys, as_json=as_json, extra={})
             raise
         if own and len(own) != report.classes:
             raise UsageError(f"--labels {labels}: {len(own)} labels for {report.classes} classes; give one for each")

@@ -108,8 +108,15 @@ class ConversionReport:
         """How many keys stand in the way of loading the result."""
         return len(self.unknown) + len(self.missing) + len(self.mismatched)
 
+    @property
+    def foreign(self) -> bool:
+        """Whether nothing in the checkpoint is of this network: it is somebody else's."""
+        return not self.used and not self.renamed
+
     def first_problem(self) -> str | None:
         """The first of them in one line, ``None`` if the result loads."""
+        if self.foreign:
+            return f"none of its {len(self.unused)} tensors belongs to {self.family}: it is of another network"
         more = f" (and {self.problems - 1} more like it)" if self.problems > 1 else ""
         for key, (theirs, ours) in self.mismatched.items():
             return f"{key} has shape {theirs}, but {self.family} needs {ours}{more}"
@@ -249,15 +256,12 @@ def guess_source(path: Path, sources: Mapping[str, Source], family: str | None =
             recognize_family(tensors, source, family)
             return name
         except ConversionError as error:
-            problems.append(
-                ConversionError(
-                    f"{path}: it is none of {', '.join(sources)}; {name} comes near, but {error}", error.report
-                )
-            )
+            nearest = "" if error.report.foreign else f"; {name} comes near, but {error}"
+            problems.append(ConversionError(f"{path}: it is none of {', '.join(sources)}{nearest}", error.report))
         except WeightsError as error:
             refusals.append(error)
     if problems:
-        raise min(problems, key=lambda problem: problem.report.problems)
+        raise min(problems, key=lambda problem: (problem.report.foreign, problem.report.problems))
     raise refusals[0] if refusals else WeightsError(f"backbone {family!r}: nobody's checkpoints of it are known")
 
 
