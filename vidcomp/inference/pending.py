@@ -6,6 +6,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vidcomp.inference.prediction import Timing
 from vidcomp.inference.runner import Runner
 from vidcomp.inference.strategies import Encoded, KeyFrames, OnePass, Outcome, Strategy, UniformClips, WholeVideo
@@ -31,8 +34,51 @@ MODEST_BYTES = 2**30
 _MOST_HELD_BYTES = 64
 
 
+# Blocks of a picture count as alike if their mean gray levels are this near: rounding and an encoder's noise.
+_ALIKE = 4.0
+_BLOCK = 8
+
+
 class MoreThanClaimed(Exception):  # noqa: N818 - a turn, not an error
     """The video has more frames than it claims, and than are passed whole."""
+
+
+class Variety:
+    """What changes in a video: of one that stands still, or shows one color throughout, a label says nothing."""
+
+    def __init__(self) -> None:
+        """Nothing was seen yet."""
+        self._first: NDArray[np.float32] | None = None
+        self._frames = 0
+        self._still = self._plain = True
+
+    def see(self, pixels: NDArray[np.uint8]) -> None:
+        """Take frames (T, H, W, 3) into account, by the means of their blocks of every other pixel."""
+        self._frames += len(pixels)
+        if not (self._still or self._plain):
+            return
+        blocks = _blocks(pixels)
+        if self._first is None:
+            self._first = blocks[0]
+        self._still = self._still and bool((np.abs(blocks - self._first) <= _ALIKE).all())
+        spread = blocks.max(axis=(0, 1, 2)) - blocks.min(axis=(0, 1, 2))
+        self._plain = self._plain and self._still and bool((spread <= _ALIKE).all())
+
+    def notes(self) -> tuple[str, ...]:
+        """What to say of it, if anything."""
+        if self._first is None or self._frames < 2 or not self._still:
+            return ()
+        what = "one plain color" if self._plain else "a still picture"
+        return (f"it shows {what} throughout: no action is to be seen, whatever the label",)
+
+
+def _blocks(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Mean colors of the blocks of frames (T, H, W, 3), of every other pixel; edges that fill no block are left out."""
+    side = max(1, min(_BLOCK, *pixels.shape[1:3]))
+    height, width = pixels.shape[1] // side, pixels.shape[2] // side
+    whole = pixels[:, : height * side, : width * side].reshape(len(pixels), height, side, width, side, 3)
+    means: NDArray[np.float32] = whole[:, :, ::2, :, ::2].mean(axis=(2, 4), dtype=np.float32)
+    return means
 
 
 @dataclass(kw_only=True, eq=False)
@@ -87,6 +133,7 @@ class PendingVideo:
     def _chunks(self, reader: AnyReader) -> Iterator[Frames]:
         """The frames; the time spent waiting for them is noted, and a video longer than it claimed is stopped."""
         passed = 0
+        variety = Variety()
         chunks = reader.chunks()
         while True:
             before = time.perf_counter()
@@ -94,7 +141,10 @@ class PendingVideo:
             waited_s = self.timing.decode_s + time.perf_counter() - before
             self.timing = replace(self.timing, decode_s=waited_s)
             if chunk is None:
+                self.notes += variety.notes()
                 return
+            if chunk.beside is None:  # the anchors of a bitstream do not tell what moves between them
+                variety.see(chunk.pixels)
             passed += len(chunk)
             # Frames of a slow video may be sampled many times: their numbers alone do not tell how long it is.
             if self.most_frames is not None and max(passed, int(chunk.indices[-1]) + 1) > self.most_frames:
