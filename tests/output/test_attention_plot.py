@@ -32,6 +32,17 @@ def yellow_above_the_map(png: bytes) -> int:
     return int((np.abs(picture[: picture.shape[0] // 4] - YELLOW).max(axis=2) < 0.02).sum())
 
 
+def test_what_fills_a_short_clip_is_no_frame_of_the_video() -> None:
+    weights = np.array([[0.5, 0.25, 0.125, 0.125], [0, 0.25, 0.25, 0.5]], np.float32)
+    filled = AttentionMap("sfc", weights, np.array([0.0, 0.2, 0.2, 0.2]), np.array([0, 4, 4, 4]))
+    own = attention_plot.without_filling(filled)
+    assert own.weights.tolist() == [[0.5, 0.5], [0, 1]]
+    assert own.seconds.tolist() == [0, 0.2]
+    assert own.indices is not None
+    assert own.indices.tolist() == [0, 4]
+    assert attention_plot.without_filling(own) == own
+
+
 def test_the_strip_shows_the_most_important_frame_of_each_part() -> None:
     importance = np.zeros(24)
     importance[[1, 2, 23]] = (5, 9, 4)

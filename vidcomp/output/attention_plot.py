@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +36,22 @@ _TITLE, _MAP, _CURVE, _GAP, _TIMES = 0.6, 2.6, 1.0, 0.28, 0.5
 _TALLEST = 1.8
 
 Pictures = Mapping[int, NDArray[np.uint8]]
+
+
+def without_filling(attention: AttentionMap) -> AttentionMap:
+    """The map of a video's own frames: what was repeated at the end of a short one counts for the frame it repeats."""
+    first = np.flatnonzero(np.diff(attention.seconds, prepend=-np.inf) > 0)
+
+    def joined(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.add.reduceat(weights, first, axis=1)
+
+    return replace(
+        attention,
+        weights=joined(attention.weights),
+        seconds=attention.seconds[first],
+        indices=None if attention.indices is None else attention.indices[first],
+        grouping=None if attention.grouping is None else joined(attention.grouping),
+    )
 
 
 def strip_frames(importance: NDArray[np.float64]) -> list[int]:

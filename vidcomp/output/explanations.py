@@ -99,10 +99,12 @@ class Explanations:
         picture = self.beside(path, "png")
         picture.parent.mkdir(parents=True, exist_ok=True)
         replace_file(self.beside(path, "npz"), [_numbers(attention)])
-        needed = attention_plot.frames_needed(attention)
-        decoded = pictures_of(path, self._pool, attention.indices[needed].tolist())
-        frames = {frame: decoded[int(attention.indices[frame])] for frame in needed}
-        replace_file(picture, [attention_plot.draw(attention, frames, _title(path, prediction))])
+        shown = attention_plot.without_filling(attention)
+        assert shown.indices is not None
+        needed = attention_plot.frames_needed(shown)
+        decoded = pictures_of(path, self._pool, shown.indices[needed].tolist())
+        frames = {frame: decoded[int(shown.indices[frame])] for frame in needed}
+        replace_file(picture, [attention_plot.draw(shown, frames, _title(path, prediction))])
         if self._video:
             write_video(self.beside(path, "mp4"), path, self._pool, attention, prediction.frames.end_s)
 
