@@ -52,7 +52,7 @@ def _facts() -> list[tuple[str, str]]:
     return [
         ("vidcomp", f"{__version__} in {Path(__file__).parents[1]}"),
         ("python", f"{platform.python_version()} ({sys.executable})"),
-        ("system", f"{platform.platform()}, {psutil.cpu_count()} CPUs, {torch.get_num_threads()} threads"),
+        ("system", f"{platform.platform()}, {psutil.cpu_count()} CPUs, torch uses {torch.get_num_threads()}"),
         ("memory", f"{memory.available / 2**30:.1f} GiB free of {memory.total / 2**30:.1f}"),
         ("GPUs", ", ".join(devices) or "none that torch can use"),
         ("packages", ", ".join(f"{name} {_version(name)}" for name in _PACKAGES)),

@@ -49,6 +49,8 @@ def inspect(
             else:
                 records.append(result.to_dict())
                 if output_format is ShowFormat.TABLE:
+                    if len(records) > failed + 1:
+                        print()
                     _print(result)
         if output_format is ShowFormat.JSON:
             print(json.dumps(records, indent=2))
@@ -97,4 +99,3 @@ def _print(found: Inspection) -> None:
     ]
     console.print(printable(info.path), style="bold")
     print_facts(console, facts)
-    console.print()

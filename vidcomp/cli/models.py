@@ -151,6 +151,7 @@ def show(
 
         from vidcomp.evaluation.cost import gmacs, parameters
         from vidcomp.zoo.build import Variant, build_network, vary
+        from vidcomp.zoo.downloads import downloads_of
         from vidcomp.zoo.manifest import find_manifest
 
         manifest = vary(find_manifest(name), Variant(compressor, tau, cut))
@@ -170,6 +171,7 @@ def show(
             "cuts": list(network.cuts_allowed),
             "classes": manifest.backbone.classes,
             "weights": _weights_state(manifest),
+            "downloads": [download.url for download in downloads_of(manifest)],
             "frames": count,
             "size": f"{height}x{width}",
             "preprocessing": {
@@ -270,11 +272,13 @@ def _print_description(description: dict[str, Any]) -> None:
     facts = {
         "summary": description["summary"],
         "backbone": f"{description['backbone']}, {description['classes']} classes",
-        "compressors": ", ".join(
-            f"{c['kind']} after {c['cut']} {c['options'] or ''}".rstrip() for c in description["compressors"]
+        "compressors": "; ".join(
+            f"{one['kind']} after {one['cut']}"
+            + "".join(f", {key} {value}" for key, value in one["options"].items() if value is not None)
+            for one in description["compressors"]
         ),
         "can be cut after": ", ".join(description["cuts"]),
-        "weights": description["weights"],
+        "weights": " ".join([description["weights"], *description["downloads"]]),
         "clip": f"{feeding['clip_frames']} frames at {rate}, "
         f"short side {feeding['short_side']} px, {view} {feeding['crop']} px",
         "source": description["source"],
