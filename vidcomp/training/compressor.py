@@ -75,7 +75,7 @@ def train_compressor(
     again = [section.kind for section in planned.compressors if (section.kind, section.cut) in trained]
     if job.from_trained:
         _take_trained(network, planned, manifest, progress)
-    elif again:
+    elif again and callbacks is not None:
         callbacks.note(
             f"{' and '.join(again)} of {manifest.name} is trained already; this starts over, and may end worse. "
             "from_trained=True starts from its weights"
