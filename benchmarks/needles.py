@@ -4,54 +4,46 @@
 
 Each clip is passed through kinetics400-i3d once: of every 8 frames the logits, and what SFC sees of them, are kept in
 the cache. Composites are then made of those: a labeled clip (the needle) within footage without an action. That is
-exact but for what layers see across cuts; ``--videos N`` makes N composites as files, and passes them from end to end.
+exact but for what layers see across cuts; benchmarks.needle_videos passes such composites as files.
 docs/moments.md has the results, which go to benchmarks/results/needles.json and docs/moments.svg.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import itertools
 import random
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import vidcomp
 from benchmarks.faithfulness import mean_with_interval
 from benchmarks.harness import DOCS, save
+from benchmarks.needle_videos import FPS, NEEDLE_S, overlap, right_labels
 from vidcomp.evaluation.cost import gmacs
 from vidcomp.inference.memory import tune_malloc
 from vidcomp.inference.moments import MomentScores, find_moments
-from vidcomp.inference.prediction import Prediction
 from vidcomp.inference.runner import Runner
 from vidcomp.inference.strategies import seen_whole
 from vidcomp.nn.backbones import BackboneSpec
 from vidcomp.nn.compressors import Identity, SalientFrames
 from vidcomp.nn.compressors.saliency import picture_statistics
 from vidcomp.nn.whole_video import CompressedModel, Insertion
-from vidcomp.training.recipes.kinetics400_i3d import CUT, MODEL, pan
+from vidcomp.training.recipes.kinetics400_i3d import CUT, MODEL
+from vidcomp.training.saliency import pan
 from vidcomp.video import DecodeOptions, DecodeWorker, whole
-from vidcomp.zoo.build import build_network, load_backbone, load_model
+from vidcomp.zoo.build import Variant, build_network, load_backbone, load_model
 from vidcomp.zoo.labels import labels_of
 from vidcomp.zoo.manifest import find_manifest
 
-CLASSES = Path(__file__).parent.parent / "tests" / "inference" / "ucf101_to_kinetics.csv"
 STEP = 8  # frames from one moment to the next
 PART = 4  # feature frames of a moment where SFC stands
-FPS = 25
-NEEDLE_S = 6.0
 SHARES = (0.5, 0.25, 0.15, 0.1, 0.05, 0.02)
 LENGTH_S = 40.0
 MASKED = 0.3
@@ -94,12 +86,12 @@ class Network:
         last = self.runner.network.moment_classifier
         assert last is not None
         self.join: Callable[[Tensor], Tensor] = lambda logits: last.join_moments(logits[None])[0]
-        manifest = find_manifest(f"{MODEL}-sfc")
-        (sfc,) = load_model(manifest.name).network.compressors
+        loaded = load_model(MODEL, Variant("sfc"))
+        (sfc,) = loaded.network.compressors
         assert isinstance(sfc, SalientFrames)
         self.sfc = sfc.eval()
         with torch.device("meta"):
-            network = build_network(manifest).eval()
+            network = build_network(loaded.manifest).eval()
         frames = 8 * STEP
         cost = [gmacs(network, frames, 224, 224, kept=(kept,)).total for kept in (PART * 8, PART * 4)]
         self.tail_gmacs = (cost[0] - cost[1]) / 4  # of a moment
@@ -141,15 +133,9 @@ def decoded(spec: BackboneSpec, path: Path) -> Pixels:
         return np.concatenate([seen_whole(spec, chunk.pixels) for chunk in reader.chunks()])
 
 
-def right_labels() -> dict[str, list[str]]:
-    """For each class of UCF101 that Kinetics names, the labels that are right."""
-    with CLASSES.open() as file:
-        return {row["ucf101"]: row["kinetics400"].split("|") for row in csv.DictReader(file)}
-
-
 def needles(network: Network, data: Path) -> list[Clip]:
     """Clips of the actions that Kinetics names."""
-    names, right = list(labels_of(find_manifest(MODEL))), right_labels()
+    names, right = list(labels_of(find_manifest(MODEL))), right_labels(MODEL)
     spec = network.runner.spec
     clips = [
         network.clip(path.stem, partial(decoded, spec, path), tuple(map(names.index, right[path.parent.name])))
@@ -240,12 +226,6 @@ def rows(network: Network, video: Composite) -> dict[str, tuple[Tensor, Tensor |
         "every other 0.64 s": (network.join(logits[halves]), halves, network.cost(count, int(halves.sum()))),
         "SFC": (network.join(logits[kept]), kept, network.cost(count, int(kept.sum()))),
     }
-
-
-def overlap(first: tuple[float, float], second: tuple[float, float]) -> float:
-    """Temporal intersection over union."""
-    shared = min(first[1], second[1]) - max(first[0], second[0])
-    return max(0.0, shared) / (max(first[1], second[1]) - min(first[0], second[0]))
 
 
 def found(video: Composite, seen: Tensor) -> tuple[float, int]:
@@ -351,69 +331,6 @@ def masking(network: Network, clips: Sequence[Clip], around: Sequence[Clip], see
     return {name: mean_with_interval(values) for name, values in drops.items()}
 
 
-def from_end_to_end(data: Path, count: int) -> list[dict[str, Any]]:
-    """Composites of 40 s and 15 % as files, passed whole and by SFC as `classify --moments` does it."""
-    right, drawn = right_labels(), random.Random(0)
-    paths = [path for path in sorted(data.glob("ucf16/val/*/*.mp4")) if path.parent.name in right]
-    around = sorted(data.glob("fights/val/noFight/*"))
-    results: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        for path in drawn.sample(paths, count):
-            file = Path(folder) / f"{path.stem}.mp4"
-            true = write_composite(file, path, drawn.sample(around, len(around)), drawn)
-            for strategy in ("whole", "sfc"):
-                with vidcomp.load(MODEL, strategy=strategy, moments=True) as classifier:
-                    prediction = classifier.classify(file)
-                results.append(_said(prediction, true, right[path.parent.name]))
-                print(results[-1], flush=True)
-    return results
-
-
-def _said(prediction: Prediction, true: tuple[float, float], right: Sequence[str]) -> dict[str, Any]:
-    """What a prediction said of a needle that is from when to when, and has these labels."""
-    assert prediction.top is not None
-    rightly = [part for part in prediction.moments or () if part.label.label in right]
-    said: dict[str, Any] = {
-        "needle": Path(prediction.path).stem,
-        "kept": None,
-        "inside": None,
-        "right": prediction.top.label in right,
-        "label": prediction.top.label,
-        "overlap": round(max((overlap((part.start_s, part.end_s), true) for part in rightly), default=0.0), 3),
-        "moments": len(prediction.moments or ()),
-        "model_s": round(prediction.timing.model_s, 1),
-    }
-    if prediction.attention is not None:
-        mass, times = prediction.attention.weights.sum(axis=0), prediction.attention.seconds
-        said["kept"] = round(float(np.mean(mass > 0)), 3)
-        said["inside"] = round(float(mass[(times >= true[0]) & (times < true[1])].sum() / mass.sum()), 3)
-    return said
-
-
-def write_composite(file: Path, needle: Path, around: Sequence[Path], drawn: random.Random) -> tuple[float, float]:
-    """Write 40 s or less with up to 6 s of a clip somewhere; returns from when to when that is."""
-
-    def pictures(path: Path) -> list[Pixels]:
-        with av.open(str(path)) as container:
-            return [frame.reformat(320, 240, format="rgb24").to_ndarray() for frame in container.decode(video=0)]
-
-    shown = pictures(needle)
-    size = min(len(shown), round(NEEDLE_S * FPS))
-    rest = round(size / 0.15) - size
-    first = (len(shown) - size) // 2
-    other = list(itertools.islice((picture for path in itertools.cycle(around) for picture in pictures(path)), rest))
-    at = drawn.randint(0, rest)
-    with av.open(str(file), "w") as container:
-        stream = container.add_stream("libx264", rate=FPS, options={"crf": "23"})
-        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
-        for number, picture in enumerate([*other[:at], *shown[first : first + size], *other[at:]]):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, FPS)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return at / FPS, (at + size) / FPS
-
-
 def draw(results: dict[str, Any], file: Path) -> None:
     """The curves against the needle's share."""
     import matplotlib as mpl
@@ -448,8 +365,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="the shared videos: ucf16/val and fights/val are used")
     parser.add_argument("--cache", type=Path, default=Path("needles.cache"), help="where features of clips are kept")
-    parser.add_argument("--seeds", type=int, default=3, help="composites of each clip")
-    parser.add_argument("--videos", type=int, default=0, help="composites to pass from end to end, too")
+    parser.add_argument("--seeds", type=int, default=2, help="composites of each clip")
     parser.add_argument("--cached-only", action="store_true", help="only clips whose features are there already")
     options = parser.parse_args()
     network = Network(options.cache, cached_only=options.cached_only)
@@ -466,7 +382,6 @@ def main() -> None:
         "alone": alone(network, clips),
         "composites": composites,
         "masking": masking(network, clips, around, options.seeds),
-        "from_end_to_end": from_end_to_end(options.data, options.videos),
     }
     draw(results, DOCS / "moments.svg")
     save("needles", results)

@@ -20,7 +20,7 @@ from vidcomp.inference.moments import MomentScores, find_moments, moment_scores
 from vidcomp.inference.stretches import cut_frames
 from vidcomp.nn.backbones import BACKBONES
 from vidcomp.nn.backbones.lite0 import lite0_slow
-from vidcomp.nn.compressors import SFC, Identity
+from vidcomp.nn.compressors import SFC, Identity, SalientSFC
 from vidcomp.nn.video_model import ModelOutput
 from vidcomp.nn.whole_video import CompressedModel, Insertion
 from vidcomp.video import Frames, VideoInfo
@@ -124,6 +124,16 @@ def test_behind_a_compressor_moments_are_where_its_frames_come_from() -> None:
     assert told.logits[:, 0].tolist() == [6, 9, 0, 3]
     assert told.starts_s == pytest.approx([7.0, 8.5, 29.5, 30.5])
     assert told.ends_s == pytest.approx([8.5, 9.5, 30.5, 32.0])
+
+
+def test_a_compressor_that_goes_on_in_step_is_not_where_it_looks_elsewhere() -> None:
+    weights = torch.zeros(1, 3, 40)
+    weights[0, :, 20:26] = 0.01
+    weights[0, [0, 1, 2], [20, 20, 25]] = 0.95
+    output = ModelOutput(torch.zeros(1, 3), (weights,), moments=(torch.zeros(3, 3),))
+    told = moment_scores(model(SalientSFC(40, pooling="average")), output, np.arange(40.0))
+    assert told.starts_s == pytest.approx([18.5, 21.5, 23.5])
+    assert told.ends_s == pytest.approx([21.5, 23.5, 26.5])
 
 
 def test_stretches_hold_every_frame_once() -> None:

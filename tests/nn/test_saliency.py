@@ -7,8 +7,8 @@ import torch
 
 from vidcomp.evaluation.cost import gmacs
 from vidcomp.nn.backbones.i3d_inception import i3d_inception
-from vidcomp.nn.compressors import COMPRESSORS, Ragged, SalientFrames
-from vidcomp.nn.compressors.saliency import picture_statistics
+from vidcomp.nn.compressors import COMPRESSORS, SFC, Ragged, SalientFrames, SalientSFC
+from vidcomp.nn.compressors.saliency import picture_statistics, signed_log
 from vidcomp.nn.whole_video import CompressedModel, Insertion
 
 
@@ -21,8 +21,8 @@ def chosen(scores: torch.Tensor, **options: int) -> list[int]:
 
 
 def test_what_is_near_the_highest_score_is_kept() -> None:
-    assert chosen(scored((20, -9.0), (10, 3.0), (20, -9.0))) == list(range(20, 30))
-    assert chosen(scored((20, -9.0), (10, 3.0), (20, -9.0), (10, 1.0))) == [*range(20, 30), *range(50, 60)]
+    assert chosen(scored((20, -12.0), (10, 3.0), (20, -12.0))) == list(range(20, 30))
+    assert chosen(scored((20, -12.0), (10, 3.0), (20, -12.0), (10, 2.5))) == [*range(20, 30), *range(50, 60)]
 
 
 def test_where_all_is_alike_all_is_kept() -> None:
@@ -31,12 +31,16 @@ def test_where_all_is_alike_all_is_kept() -> None:
 
 
 def test_what_is_certain_is_equally_certain() -> None:
-    assert chosen(scored((10, 8.0), (10, 30.0))) == list(range(20))
+    assert chosen(scored((10, 14.0), (10, 30.0))) == list(range(20))
+
+
+def test_of_what_is_nothing_the_least_is_kept() -> None:
+    assert chosen(scored((20, -9.0), (9, -6.0), (20, -9.0))) == [24]
 
 
 def test_blocks_are_kept_together_and_the_last_may_be_short() -> None:
-    # Scores are averaged over five blocks: three of them may be low.
-    assert chosen(scored((40, -3.0), (30, 5.0)), block=4) == list(range(36, 70))
+    # Scores are averaged over nine blocks: five of them may be low.
+    assert chosen(scored((40, -9.0), (30, 5.0)), block=4) == list(range(36, 70))
 
 
 @pytest.mark.parametrize(("frames", "tau", "kept"), [(40, 2, 20), (40, 4, 8), (3, 4, 3)])
@@ -83,3 +87,71 @@ def test_cost_goes_by_what_is_kept() -> None:
 
     assert of((8,)) < of((16,)) < of(())
     assert of((), tau=2) == pytest.approx(of((16,)))
+
+
+def bright_is_salient() -> SalientSFC:
+    """SFC of three channels, the frames of whose first channel is bright being salient."""
+    torch.manual_seed(0)
+    compressor = COMPRESSORS["sfc"](3, pooling="average", tau=2, salient=True)
+    assert isinstance(compressor, SalientSFC)
+    network = compressor.network
+    for layer in (network.reduce, network.mix, network.score):
+        torch.nn.init.zeros_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    network.reduce.weight.data[0, 0] = network.mix.weight.data[0, 0, 4] = 1.0
+    network.score.weight.data[0, 0] = 10.0
+    return compressor.eval()
+
+
+def video(*levels: float) -> torch.Tensor:
+    features = torch.rand(1, 3, len(levels), 4, 4)
+    features[:, 0] = torch.tensor(levels).view(1, -1, 1, 1)
+    return features
+
+
+def test_sfc_sees_what_is_salient_alone() -> None:
+    compressor = bright_is_salient()
+    features = video(*[0.0] * 20, *[3.0] * 12, *[0.0] * 8)
+    result = compressor(features, need_attention=True)
+    assert isinstance(result.features, Ragged)
+    assert result.attention is not None
+    (weights,) = result.attention
+    kept = weights.sum(dim=0).nonzero().flatten().tolist()
+    # Scores are averaged over nine frames.
+    assert set(range(20, 32)) <= set(kept) <= set(range(18, 34))
+    assert weights.shape == (compressor.kept_frames(len(kept)), 40)
+    torch.testing.assert_close(weights.sum(dim=1), torch.ones(len(weights)))
+    plain = SFC(3, pooling="average")
+    plain.load_state_dict({name: value for name, value in compressor.state_dict().items() if "network" not in name})
+    of_kept = plain.eval()(features[:, :, kept], need_attention=True)
+    torch.testing.assert_close(result.features.videos[0], of_kept.features)
+    torch.testing.assert_close(weights[:, kept], of_kept.attention[0])
+
+
+def test_where_all_is_alike_sfc_is_what_it_was() -> None:
+    compressor = bright_is_salient()
+    both = torch.cat([video(*[3.0] * 10), video(*[0.0] * 10)])
+    result = compressor(both, need_attention=True)
+    expected = SFC.forward(compressor, both, need_attention=True)
+    assert torch.equal(result.features, expected.features)
+    assert torch.equal(result.attention, expected.attention)
+
+
+def test_videos_of_which_unlike_parts_are_salient_stay_apart() -> None:
+    compressor = bright_is_salient()
+    videos = [video(*[3.0] * 10, *[0.0] * 20), video(*[3.0] * 30)]
+    together = compressor(torch.cat(videos)).features
+    for number, one in enumerate(videos):
+        alone = compressor(one).features
+        alone = alone.videos[0] if isinstance(alone, Ragged) else alone
+        torch.testing.assert_close(together.videos[number], alone)
+
+
+def test_statistics_may_be_negative() -> None:
+    values = torch.tensor([-3.0, 0.0, 3.0])
+    torch.testing.assert_close(signed_log(values), torch.tensor([-1.0, 0.0, 1.0]) * torch.log(torch.tensor(4.0)))
+
+
+def test_salient_is_yes_or_no() -> None:
+    with pytest.raises(ValueError, match="salient must be true or false, not 'yes'"):
+        COMPRESSORS["sfc"](3, salient="yes")

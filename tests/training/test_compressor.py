@@ -6,6 +6,8 @@ import torch
 
 from vidcomp.nn.compressors import SFC
 from vidcomp.nn.compressors.sfc import start_at_own_frames, start_near_identity
+from vidcomp.training.compressor import plan_compressors
+from vidcomp.zoo.manifest import find_manifest
 
 
 def test_every_kept_frame_attends_most_to_itself() -> None:
@@ -40,3 +42,12 @@ def test_a_still_video_is_averaged() -> None:
         attention = sfc(still, need_attention=True).attention
     assert attention is not None
     torch.testing.assert_close(attention, torch.full((1, 4, 8), 1 / 8))
+
+
+def test_what_is_salient_is_not_what_is_fitted() -> None:
+    manifest = find_manifest("ucf16-lite0")
+    (own,) = manifest.compressors
+    (fitted,) = plan_compressors(manifest, (), (), (2.0,)).compressors
+    assert fitted.options == {name: value for name, value in own.options.items() if name != "salient"}
+    (gone_on_with,) = plan_compressors(manifest, (), (), (2.0,), from_trained=True).compressors
+    assert gone_on_with.options == own.options

@@ -54,17 +54,22 @@ class Found:
 def moment_scores(network: VideoModel, output: ModelOutput, seconds: NDArray[np.float64]) -> MomentScores:
     """What the pass of one video, whose frames are at ``seconds`` (T,), said of its moments.
 
-    Behind a compressor a moment is when the frames are that its features were made of.
+    Behind a compressor a moment is when the frames are that its features were made of: on average, unless the
+    compressor goes on in step with them, and only now and then looks for more of the same elsewhere.
     """
     assert output.moments is not None
     logits = output.moments[0].float().cpu().numpy()
     weights = rollout(network, output)
     rows = seconds
     if weights is not None:
-        strides = zip(output.attention, network.temporal_strides, strict=True)
-        first = next(stride for attention, stride in strides if attention is not None)
+        mapped = zip(network.compressors, output.attention, network.temporal_strides, strict=True)
+        (first, compressor), *others = [(at, own) for own, attention, at in mapped if attention is not None]
         shares = weights.double().cpu().numpy()
-        rows = shares @ seconds[::first][: shares.shape[1]] / shares.sum(axis=1)
+        times = seconds[::first][: shares.shape[1]]
+        if compressor.in_step and not others:
+            rows = np.array([part.mean() for part in np.array_split(times[shares.any(axis=0)], len(shares))])
+        else:
+            rows = shares @ times / shares.sum(axis=1)
     middles = (np.arange(len(logits)) + 0.5) * len(rows) / len(logits)
     times = rows[middles.astype(np.int64)]
     order = np.argsort(times, kind="stable")

@@ -67,7 +67,7 @@ def train_compressor(
     """
     paths.check()
     manifest = find_manifest(job.model)
-    planned = plan_compressors(manifest, job.kinds, job.cuts, job.recipe.taus)
+    planned = plan_compressors(manifest, job.kinds, job.cuts, job.recipe.taus, from_trained=job.from_trained)
     wanted = find_training_videos(paths.source, labels_of(manifest), taught=job.recipe.teacher != "none")
     backbone = load_backbone(manifest, progress)
     network = new_compressors(planned, backbone, job.recipe)
@@ -144,11 +144,14 @@ def fit_compressors(
     return trainer.fit([*compressors, *learning], videos, identity, taught=taught, frozen_bn=segments)
 
 
-def plan_compressors(manifest: Manifest, kinds: Sequence[str], cuts: Sequence[str], taus: Sequence[float]) -> Manifest:
+def plan_compressors(
+    manifest: Manifest, kinds: Sequence[str], cuts: Sequence[str], taus: Sequence[float], *, from_trained: bool = False
+) -> Manifest:
     """The manifest with these compressors instead of its own, still without weights.
 
     A kind that the manifest has keeps its place and options there; another one alone takes the place of the
-    manifest's first compressor. ``cuts``, where given, are the places, one a kind. The first of ``taus`` becomes SFC's.
+    manifest's first compressor. ``cuts``, where given, are the places, one a kind. The first of ``taus`` becomes SFC's,
+    which chooses frames by salience only if it is to go on ``from_trained`` weights: that is not what is fitted here.
 
     Raises:
         RequestError: an unknown kind, or places that are missing or too many.
@@ -177,6 +180,8 @@ def plan_compressors(manifest: Manifest, kinds: Sequence[str], cuts: Sequence[st
         options = dict(section.options) if section is not None else {}
         if kind == "sfc":
             options["tau"] = taus[0]
+            if not from_trained:
+                options.pop("salient", None)
         sections.append(CompressorSection(cut=cut, kind=kind, options=options, weights=None))
     return manifest.with_changes(compressors=tuple(sections))
 

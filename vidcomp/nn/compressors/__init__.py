@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vidcomp.nn.compressors.base import Attention, Compressed, Compressor, Features, FeaturesError, Identity, Ragged
-from vidcomp.nn.compressors.saliency import SalientFrames
+from vidcomp.nn.compressors.saliency import SalientFrames, SalientSFC
 from vidcomp.nn.compressors.sfc import SFC, RatioCompressor
 from vidcomp.nn.compressors.sgs import SGS, PathwaySGS, build_sgs
 
 
-def build_sfc(channels: int, *, pooling: str = "topk", **options: object) -> RatioCompressor:
+def build_sfc(channels: int, *, pooling: str = "topk", salient: bool = False, **options: object) -> RatioCompressor:
     """Build what a manifest's ``sfc`` means: :class:`SFC`, or with the pooling "salient" :class:`SalientFrames`.
 
-    The other options are theirs.
+    With ``salient`` it is :class:`SalientSFC`. The other options are theirs.
 
     Raises:
         ValueError: an option is out of its range.
     """
     if pooling == "salient":
         return SalientFrames(channels, **options)  # type: ignore[arg-type]
-    return SFC(channels, pooling=pooling, **options)  # type: ignore[arg-type]
+    if not isinstance(salient, bool):
+        raise ValueError(f"salient must be true or false, not {salient!r}")
+    return (SalientSFC if salient else SFC)(channels, pooling=pooling, **options)  # type: ignore[arg-type]
 
 
 # Each builder takes the number of channels at the cut and the manifest's options.
@@ -44,6 +46,7 @@ __all__ = [
     "Ragged",
     "RatioCompressor",
     "SalientFrames",
+    "SalientSFC",
     "build_sfc",
     "build_sgs",
 ]

@@ -77,6 +77,8 @@ class Compressor(nn.Module, ABC):
     """
 
     kind: str
+    in_step: bool = False
+    """Whether its output's frames stand for equal parts of the frames that it attends to, in the order of time."""
 
     @abstractmethod
     def forward(self, features: Tensor, *, need_attention: bool = False) -> Compressed:

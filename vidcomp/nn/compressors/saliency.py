@@ -6,21 +6,28 @@ layers say of it, and all frames whose score is near the highest are kept, in ru
 strides. Each attends to itself alone: the map is one of zeros and ones, and what is kept passes the tail as it would if
 nothing were missing. How many frames are kept is the video's own: all of one that shows an action throughout, a tenth
 of one that shows it for a moment.
+
+Or the paper's SFC follows, among the frames that are kept: of a clip it makes what it would without, and in a long
+video it sees the action alone.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidcomp.nn.compressors.base import Compressed, Features, Ragged
-from vidcomp.nn.compressors.sfc import RatioCompressor
+from vidcomp.nn.compressors.sfc import SFC, RatioCompressor
 
-# Nats below the highest score from which on a block is left out, and the score beyond which all are equally certain.
-_NEAR = 6.0
-_CERTAIN = 8.0
-_SMOOTHED = 5  # blocks over which scores are averaged
+# Nats below the highest score from which on a block is left out, the score beyond which all are equally certain, and
+# that below which a block is nothing, whatever the others are.
+_NEAR = 8.0
+_CERTAIN = 14.0
+_NOTHING = -4.0
+_SMOOTHED = 9  # blocks over which scores are averaged
 _WIDTH = 32
 _KERNEL = 9
 _AROUND = 25  # frames over which the network looks around a frame, beside what its kernels see
@@ -35,19 +42,30 @@ class SaliencyNetwork(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(3 * channels))
-        self.register_buffer("deviation", torch.ones(3 * channels))
+        self.register_buffer("mean", torch.empty(3 * channels))
+        self.register_buffer("deviation", torch.empty(3 * channels))
         self.reduce = nn.Conv1d(3 * channels, _WIDTH, 1)
         self.mix = nn.Conv1d(_WIDTH, _WIDTH, _KERNEL, padding=_KERNEL // 2)
         self.score = nn.Conv1d(2 * _WIDTH, 1, 1)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Take statistics as they are; the layers have their own beginnings."""
+        self.mean.zero_()
+        self.deviation.fill_(1.0)
 
     def forward(self, statistics: Tensor, dropout: float = 0.0) -> Tensor:
         """Map statistics (N, T, 3C) of :func:`picture_statistics` to scores (N, T): log-odds of an action."""
-        scaled = F.dropout((torch.log1p(statistics) - self.mean) / self.deviation, dropout)
+        scaled = F.dropout((signed_log(statistics) - self.mean) / self.deviation, dropout)
         own = F.relu(self.mix(F.relu(self.reduce(scaled.transpose(1, 2)))))
         around = F.avg_pool1d(F.pad(own, (_AROUND // 2, _AROUND // 2), mode="replicate"), _AROUND, 1)
         scores: Tensor = self.score(torch.cat([own, around], dim=1))
         return scores[:, 0]
+
+
+def signed_log(values: Tensor) -> Tensor:
+    """log(1 + x) of what is positive, and of the size of what is negative."""
+    return values.sign() * torch.log1p(values.abs())
 
 
 def picture_statistics(features: Tensor) -> Tensor:
@@ -63,7 +81,7 @@ class SalientFrames(RatioCompressor):
     """Keep the runs of frames that are about as salient as the video's most salient ones, at most T/τ frames in all."""
 
     def __init__(self, channels: int, tau: float = 1.0, block: int = 1) -> None:
-        """Build it for features of ``channels`` channels, none of them negative.
+        """Build it for features of ``channels`` channels.
 
         Args:
             channels: C at the cut.
@@ -85,27 +103,69 @@ class SalientFrames(RatioCompressor):
         if features.is_meta:  # nobody knows: all that could be kept
             most = features[:, :, : self.kept_frames(features.shape[2])]
             return Compressed(Ragged(tuple(video.unsqueeze(0) for video in most)))
-        # Half floats have too few digits for what is next to the highest score.
-        with torch.autocast(features.device.type, enabled=False):
-            scores = self.network(picture_statistics(features))
-        kept = [self.chosen(of_video) for of_video in scores]
+        kept = [self.chosen(of_video) for of_video in scores_of(self.network, features)]
         videos: tuple[Features, ...] = tuple(
             video[None].index_select(2, frames) for video, frames in zip(features, kept, strict=True)
         )
         if not need_attention:
             return Compressed(Ragged(videos))
-        return Compressed(Ragged(videos), tuple(torch.eye(features.shape[2]).to(scores)[frames] for frames in kept))
+        every = torch.eye(features.shape[2], device=features.device)
+        return Compressed(Ragged(videos), tuple(every[frames] for frames in kept))
 
     def chosen(self, scores: Tensor) -> Tensor:
         """The numbers (T',) of the frames that are kept, by their scores (T,)."""
-        blocks = torch.stack([part.mean() for part in scores.split(self.block)])
-        beside = min(_SMOOTHED // 2, len(blocks) - 1)
-        if beside:
-            padded = F.pad(blocks[None], (beside, beside), mode="replicate")
-            blocks = F.avg_pool1d(padded, 2 * beside + 1, 1)[0]
-        blocks = blocks.clamp(max=_CERTAIN)
-        most = max(1, self.kept_frames(len(scores)) // self.block) if self.tau > 1 else len(blocks)
-        ranked = blocks.argsort(descending=True, stable=True)[:most]
-        ranked = ranked[blocks[ranked] >= blocks[ranked[0]] - _NEAR]
-        numbers = torch.arange(len(scores), device=scores.device).split(self.block)
-        return torch.cat([numbers[number] for number in ranked.sort().values.tolist()])
+        return salient(scores, self.block, self.kept_frames(len(scores)) if self.tau > 1 else None)
+
+
+class SalientSFC(SFC):
+    """SFC of the runs of frames that are salient: the others are neither queries nor attended to."""
+
+    def __init__(self, channels: int, **options: Any) -> None:
+        """Build it for features of ``channels`` channels; options and errors are those of :class:`SFC`."""
+        super().__init__(channels, **options)
+        self.network = SaliencyNetwork(channels)
+        self.in_step = self.pooling in ("even", "average", "max")
+
+    def forward(self, features: Tensor, *, need_attention: bool = False) -> Compressed:
+        """Compress (N, C, T, H, W) to T/τ of what is salient; the map has zeros for what is not."""
+        frames = features.shape[2]
+        if features.is_meta:  # nobody knows: all of them
+            every = super().forward(features).features
+            assert isinstance(every, Tensor)
+            return Compressed(Ragged(every.split(1)))
+        kept = [salient(of_video) for of_video in scores_of(self.network, features)]
+        if all(len(numbers) == frames for numbers in kept):
+            return super().forward(features, need_attention=need_attention)
+        videos: list[Features] = []
+        maps: list[Tensor] = []
+        for video, numbers in zip(features, kept, strict=True):
+            one = super().forward(video[None].index_select(2, numbers), need_attention=need_attention)
+            assert isinstance(one.features, Tensor)
+            videos.append(one.features)
+            if isinstance(one.attention, Tensor):
+                own = one.attention[0]
+                maps.append(own.new_zeros(len(own), frames).index_copy_(1, numbers, own))
+        return Compressed(Ragged(tuple(videos)), tuple(maps) if need_attention else None)
+
+
+def scores_of(network: SaliencyNetwork, features: Tensor) -> Tensor:
+    """Scores (N, T) of the frames of features (N, C, T, H, W)."""
+    # Half floats have too few digits for what is next to the highest score.
+    with torch.autocast(features.device.type, enabled=False):
+        scores: Tensor = network(picture_statistics(features))
+    return scores
+
+
+def salient(scores: Tensor, block: int = 1, most: int | None = None) -> Tensor:
+    """The numbers (T',) of the frames whose scores (T,) are about the highest: in whole blocks, ``most`` in all."""
+    blocks = torch.stack([part.mean() for part in scores.split(block)])
+    beside = min(_SMOOTHED // 2, len(blocks) - 1)
+    if beside:
+        padded = F.pad(blocks[None], (beside, beside), mode="replicate")
+        blocks = F.avg_pool1d(padded, 2 * beside + 1, 1)[0]
+    blocks = blocks.clamp(max=_CERTAIN)
+    ranked = blocks.argsort(descending=True, stable=True)[: None if most is None else max(1, most // block)]
+    best = blocks[ranked[0]]
+    ranked = ranked[blocks[ranked] >= torch.minimum(best, (best - _NEAR).clamp(min=_NOTHING))]
+    numbers = torch.arange(len(scores), device=scores.device).split(block)
+    return torch.cat([numbers[number] for number in ranked.sort().values.tolist()])

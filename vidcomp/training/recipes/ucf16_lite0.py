@@ -1,10 +1,11 @@
 """Make `ucf16-lite0`: two streams from ImageNet weights, fine-tuned on 16 actions of UCF101, and their compressors.
 
-    python -m vidcomp.training.recipes.ucf16_lite0 --data DATA --work WORK --out models/weights
+    python -m vidcomp.training.recipes.ucf16_lite0 --data DATA --nothing NOTHING --work WORK --out models/weights
 
 DATA holds `train` and `val`, a sub-folder a class, split by UCF101's groups so that no person or place of `val` is in
-`train`. It needs the `imagenet` extra. Each stream is trained by itself, and ships in a file of its own. BatchNorm is
-folded before training: clips are few and correlated, and its ImageNet statistics serve better than theirs would.
+`train`. NOTHING holds footage without an action, from which SFC learns what to leave out. It needs the `imagenet`
+extra. Each stream is trained by itself, and ships in a file of its own. BatchNorm is folded before training: clips are
+few and correlated, and its ImageNet statistics serve better than theirs would.
 
 The streams are trained on crops of frames whose short side has 192 pixels, resized to 160: people in them are as large
 as in whole frames of 160 to 176, which is what the manifests ask for.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,13 +27,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vidcomp.inference.memory import tune_malloc
+from vidcomp.inference.runner import Runner
 from vidcomp.nn.backbones import CLASSIFIER, Backbone
 from vidcomp.nn.backbones.lite0 import APPEARANCE, MOTION, inflate_imagenet, join, lite0_slow
+from vidcomp.nn.compressors import Identity
+from vidcomp.nn.compressors.saliency import SaliencyNetwork
 from vidcomp.nn.layers import fuse_bn
+from vidcomp.nn.whole_video import CompressedModel, Insertion
 from vidcomp.training.backbone import fit_backbone, plan_backbone
 from vidcomp.training.callbacks import Callbacks
 from vidcomp.training.compressor import Unfrozen, fit_compressors, new_compressors, plan_compressors
 from vidcomp.training.config import BackboneRecipe, CompressorRecipe, Paths
+from vidcomp.training.saliency import fit_to
 from vidcomp.training.trainer import Trainer
 from vidcomp.training.videos import TrainingVideos, find_training_videos
 from vidcomp.video import DecodePool
@@ -116,6 +123,8 @@ STAGES = (
         start={"ucf16-lite0-sgs-sfc.sgs.safetensors": "ucf16-lite0-sgs.safetensors"},
     ),
 )
+# SFC's salience is fitted last, to so many clips, and ships in the same file.
+SALIENT_FILE, SALIENT_CHANNELS, SALIENT_CLIPS = "ucf16-lite0-sfc.safetensors", 80, 192
 # The label smoothing of the last stages leaves probabilities too low. Chosen on the validation videos by their
 # likelihood, from 1 to 3.
 CONFIDENCE = 2.25
@@ -139,6 +148,7 @@ def main() -> None:
     tune_malloc()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--nothing", type=Path, required=True, help="footage in which nobody does anything")
     parser.add_argument("--work", type=Path, required=True, help="keeps decoded frames (8 GB) and checkpoints")
     parser.add_argument("--out", type=Path, required=True, help="gets the safetensors that ship")
     options = parser.parse_args()
@@ -156,6 +166,7 @@ def main() -> None:
         trained: dict[str, dict[str, Tensor]] = {}
         for number, stage in enumerate(STAGES):
             _fit_compressors(stage, f"stage{number}", backbone, trained, options, pool)
+    trained[SALIENT_FILE] |= _fit_saliency(backbone, options.data / "train", options.nothing)
     for name, stream in streams.items():
         weigh(stream, CONFIDENCE)
         ship(unfold_stream(backbone, name), options.out / f"ucf16-lite0-{name}.safetensors")
@@ -199,6 +210,16 @@ def _fit_compressors(
     trainer = Trainer(stage.recipe, _paths(options.data, options.work, name), pool, _LogCallbacks())
     fit_compressors(trainer, network, manifest, wanted, {"stage": name}, unfreeze=stage.unfreeze)
     trained |= {file: _tensors(module) for file, module in zip(files, network.compressors, strict=True)}
+
+
+def _fit_saliency(backbone: Backbone, actions: Path, nothing: Path) -> dict[str, Tensor]:
+    """The tensors by which SFC tells frames of actions from those of nothing."""
+    (section,) = find_manifest("ucf16-lite0").compressors
+    runner = Runner(CompressedModel(backbone, [Insertion(section.cut, Identity())]), torch.device("cpu"))
+    clips = [path for folder in sorted(actions.iterdir()) for path in sorted(folder.iterdir())]
+    network = SaliencyNetwork(SALIENT_CHANNELS)
+    fit_to(network, runner, random.Random(1).sample(clips, SALIENT_CLIPS), sorted(nothing.iterdir()))
+    return {f"network.{name}": tensor for name, tensor in _tensors(network).items()}
 
 
 def file_of(section: CompressorSection) -> str:
