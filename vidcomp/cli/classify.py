@@ -13,15 +13,14 @@ import typer
 from vidcomp import DEFAULT_MODEL
 from vidcomp.cli.errors import reported
 from vidcomp.cli.options import (
-    HOW,
     PATHS,
-    WHICH,
     Batch,
     ClassifyOptions,
     Compile,
     Debug,
     Decoder,
     DecoderChoice,
+    DecodeTimeout,
     DecodeWorkers,
     Device,
     DeviceChoice,
@@ -34,14 +33,22 @@ from vidcomp.cli.options import (
     MaxDamage,
     Model,
     ModelOptions,
+    Null,
     OutputFormat,
     OutputOptions,
+    PathsAs,
     PathsChoice,
     Precision,
     PrecisionChoice,
     Quiet,
+    Resume,
+    RetryErrors,
     Strategy,
+    Tau,
     Window,
+    how,
+    where,
+    which,
 )
 from vidcomp.cli.scale import ActorCount, ActorCpus, ActorGpus, Engine, EngineOptions
 from vidcomp.cli.terminal import loading, log_file
@@ -49,30 +56,25 @@ from vidcomp.cli.terminal import loading, log_file
 if TYPE_CHECKING:
     from vidcomp.video import DecodePool
 
-_which = partial(typer.Option, rich_help_panel=WHICH)
-_how = partial(typer.Option, rich_help_panel=HOW)
-_where = partial(typer.Option, rich_help_panel="Where labels go")
 _look = partial(typer.Option, rich_help_panel="What was looked at")
 
 
 def classify(
     paths: Annotated[list[str] | None, PATHS] = None,
     files_from: FilesFrom = None,
-    null: Annotated[
-        bool, _which("--null", "-0", help="NUL separates the paths of lists, as after find -print0.")
-    ] = False,
+    null: Null = False,
     all_files: Annotated[
-        bool, _which("--all-files", help="Try every file of a folder, whatever its extension.")
+        bool, which("--all-files", help="Try every file of a folder, whatever its extension.")
     ] = False,
     include: Include = None,
     exclude: Exclude = None,
     shard: Annotated[
-        str | None, _which("--shard", metavar="I/N", help="Only share I of N, the same on every machine.")
+        str | None, which("--shard", metavar="I/N", help="Only share I of N, the same on every machine.")
     ] = None,
     limit: Limit = None,
     allow_urls: Annotated[
         bool,
-        _which(
+        which(
             "--allow-urls",
             help="Take http and https addresses for videos: each is fetched into a temporary file first.",
         ),
@@ -80,31 +82,31 @@ def classify(
     model: Model = DEFAULT_MODEL,
     compressor: Annotated[
         str | None,
-        _how(
+        how(
             "--compressor",
             metavar="sfc|sgs|sgs+sfc|none",
             help="The model's compressor or that of a sibling it names; none passes the whole video through the tail.",
         ),
     ] = None,
-    tau: Annotated[float | None, _how("--tau", help="Compression ratio of SFC (at least 1).")] = None,
+    tau: Tau = None,
     strategy: Strategy = None,
     only: Annotated[
-        list[str] | None, _how("--only", metavar="LABEL", help="Choose among these labels alone; give it for each.")
+        list[str] | None, how("--only", metavar="LABEL", help="Choose among these labels alone; give it for each.")
     ] = None,
     only_file: Annotated[
-        Path | None, _how("--only-file", metavar="FILE", help="Choose among the labels in this file, one a line.")
+        Path | None, how("--only-file", metavar="FILE", help="Choose among the labels in this file, one a line.")
     ] = None,
     clips: Annotated[
-        int | None, _how("--clips", min=1, help="Pass this many clips spread over the video instead of all of it.")
+        int | None, how("--clips", min=1, help="Pass this many clips spread over the video instead of all of it.")
     ] = None,
     clip_frames: Annotated[
-        int | None, _how("--clip-frames", min=1, help="Source frames of each clip with --clips (128).")
+        int | None, how("--clip-frames", min=1, help="Source frames of each clip with --clips (128).")
     ] = None,
     every: Annotated[
-        str | None, _how("--every", metavar="TIME", help="Label consecutive windows of each video, so far apart: 10s.")
+        str | None, how("--every", metavar="TIME", help="Label consecutive windows of each video, so far apart: 10s.")
     ] = None,
     moments: Annotated[
-        bool, _how("--moments", help="Find which action is when, too: several, one or none in each video.")
+        bool, how("--moments", help="Find which action is when, too: several, one or none in each video.")
     ] = False,
     window: Window = None,
     device: Device = DeviceChoice.AUTO,
@@ -112,15 +114,12 @@ def classify(
     compile_model: Compile = False,
     decode_workers: DecodeWorkers = None,
     batch: Batch = None,
-    decode_timeout: Annotated[
-        float | None,
-        _how("--decode-timeout", min=0.1, help="Seconds that decoding one video may take; by default scaled to it."),
-    ] = None,
+    decode_timeout: DecodeTimeout = None,
     max_damage: MaxDamage = 50.0,
     decoder: Decoder = DecoderChoice.AUTO,
     output: Annotated[
         Path | None,
-        _where(
+        where(
             "--output",
             "-o",
             help="Write to this file instead of standard output; run again, what is in it is not done again.",
@@ -128,44 +127,32 @@ def classify(
     ] = None,
     output_format: Annotated[
         OutputFormat | None,
-        _where(
+        where(
             "--format",
             help="By default a table, or what --output's extension says. Subtitles (srt, vtt) and chapters "
             "(ffmetadata) go beside each video.",
         ),
     ] = None,
-    resume: Annotated[
-        bool, _where("--resume/--no-resume", help="Go on with the labels in --output, or start over.")
-    ] = True,
-    retry_errors: Annotated[
-        bool, _where("--retry-errors", help="Do videos again that failed in an earlier run.")
-    ] = False,
-    top_k: Annotated[int, _where("--top-k", min=1, help="Labels to give for each video.")] = 5,
+    resume: Resume = True,
+    retry_errors: RetryErrors = False,
+    top_k: Annotated[int, where("--top-k", min=1, help="Labels to give for each video.")] = 5,
     min_probability: Annotated[
-        float, _where("--min-probability", min=0.0, max=1.0, help="Leave out less probable labels.")
+        float, where("--min-probability", min=0.0, max=1.0, help="Leave out less probable labels.")
     ] = 0.0,
-    paths_as: Annotated[
-        PathsChoice,
-        _where(
-            "--paths",
-            help="How results name videos: relative to the folder in --output and as given elsewhere, or absolute.",
-        ),
-    ] = PathsChoice.RELATIVE,
+    paths_as: PathsAs = PathsChoice.RELATIVE,
     move_to: Annotated[
-        Path | None, _where("--move-to", metavar="DIR", help="Move each labeled video to DIR/LABEL; never overwrites.")
+        Path | None, where("--move-to", metavar="DIR", help="Move each labeled video to DIR/LABEL; never overwrites.")
     ] = None,
     link_to: Annotated[
-        Path | None, _where("--link-to", metavar="DIR", help="Link each labeled video in DIR/LABEL.")
+        Path | None, where("--link-to", metavar="DIR", help="Link each labeled video in DIR/LABEL.")
     ] = None,
     cut: Annotated[
         Path | None,
-        _where(
-            "--cut", metavar="DIR", help="With --moments: copy each moment to DIR, from the key frame before it on."
-        ),
+        where("--cut", metavar="DIR", help="With --moments: copy each moment to DIR, from the key frame before it on."),
     ] = None,
     cut_exact: Annotated[
         bool,
-        _where("--cut-exact", help="With --cut: from the first frame to the last, encoded anew and without sound."),
+        where("--cut-exact", help="With --cut: from the first frame to the last, encoded anew and without sound."),
     ] = False,
     explain: Annotated[
         Path | None,
@@ -195,12 +182,12 @@ def classify(
     actor_cpus: ActorCpus = None,
     actor_gpus: ActorGpus = None,
     dry_run: Annotated[
-        bool, _where("--dry-run", help="Only list the videos that would be labeled, without loading the model.")
+        bool, where("--dry-run", help="Only list the videos that would be labeled, without loading the model.")
     ] = False,
     log: Annotated[
-        Path | None, _where("--log-file", metavar="FILE", help="Also append all messages to this file, with the time.")
+        Path | None, where("--log-file", metavar="FILE", help="Also append all messages to this file, with the time.")
     ] = None,
-    verbose: Annotated[bool, _where("--verbose", "-v", help="A line for each video on standard error.")] = False,
+    verbose: Annotated[bool, where("--verbose", "-v", help="A line for each video on standard error.")] = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:

@@ -14,7 +14,18 @@ import typer
 from vidcomp import DEFAULT_MODEL
 from vidcomp.cli.errors import INTERRUPTED, SOME_FAILED, Stopped, UsageError, reported, stop_signals
 from vidcomp.cli.files import check_file, write_file
-from vidcomp.cli.options import Debug, Decoder, DecoderChoice, Device, DeviceChoice, Model, Quiet, complete_strategies
+from vidcomp.cli.options import (
+    Debug,
+    Decoder,
+    DecoderChoice,
+    DecodeTimeout,
+    Device,
+    DeviceChoice,
+    Model,
+    Null,
+    Quiet,
+    complete_strategies,
+)
 from vidcomp.cli.terminal import loading, warn
 
 if TYPE_CHECKING:
@@ -44,9 +55,7 @@ def compare(
             show_default=False,
         ),
     ] = None,
-    null: Annotated[
-        bool, typer.Option("--null", "-0", help="NUL separates the paths of the list on standard input.")
-    ] = False,
+    null: Null = False,
     model: Model = DEFAULT_MODEL,
     dense: Annotated[
         list[int] | None,
@@ -105,12 +114,7 @@ def compare(
         ),
     ] = False,
     device: Device = DeviceChoice.AUTO,
-    decode_timeout: Annotated[
-        float | None,
-        typer.Option(
-            "--decode-timeout", min=0.1, help="Seconds that decoding one video may take; by default scaled to it."
-        ),
-    ] = None,
+    decode_timeout: DecodeTimeout = None,
     decoder: Decoder = DecoderChoice.AUTO,
     quiet: Quiet = False,
     debug: Debug = False,

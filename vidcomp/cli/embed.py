@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +12,6 @@ import typer
 from vidcomp import DEFAULT_MODEL
 from vidcomp.cli.errors import UsageError, reported
 from vidcomp.cli.options import (
-    HOW,
     PATHS,
     ClassifyOptions,
     Debug,
@@ -33,12 +31,17 @@ from vidcomp.cli.options import (
     ModelOptions,
     OutputFormat,
     OutputOptions,
+    PathsAs,
     PathsChoice,
     Precision,
     PrecisionChoice,
     Quiet,
+    Resume,
+    RetryErrors,
     Strategy,
     Window,
+    how,
+    where,
 )
 from vidcomp.cli.scale import ActorCount, ActorCpus, ActorGpus, Engine, EngineOptions, on_cluster
 
@@ -46,15 +49,12 @@ if TYPE_CHECKING:
     from vidcomp.inference.batch import Sink
     from vidcomp.inference.classifier import Classifier
 
-_how = partial(typer.Option, rich_help_panel=HOW)
-_where = partial(typer.Option, rich_help_panel="Where vectors go")
-
 
 def embed(
     paths: Annotated[list[str] | None, PATHS] = None,
     output: Annotated[
         Path,
-        _where(
+        where(
             "--output",
             "-o",
             help="The table to write, .parquet or .npz; run again, what is in it is not done again.",
@@ -68,7 +68,7 @@ def embed(
     model: Model = DEFAULT_MODEL,
     strategy: Strategy = None,
     every: Annotated[
-        str | None, _how("--every", metavar="TIME", help="A row per window of each video, so far apart: 4s.")
+        str | None, how("--every", metavar="TIME", help="A row per window of each video, so far apart: 4s.")
     ] = None,
     window: Window = None,
     device: Device = DeviceChoice.AUTO,
@@ -76,19 +76,9 @@ def embed(
     decode_workers: DecodeWorkers = None,
     max_damage: MaxDamage = 50.0,
     decoder: Decoder = DecoderChoice.AUTO,
-    resume: Annotated[
-        bool, _where("--resume/--no-resume", help="Go on with the rows in --output, or start over.")
-    ] = True,
-    retry_errors: Annotated[
-        bool, _where("--retry-errors", help="Do videos again that failed in an earlier run.")
-    ] = False,
-    paths_as: Annotated[
-        PathsChoice,
-        _where(
-            "--paths",
-            help="How rows name videos: relative to the folder in --output and as given elsewhere, or absolute.",
-        ),
-    ] = PathsChoice.RELATIVE,
+    resume: Resume = True,
+    retry_errors: RetryErrors = False,
+    paths_as: PathsAs = PathsChoice.RELATIVE,
     engine: Engine = None,
     actors: ActorCount = None,
     actor_cpus: ActorCpus = None,

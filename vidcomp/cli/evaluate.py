@@ -18,6 +18,7 @@ from vidcomp import DEFAULT_MODEL
 from vidcomp.cli.errors import INTERRUPTED, SOME_FAILED, Stopped, UsageError, reported, stop_signals
 from vidcomp.cli.files import check_file, write_file
 from vidcomp.cli.options import (
+    LABELED,
     Batch,
     Compile,
     Debug,
@@ -34,6 +35,7 @@ from vidcomp.cli.options import (
     PrecisionChoice,
     Quiet,
     Strategy,
+    Tau,
 )
 from vidcomp.cli.scale import ActorCount, ActorCpus, ActorGpus, Engine, EngineOptions, evaluating, portable_name
 from vidcomp.cli.terminal import compile_model, loading, warn
@@ -53,14 +55,12 @@ class EvaluationFormat(str, Enum):
 
 
 def evaluate(
-    folder: Annotated[
-        Path, typer.Argument(help="A folder with a sub-folder of videos for each class, or a CSV file of path,label.")
-    ],
+    folder: Annotated[Path, LABELED],
     model: Model = DEFAULT_MODEL,
     include: Include = None,
     exclude: Exclude = None,
     strategy: Strategy = None,
-    tau: Annotated[float | None, typer.Option("--tau", help="Compression ratio of SFC (at least 1).")] = None,
+    tau: Tau = None,
     agreement: Annotated[
         bool,
         typer.Option("--agreement", help="Also take every video by dense30, and tell how often both say the same."),

@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     from vidcomp.inference.grammar import NamedStrategy
     from vidcomp.video import VideoSelection
 
-WHICH = "Which videos"
-HOW = "How they are passed"
+which = partial(typer.Option, rich_help_panel="Which videos")
+how = partial(typer.Option, rich_help_panel="How they are passed")
+where = partial(typer.Option, rich_help_panel="Where results go")
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _DEFAULT_EVERY_S = 10.0
 
@@ -46,6 +48,13 @@ class PrecisionChoice(str, Enum):
     FP32 = "fp32"
     BF16 = "bf16"
     FP16 = "fp16"
+
+
+class PathsChoice(str, Enum):
+    """How results name videos."""
+
+    RELATIVE = "relative"
+    ABSOLUTE = "absolute"
 
 
 _STRATEGIES = (
@@ -78,28 +87,18 @@ PATHS = typer.Argument(
     metavar="PATH...",
     help="Video files, folders (searched recursively), globs, or - for a list of paths on standard input.",
 )
+LABELED = typer.Argument(help="A folder with a sub-folder of videos for each class, or a CSV file of path,label.")
 FilesFrom = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--files-from", help="A file that lists paths, one per line; none is a pattern.", rich_help_panel=WHICH
-    ),
+    list[str] | None, which("--files-from", help="A file that lists paths, one per line; none is a pattern.")
 ]
+Null = Annotated[bool, which("--null", "-0", help="NUL separates the paths of lists, as after find -print0.")]
 Include = Annotated[
-    list[str] | None,
-    typer.Option("--include", help="Only videos whose name, folder or relative path matches.", rich_help_panel=WHICH),
+    list[str] | None, which("--include", help="Only videos whose name, folder or relative path matches.")
 ]
-Exclude = Annotated[list[str] | None, typer.Option("--exclude", help="No videos that match.", rich_help_panel=WHICH)]
-Limit = Annotated[
-    int | None, typer.Option("--limit", min=1, help="Only the first so many videos.", rich_help_panel=WHICH)
-]
+Exclude = Annotated[list[str] | None, which("--exclude", help="No videos that match.")]
+Limit = Annotated[int | None, which("--limit", min=1, help="Only the first so many videos.")]
 Window = Annotated[
-    str | None,
-    typer.Option(
-        "--window",
-        metavar="TIME",
-        help="Length of a window, if longer than --every: they overlap.",
-        rich_help_panel=HOW,
-    ),
+    str | None, how("--window", metavar="TIME", help="Length of a window, if longer than --every: they overlap.")
 ]
 Model = Annotated[
     str,
@@ -108,13 +107,13 @@ Model = Annotated[
         "-m",
         envvar="VIDCOMP_MODEL",
         help="A model's name, or the path of a YAML manifest.",
-        rich_help_panel=HOW,
         autocompletion=complete_models,
     ),
 ]
+Tau = Annotated[float | None, how("--tau", help="Compression ratio of SFC (at least 1).")]
 Strategy = Annotated[
     str | None,
-    typer.Option(
+    how(
         "--strategy",
         metavar="NAME",
         autocompletion=complete_strategies,
@@ -122,61 +121,55 @@ Strategy = Annotated[
         "dense30 or dense10x1 (clips x crops of the uncompressed network), uniform8 or uniform8x32 (clips of an "
         "untrimmed video), or keyframes (a fast look at the key frames alone). By default the whole "
         "video through the model as it is.",
-        rich_help_panel=HOW,
     ),
 ]
-Device = Annotated[
-    DeviceChoice,
-    typer.Option("--device", envvar="VIDCOMP_DEVICE", help="Where the model runs.", rich_help_panel=HOW),
-]
+Device = Annotated[DeviceChoice, how("--device", envvar="VIDCOMP_DEVICE", help="Where the model runs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, warnings and summary.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 Precision = Annotated[
-    PrecisionChoice,
-    typer.Option(
-        "--precision",
-        help="What the model computes in; auto is fp32 on a CPU, bf16 or fp16 on CUDA.",
-        rich_help_panel=HOW,
-    ),
+    PrecisionChoice, how("--precision", help="What the model computes in; auto is fp32 on a CPU, bf16 or fp16 on CUDA.")
 ]
-Compile = Annotated[
-    bool, typer.Option("--compile", help="Compile the model first: pays for hundreds of videos.", rich_help_panel=HOW)
-]
+Compile = Annotated[bool, how("--compile", help="Compile the model first: pays for hundreds of videos.")]
 DecodeWorkers = Annotated[
     int | None,
-    typer.Option(
+    how(
         "--decode-workers",
         min=1,
         help="Processes that decode the next videos meanwhile; by default one for every two cores.",
-        rich_help_panel=HOW,
     ),
+]
+DecodeTimeout = Annotated[
+    float | None,
+    how("--decode-timeout", min=0.1, help="Seconds that decoding one video may take; by default scaled to it."),
 ]
 Batch = Annotated[
     int | None,
-    typer.Option(
+    how(
         "--batch",
         min=1,
         help="Videos of equal shape that go through compressor and tail together; by default 1 on a CPU, 16 on CUDA.",
-        rich_help_panel=HOW,
     ),
 ]
 Decoder = Annotated[
-    DecoderChoice,
-    typer.Option(
-        "--decoder",
-        help="What reads videos; auto is decord where it is exact, and PyAV elsewhere.",
-        rich_help_panel=HOW,
-    ),
+    DecoderChoice, how("--decoder", help="What reads videos; auto is decord where it is exact, and PyAV elsewhere.")
 ]
 MaxDamage = Annotated[
     float,
-    typer.Option(
+    how(
         "--max-damage",
         metavar="PERCENT",
         min=0.0,
         max=100.0,
         help="How many in a hundred frames of a video may come damaged, or not at all, before it is an error.",
-        rich_help_panel=HOW,
+    ),
+]
+Resume = Annotated[bool, where("--resume/--no-resume", help="Go on with what is in --output, or start over.")]
+RetryErrors = Annotated[bool, where("--retry-errors", help="Do videos again that failed in an earlier run.")]
+PathsAs = Annotated[
+    PathsChoice,
+    where(
+        "--paths",
+        help="How results name videos: relative to the folder in --output and as given elsewhere, or absolute.",
     ),
 ]
 
@@ -197,13 +190,6 @@ class OutputFormat(str, Enum):
     def is_subtitles(self) -> bool:
         """Whether there is a file for each video, with what is when."""
         return self in (OutputFormat.SRT, OutputFormat.VTT, OutputFormat.FFMETADATA)
-
-
-class PathsChoice(str, Enum):
-    """How results name videos."""
-
-    RELATIVE = "relative"
-    ABSOLUTE = "absolute"
 
 
 @dataclass(frozen=True, kw_only=True)

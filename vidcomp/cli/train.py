@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from vidcomp import DEFAULT_MODEL
 from vidcomp.cli.errors import SOME_FAILED, UsageError, fail, reported
-from vidcomp.cli.options import DeviceChoice, complete_models
+from vidcomp.cli.options import DeviceChoice, Model
 
 if TYPE_CHECKING:
     from vidcomp.training.callbacks import Callbacks
@@ -66,16 +66,7 @@ class Options:
             "the videos need no labels."
         ),
     ]
-    model: Annotated[
-        str,
-        _what(
-            "--model",
-            "-m",
-            envvar="VIDCOMP_MODEL",
-            help="A model's name, or the path of a YAML manifest.",
-            autocompletion=complete_models,
-        ),
-    ] = DEFAULT_MODEL
+    model: Model = DEFAULT_MODEL
     output: Annotated[Path, _where("--output", "-o", help="The manifest (.yaml) to write; others get its name.")]
     val: Annotated[Path | None, _what(help="Labeled videos that are not trained on, to judge by after each epoch.")] = (
         None

@@ -12,7 +12,17 @@ import typer
 
 from vidcomp import DEFAULT_MODEL
 from vidcomp.cli.errors import SOME_FAILED, UsageError, fail, reported
-from vidcomp.cli.options import Debug, DecodeWorkers, Device, DeviceChoice, Precision, PrecisionChoice, Quiet
+from vidcomp.cli.options import (
+    LABELED,
+    Debug,
+    DecodeWorkers,
+    Device,
+    DeviceChoice,
+    Model,
+    Precision,
+    PrecisionChoice,
+    Quiet,
+)
 
 if TYPE_CHECKING:
     from vidcomp.training.head import HeadResult
@@ -25,20 +35,9 @@ _where = functools.partial(typer.Option, rich_help_panel="Where it is kept")
 
 
 def train_head(
-    folder: Annotated[
-        Path,
-        typer.Argument(help="A folder with a sub-folder of videos for each class, or a CSV file of path,label."),
-    ],
+    folder: Annotated[Path, LABELED],
     output: Annotated[Path, _where("--output", "-o", help="The manifest (.yaml) to write; the weights get its name.")],
-    model: Annotated[
-        str,
-        _what(
-            "--model",
-            "-m",
-            envvar="VIDCOMP_MODEL",
-            help="A model's name, or the path of a YAML manifest, which gets a new last layer.",
-        ),
-    ] = DEFAULT_MODEL,
+    model: Model = DEFAULT_MODEL,
     group_by: Annotated[
         str | None,
         _what(
