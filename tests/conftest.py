@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer.testing
 
 from tests import clips
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: no garbage is looked for in it."""
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick_decoders() -> Iterator[None]:
+    """Decoding processes that are forked, where the system forks; tests of these processes have true ones."""
+    if sys.platform != "linux":
+        yield
+        return
+    from tests.decoders import forking
+
+    with forking():
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def commands_built_once() -> Iterator[None]:
+    """Typer would build all commands anew for each one that a test runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.testing, "_get_command", functools.cache(typer.testing._get_command))
+        yield
 
 
 @pytest.fixture(scope="session")

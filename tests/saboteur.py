@@ -6,6 +6,7 @@ The fault is armed by the environment, which decoding processes inherit: ``VIDCO
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -22,6 +23,8 @@ VARIABLE = "VIDCOMP_TEST_FAULT"
 VICTIM = "victim"
 _CHILD = "from vidcomp.video.worker.child import main;"
 _PRELOADED = (
+    "av",
+    "tests.decoders",
     "vidcomp.cli",
     "vidcomp.evaluation.evaluator",
     "vidcomp.output.labels_file",
@@ -77,6 +80,7 @@ def run(arguments: Sequence[object], fault: str, told: Path) -> int:
 def _main(arguments: list[str], environment: dict[str, str], told: Path) -> None:
     from vidcomp.cli import main
 
+    gc.freeze()  # to look through what is shared with others would copy it
     os.environ.update(environment)
     with told.open("wb") as file:
         for stream in (1, 2):

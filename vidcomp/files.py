@@ -89,6 +89,11 @@ def printable(name: str) -> str:
     return "".join(repr(char)[1:-1] if _is_hazard(char) else char for char in encodable(name))
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 video``, ``2 videos``: for nouns whose plural only has an s."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _is_hazard(char: str) -> bool:
     """Whether a character changes what stands around it; joiners, which some scripts and emoji need, do not."""
     return unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") and char not in "\u200c\u200d"

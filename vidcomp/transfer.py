@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-import http.client
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import urllib.request
 
 # Called with the bytes that have arrived, and with those of the whole file where they are known.
 Progress = Callable[[int, "int | None"], None]
@@ -49,6 +50,11 @@ def transfer(
     Raises:
         TransferError: no network, a refusal by the server, a full disk, or one of these limits.
     """
+    # Most programs fetch nothing, and these take a third of what starting a decoder does.
+    import http.client
+    import urllib.error
+    import urllib.request
+
     have = file.stat().st_size if resume and file.exists() else 0
     began = time.monotonic()
     try:
@@ -91,6 +97,8 @@ def _check(count: int, max_bytes: int | None) -> None:
 @functools.cache
 def _web_only() -> urllib.request.OpenerDirector:
     """An opener without the handlers of files, FTP and data that urllib adds by itself, also for redirections."""
+    import urllib.request
+
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),

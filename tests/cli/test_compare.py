@@ -164,6 +164,7 @@ def test_without_videos_speed_alone_is_measured_and_random_weights_are_told(tmp_
     assert "top-1" not in headings
     assert "agrees" not in headings
     assert "≈" in run.stdout, "one round cannot tell rows apart"
+    assert ": 1 video, 1 round" in run.stdout
 
 
 def test_the_generated_video_is_the_papers_input(tmp_path: Path) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import Annotated, get_args, get_origin, get_type_hints
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from vidcomp.cli import app
@@ -41,6 +44,7 @@ def test_version() -> None:
     [
         ("classify --model ucf16-lite0-sgs", {"ucf16-lite0-sgs", "ucf16-lite0-sgs-sfc"}),
         ("train --model ucf16-lite0-sgs-", {"ucf16-lite0-sgs-sfc"}),
+        ("train head --model ucf16-lite0-sgs-", {"ucf16-lite0-sgs-sfc"}),
         ("models show ucf16-lite0-sgs-", {"ucf16-lite0-sgs-sfc"}),
         ("evaluate --strategy dense", {"dense30", "dense10x1"}),
         ("compare --strategy sgs", {"sgs", "sgs+sfc"}),
@@ -74,6 +78,34 @@ def test_wrong_usage_is_exit_code_2() -> None:
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 2, result.stderr
         assert "Traceback" not in result.stderr
+
+
+def numbers(group: typer.Typer, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Each option that takes a number with a point, behind the words of its command."""
+    for part in group.registered_groups:
+        assert part.typer_instance is not None
+        yield from numbers(part.typer_instance, (*words, str(part.typer_instance.info.name)))
+    for command in group.registered_commands:
+        assert command.callback is not None
+        for name, hint in get_type_hints(command.callback, include_extras=True).items():
+            if get_origin(hint) is Annotated and "float" in str(get_args(hint)[0]):
+                option = next(iter(get_args(hint)[1].param_decls or ()), "--" + name.replace("_", "-"))
+                yield (*words, str(command.name or command.callback.__name__), option)
+
+
+NUMBERS = list(numbers(app))
+
+
+def test_there_are_options_that_take_numbers() -> None:
+    assert {("classify", "--tau"), ("compare", "--tau"), ("train", "head", "--cache-gb")} <= set(NUMBERS)
+
+
+@pytest.mark.parametrize("words", NUMBERS, ids=" ".join)
+def test_what_is_no_number_or_infinite_is_refused(words: tuple[str, ...]) -> None:
+    for value in ("nan", "inf"):
+        result = CliRunner().invoke(app, [*words, value, "."])
+        assert result.exit_code == 2
+        assert f"Invalid value for '{words[-1]}'" in result.stderr
 
 
 @pytest.mark.parametrize("command", ["classify", "evaluate", "compare", "embed"])

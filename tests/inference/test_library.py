@@ -61,7 +61,10 @@ def test_equal_predictions_are_equal_and_others_are_not(model: Path, clip: Path)
 
 def test_a_prediction_becomes_the_json_record(model: Path, clip: Path) -> None:
     with vidcomp.load(model, device="cpu") as classifier:
-        record = classifier.classify(clip).to_dict(top_k=2)
+        prediction = classifier.classify(clip)
+    with pytest.raises(ValueError, match="top_k must be at least 0, got -1"):
+        prediction.to_dict(-1)
+    record = prediction.to_dict(top_k=2)
     assert json.loads(json.dumps(record)) == record
     assert (record["path"], record["status"], len(record["labels"])) == (str(clip), "ok", 2)
 

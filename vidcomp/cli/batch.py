@@ -24,7 +24,7 @@ from vidcomp.cli.terminal import (
     tell_prediction,
     warn,
 )
-from vidcomp.files import absolute, printable
+from vidcomp.files import absolute, counted, printable
 from vidcomp.inference.batch import Job, RunStats, Sink, Stamp, label_all, pending, stamp_of
 from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.device import precision_name
@@ -129,9 +129,9 @@ def _jobs(options: ClassifyOptions) -> list[Job]:
         )
     chosen = selection.of(videos)
     if not chosen and selection.shard is None:
-        raise UsageError(f"--include/--exclude leave none of the {len(videos)} videos found")
+        raise UsageError(f"--include/--exclude leave none of the {counted(len(videos), 'video')} found")
     if not chosen and not output.quiet:
-        warn(f"none of the {len(videos)} videos found is in --shard {given.shard}: nothing to do")
+        warn(f"none of the {counted(len(videos), 'video')} found is in --shard {given.shard}: nothing to do")
     if output.path is not None and given.one_folder is not None:
         root = _root(given.one_folder)
         jobs = [Job(video.path, video.relative, video.certain, root) for video in chosen]
@@ -160,7 +160,7 @@ def _list_videos(jobs: Sequence[Job], options: ClassifyOptions) -> None:
         print(printable(job.path))
     if not output.quiet:
         before = f"; {len(jobs) - len(todo)} more are done in {output.path}" if len(todo) < len(jobs) else ""
-        say(f"{len(todo)} of {len(jobs)} videos would be labeled with {options.model.name}{before}")
+        say(f"{len(todo)} of {counted(len(jobs), 'video')} would be labeled with {options.model.name}{before}")
 
 
 def _places(options: ClassifyOptions) -> list[tuple[str, Path | None]]:

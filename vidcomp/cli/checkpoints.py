@@ -12,6 +12,7 @@ import typer
 
 from vidcomp.cli.errors import SOME_FAILED, UsageError, reported
 from vidcomp.cli.terminal import download_progress, warn
+from vidcomp.files import counted
 
 if TYPE_CHECKING:
     from vidcomp.zoo.convert import ConversionReport
@@ -47,7 +48,7 @@ def get(
                 continue
             count = sum(parameter.numel() for parameter in model.network.parameters())
             how = "fetched from " + ", ".join(one.url for one in fetched) if fetched else "was here already"
-            print(f"{manifest.name}: {how}; {count:,} parameters, {len(model.labels)} labels")
+            print(f"{manifest.name}: {how}; {count:,} parameters, {counted(len(model.labels), 'label')}")
         if failed:
             raise typer.Exit(SOME_FAILED)
 
@@ -74,7 +75,7 @@ def remove(
 
 
 def _count(files: list[Path]) -> str:
-    return f"{len(files)} file" + ("" if len(files) == 1 else "s")
+    return counted(len(files), "file")
 
 
 def cache(debug: _Debug = False) -> None:

@@ -46,6 +46,7 @@ from vidcomp.cli.options import (
     Strategy,
     Tau,
     Window,
+    finite,
     how,
     where,
     which,
@@ -137,7 +138,7 @@ def classify(
     retry_errors: RetryErrors = False,
     top_k: Annotated[int, where("--top-k", min=1, help="Labels to give for each video.")] = 5,
     min_probability: Annotated[
-        float, where("--min-probability", min=0.0, max=1.0, help="Leave out less probable labels.")
+        float, where("--min-probability", min=0.0, max=1.0, callback=finite, help="Leave out less probable labels.")
     ] = 0.0,
     paths_as: PathsAs = PathsChoice.RELATIVE,
     move_to: Annotated[

@@ -25,6 +25,7 @@ from vidcomp.cli.options import (
     Null,
     Quiet,
     complete_strategies,
+    finite,
 )
 from vidcomp.cli.terminal import loading, warn
 
@@ -85,7 +86,12 @@ def compare(
     ] = False,
     tau: Annotated[
         list[float] | None,
-        typer.Option("--tau", metavar="RATIO", help="A row of --sfc for each compression ratio given (at least 1)."),
+        typer.Option(
+            "--tau",
+            metavar="RATIO",
+            callback=finite,
+            help="A row of --sfc for each compression ratio given (at least 1).",
+        ),
     ] = None,
     strategy: Annotated[
         list[str] | None,
@@ -105,7 +111,12 @@ def compare(
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often everything is timed, at most.")] = 5,
     seconds: Annotated[
         float,
-        typer.Option("--seconds", min=0.0, help="Begin no round that would end later than this; one is always run."),
+        typer.Option(
+            "--seconds",
+            min=0.0,
+            callback=finite,
+            help="Begin no round that would end later than this; one is always run.",
+        ),
     ] = 300.0,
     random_weights: Annotated[
         bool,

@@ -39,6 +39,7 @@ from vidcomp.cli.options import (
 )
 from vidcomp.cli.scale import ActorCount, ActorCpus, ActorGpus, Engine, EngineOptions, evaluating, portable_name
 from vidcomp.cli.terminal import compile_model, loading, warn
+from vidcomp.files import counted
 
 if TYPE_CHECKING:
     from vidcomp.evaluation.accuracy import Evaluation
@@ -147,7 +148,7 @@ def evaluate(
         evaluation = evaluator.evaluation()
         if evaluator.interrupted:
             done = evaluation.videos + evaluation.failed
-            warn(f"interrupted: what follows is of {done} of {len(videos)} videos", prefix="error")
+            warn(f"interrupted: what follows is of {done} of {counted(len(videos), 'video')}", prefix="error")
         if output_format is EvaluationFormat.JSON:
             print(json.dumps({**evaluation.as_dict(), "complete": not evaluator.interrupted}, indent=2))
         else:
@@ -200,7 +201,7 @@ def _confusion(evaluation: Evaluation, extension: str) -> bytes:
 
     if extension == ".csv":
         return confusion_csv(evaluation.confusion, evaluation.labels)
-    title = f"{evaluation.model}, {evaluation.strategy}: {evaluation.videos} videos"
+    title = f"{evaluation.model}, {evaluation.strategy}: {counted(evaluation.videos, 'video')}"
     return confusion_png(evaluation.confusion, evaluation.labels, title)
 
 
@@ -209,7 +210,8 @@ def _print(evaluation: Evaluation) -> None:
 
     console = console_of(sys.stdout)
     console.print(
-        f"{evaluation.model}, {evaluation.strategy}: {evaluation.videos} videos, top-1 {evaluation.top1:.1%}, "
+        f"{evaluation.model}, {evaluation.strategy}: {counted(evaluation.videos, 'video')}, "
+        f"top-1 {evaluation.top1:.1%}, "
         f"top-5 {evaluation.top5:.1%}, calibration error {evaluation.calibration_error:.3f}, "
         f"{evaluation.gmacs_mean:.1f} GMACs per video"
         + (f", agrees with dense30 on {evaluation.agreement:.1%}" if evaluation.agreement is not None else ""),

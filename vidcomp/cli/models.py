@@ -15,6 +15,7 @@ from vidcomp import DEFAULT_MODEL
 from vidcomp.cli import checkpoints
 from vidcomp.cli.errors import UsageError, reported
 from vidcomp.cli.options import complete_models
+from vidcomp.files import counted
 
 if TYPE_CHECKING:
     from vidcomp.zoo.manifest import Manifest
@@ -237,7 +238,7 @@ def verify(
             weights.verify(manifest, progress)
             model = load_variant(manifest, progress)
         count = sum(parameter.numel() for parameter in model.network.parameters())
-        print(f"{model.manifest.name}: weights are whole: {count:,} parameters, {len(model.labels)} labels")
+        print(f"{model.manifest.name}: weights are whole: {count:,} parameters, {counted(len(model.labels), 'label')}")
 
 
 def _parse_size(size: str) -> tuple[int, int]:

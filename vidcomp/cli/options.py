@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -71,6 +72,14 @@ _STRATEGIES = (
 )
 
 
+def finite(value: Any) -> Any:
+    """A number, or several, of an option; BadParameter if one is infinite or none at all."""
+    for number in value if isinstance(value, list) else [value]:
+        if number is not None and not math.isfinite(number):
+            raise typer.BadParameter(f"{number} is not a finite number.")
+    return value
+
+
 def complete_models() -> list[str]:
     """What a shell may complete a model's name to; it completes the paths of manifests by itself."""
     from vidcomp.zoo.manifest import model_names
@@ -110,7 +119,7 @@ Model = Annotated[
         autocompletion=complete_models,
     ),
 ]
-Tau = Annotated[float | None, how("--tau", help="Compression ratio of SFC (at least 1).")]
+Tau = Annotated[float | None, how("--tau", callback=finite, help="Compression ratio of SFC (at least 1).")]
 Strategy = Annotated[
     str | None,
     how(
@@ -140,7 +149,12 @@ DecodeWorkers = Annotated[
 ]
 DecodeTimeout = Annotated[
     float | None,
-    how("--decode-timeout", min=0.1, help="Seconds that decoding one video may take; by default scaled to it."),
+    how(
+        "--decode-timeout",
+        min=0.1,
+        callback=finite,
+        help="Seconds that decoding one video may take; by default scaled to it.",
+    ),
 ]
 Batch = Annotated[
     int | None,
@@ -160,6 +174,7 @@ MaxDamage = Annotated[
         metavar="PERCENT",
         min=0.0,
         max=100.0,
+        callback=finite,
         help="How many in a hundred frames of a video may come damaged, or not at all, before it is an error.",
     ),
 ]

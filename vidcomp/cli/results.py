@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vidcomp.cli.errors import UsageError, reported
-from vidcomp.cli.options import Debug, OutputFormat, OutputOptions, Quiet
+from vidcomp.cli.options import Debug, OutputFormat, OutputOptions, Quiet, finite
 from vidcomp.cli.terminal import batch_progress, run_summary, say, warn
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def results(
         typer.Argument(metavar="FILE...", help="Files that classify wrote: .jsonl, .json, .csv or .parquet."),
     ],
     min_probability: Annotated[
-        float, typer.Option("--min-probability", min=0.0, max=1.0, help="Leave out less probable labels.")
+        float,
+        typer.Option("--min-probability", min=0.0, max=1.0, callback=finite, help="Leave out less probable labels."),
     ] = 0.0,
     top_k: Annotated[int, typer.Option("--top-k", min=1, help="Labels to give for each video.")] = 5,
     label: Annotated[

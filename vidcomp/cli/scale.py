@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidcomp.cli.errors import OK, SOME_FAILED, Stopped, UsageError, stop_signals
-from vidcomp.cli.options import ClassifyOptions, ModelOptions, PathsChoice
+from vidcomp.cli.options import ClassifyOptions, ModelOptions, PathsChoice, finite
 from vidcomp.cli.terminal import batch_progress, run_summary, tell_prediction, warn
 from vidcomp.files import absolute
 
@@ -46,7 +46,12 @@ ActorCpus = Annotated[
 ]
 ActorGpus = Annotated[
     float | None,
-    _panel("--actor-gpus", min=0.0, help="GPUs of each actor, such as 0.5; by default 1 where there are any."),
+    _panel(
+        "--actor-gpus",
+        min=0.0,
+        callback=finite,
+        help="GPUs of each actor, such as 0.5; by default 1 where there are any.",
+    ),
 ]
 
 _ENGINE = re.compile(r"ray(?:=(.+))?")

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from vidcomp import __version__
-from vidcomp.files import printable
+from vidcomp.files import counted, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -169,7 +169,7 @@ def loading(model: str, device: str, *, quiet: bool) -> None:
 
 def beginning(videos: int, model: str, device: str) -> None:
     """Say what begins, and when: the header of a log that cron keeps."""
-    say(f"{time.strftime('%Y-%m-%d %H:%M:%S')} labeling {videos} videos with {printable(model)} on {device}")
+    say(f"{time.strftime('%Y-%m-%d %H:%M:%S')} labeling {counted(videos, 'video')} with {printable(model)} on {device}")
 
 
 def tell_prediction(prediction: Prediction, *, quiet: bool, verbose: bool = False) -> None:

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from vidcomp import DEFAULT_MODEL
 from vidcomp.cli.errors import SOME_FAILED, UsageError, fail, reported
-from vidcomp.cli.options import DeviceChoice, Model
+from vidcomp.cli.options import DeviceChoice, Model, finite
 
 if TYPE_CHECKING:
     from vidcomp.training.callbacks import Callbacks
@@ -74,8 +74,8 @@ class Options:
     recipe: Annotated[Path | None, _how(help="A YAML file of the recipe's keys (docs/training.md).")] = None
     epochs: Annotated[int | None, _how(min=1, help="Passes over all videos.")] = None
     batch: Annotated[int | None, _how(min=1, help="Videos to a step.")] = None
-    learning_rate: Annotated[float | None, _how(help="The greatest learning rate.")] = None
-    weight_decay: Annotated[float | None, _how(help="Decay of the weights.")] = None
+    learning_rate: Annotated[float | None, _how(callback=finite, help="The greatest learning rate.")] = None
+    weight_decay: Annotated[float | None, _how(callback=finite, help="Decay of the weights.")] = None
     seed: Annotated[int | None, _how(min=0, help="What all chance follows from.")] = None
     views_cached: Annotated[
         int | None,
@@ -91,7 +91,9 @@ class Options:
     keys: Annotated[list[str], _how("--set", metavar="KEY=VALUE", help="Any key of the recipe; may be repeated.")] = (
         field(default_factory=list)
     )
-    cache_gb: Annotated[float, _where(min=0, help="Most that kept features may take on disk, in GB.")] = 20.0
+    cache_gb: Annotated[
+        float, _where(min=0, callback=finite, help="Most that kept features may take on disk, in GB.")
+    ] = 20.0
     cache: Annotated[Path | None, _where(help="Folder of kept features; by default vidcomp's cache folder.")] = None
     workers: Annotated[int, _where(min=0, help="Videos read ahead, each in a thread and a decoding process.")] = 1
     device: Annotated[DeviceChoice, _where(envvar="VIDCOMP_DEVICE", help="Where it is trained.")] = DeviceChoice.AUTO
@@ -211,10 +213,15 @@ def train_compressor(
         bool, _where("--standalone", help="Write the backbone's weights beside the manifest too.")
     ] = False,
     tau: Annotated[
-        list[float] | None, _how(help="Compression ratio of SFC; several are drawn from, one per video.")
+        list[float] | None,
+        _how(callback=finite, help="Compression ratio of SFC; several are drawn from, one per video."),
     ] = None,
-    init_gain: Annotated[float | None, _how(help="SFC starts as this times the identity: small is broad.")] = None,
-    teacher_weight: Annotated[float | None, _how(help="The teacher's weight against the label.")] = None,
+    init_gain: Annotated[
+        float | None, _how(callback=finite, help="SFC starts as this times the identity: small is broad.")
+    ] = None,
+    teacher_weight: Annotated[
+        float | None, _how(callback=finite, help="The teacher's weight against the label.")
+    ] = None,
 ) -> None:
     """Fit SFC or SGS between a model's frozen head and tail; `vidcomp train FOLDER` means this.
 
@@ -278,7 +285,9 @@ def train_bitstream(
             "videos need no labels.",
         ),
     ] = None,
-    teacher_weight: Annotated[float | None, _how(help="The teacher's weight against the label.")] = None,
+    teacher_weight: Annotated[
+        float | None, _how(callback=finite, help="The teacher's weight against the label.")
+    ] = None,
 ) -> None:
     """Fit a model of the bitstream to your own classes: all but its image network, which makes it quick.
 

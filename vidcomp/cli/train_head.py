@@ -22,7 +22,9 @@ from vidcomp.cli.options import (
     Precision,
     PrecisionChoice,
     Quiet,
+    finite,
 )
+from vidcomp.files import counted
 
 if TYPE_CHECKING:
     from vidcomp.training.head import HeadResult
@@ -61,7 +63,7 @@ def train_head(
         ),
     ] = None,
     cache_gb: Annotated[
-        float, _where("--cache-gb", min=0, help="Most that kept features may take on disk, in GB.")
+        float, _where("--cache-gb", min=0, callback=finite, help="Most that kept features may take on disk, in GB.")
     ] = 20.0,
     cache: Annotated[
         Path | None, _where("--cache", help="Folder of kept features; by default vidcomp's cache folder.")
@@ -138,7 +140,10 @@ def _print(result: HeadResult) -> None:
     low, high = interval_of_mean(right, groups)
     per_class = [right[result.truth[tested] == number].mean() for number in sorted(set(result.truth[tested]))]
     facts = [
-        ("videos", f"{len(result.truth)} of {len(result.classes)} classes, {len(set(result.groups))} recordings"),
+        (
+            "videos",
+            f"{len(result.truth)} of {len(result.classes)} classes, {counted(len(set(result.groups)), 'recording')}",
+        ),
         ("accuracy", f"{right.mean():.1%} on videos kept out (95 %: {low:.1%} to {high:.1%})"),
         ("balanced", f"{sum(per_class) / len(per_class):.1%}, the mean over classes"),
     ]

@@ -21,6 +21,7 @@ from vidcomp.evaluation.accuracy import Evaluation, evaluation_of
 from vidcomp.evaluation.benchmark import FPS, FRAMES, SIZE, describe_machine, is_busy, make_video
 from vidcomp.evaluation.comparison import Comparison, results_of, rows_of
 from vidcomp.evaluation.strategy_run import StrategyRun, default_strategies, load_for_measuring
+from vidcomp.files import counted
 from vidcomp.inference.classifier import Classifier, failure_of
 from vidcomp.inference.device import choose_device
 from vidcomp.inference.grammar import NamedStrategy, StrategyError, parse_strategy
@@ -211,7 +212,7 @@ class Evaluator:
         if len(self.videos) > len(self._timed) > 0:
             notes.append(f"times, videos/s and energy are of {len(self._timed)} of the {len(self.videos)} videos")
         if self._timed and self._rounds_done < self.rounds and not self.interrupted:
-            notes.append(f"{self._rounds_done} of {self.rounds} rounds fitted into {self.seconds:g} s")
+            notes.append(f"{self._rounds_done} of {counted(self.rounds, 'round')} fitted into {self.seconds:g} s")
         if self.interrupted:
             notes.append("interrupted: only what was measured until then is shown")
         return Comparison(

@@ -138,7 +138,12 @@ class Prediction:
 
         Its keys are a contract and stay as they are. ``windows`` is there only where the video was labeled by windows,
         ``moments`` only where they were asked for.
+
+        Raises:
+            ValueError: ``top_k`` is negative.
         """
+        if top_k < 0:
+            raise ValueError(f"top_k must be at least 0, got {top_k}")
         record: dict[str, Any] = {
             "path": self.path,
             "status": "ok" if self.error is None else "error",

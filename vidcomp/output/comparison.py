@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vidcomp.evaluation.comparison import RATIO_COLUMNS, Comparison, Row
-from vidcomp.files import printable
+from vidcomp.files import counted, printable
 from vidcomp.output.terminal import console_of
 
 ABSENT = "–"
@@ -163,13 +163,18 @@ def remarks(comparison: Comparison) -> list[str]:
     return lines
 
 
+def size_line(comparison: Comparison) -> str:
+    """Of how many videos it is, and rounds."""
+    return f"{counted(len(comparison.videos), 'video')}, {counted(comparison.rounds, 'round')}"
+
+
 def write_table(comparison: Comparison, stream: TextIO) -> None:
     """A table for a terminal: every row, and beneath it its ratios; turned on its side where it would not fit.
 
     In a pipe it is as wide as it needs to be. Where not even two rows fit side by side, each has a table of its own.
     """
     console = console_of(stream)
-    title = f"{comparison.model}: {len(comparison.videos)} video(s), {comparison.rounds} round(s)"
+    title = f"{comparison.model}: {size_line(comparison)}"
     console.print(Text(title, style="bold"))
     wide = Console(file=stream, markup=False, emoji=False, highlight=False, width=_WIDEST)
 
@@ -215,7 +220,7 @@ def _rows_across(comparison: Comparison, rows: Sequence[Row]) -> Table:
 def write_markdown(comparison: Comparison, stream: TextIO) -> None:
     """A table for a README or an issue, ratios in brackets."""
     columns = shown_columns(comparison)
-    lines = [f"**{comparison.model}**, {len(comparison.videos)} video(s), {comparison.rounds} round(s)", ""]
+    lines = [f"**{comparison.model}**, {size_line(comparison)}", ""]
     lines.append("| " + " | ".join(column.heading for column in columns) + " |")
     lines.append("|" + "|".join("---" if column.heading == "strategy" else "---:" for column in columns) + "|")
     for row in comparison.rows:

@@ -237,7 +237,7 @@ def comparison_page(comparison: Comparison) -> str:
 
     Thumbnails of videos on which strategies disagree are decoded from their files.
     """
-    from vidcomp.output.comparison import interval_text, machine_line, ratio_text, remarks, shown_columns
+    from vidcomp.output.comparison import interval_text, machine_line, ratio_text, remarks, shown_columns, size_line
 
     plot, no_plot = None, ""
     try:
@@ -257,6 +257,7 @@ def comparison_page(comparison: Comparison) -> str:
             title=f"vidcomp compare: {comparison.model}",
             comparison=comparison,
             machine=machine_line(comparison),
+            size=size_line(comparison),
             columns=shown_columns(comparison),
             ratio_text=ratio_text,
             interval_text=interval_text,

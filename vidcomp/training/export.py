@@ -18,7 +18,7 @@ import yaml
 from safetensors.torch import save
 from torch import nn
 
-from vidcomp.files import replacing
+from vidcomp.files import counted, replacing
 from vidcomp.training import TrainingError
 from vidcomp.training.config import Paths
 from vidcomp.zoo.downloads import sha256_of
@@ -144,7 +144,7 @@ def export(manifest: Manifest, paths: Paths, rows: Sequence[dict[str, float]], b
         siblings={},  # those were fitted to the old network
         reported=(),
         measured=() if paths.val is None else _accuracies(rows[-1], str(paths.val)),
-        source=f"made by vidcomp {by} from {manifest.name}, {len(rows)} epochs",
+        source=f"made by vidcomp {by} from {manifest.name}, {counted(len(rows), 'epoch')}",
         **changes,
     )
     content = changed.model_dump(mode="json", exclude_none=True, exclude_defaults=True)

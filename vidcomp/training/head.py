@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor
 
+from vidcomp.files import counted
 from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.device import precision_name
 from vidcomp.inference.grammar import parse_strategy
@@ -280,7 +281,7 @@ def _doubts(examples: Examples, classes: Sequence[str]) -> list[str]:
         members = [n for n, label in enumerate(examples.classes.tolist()) if label == number]
         sources = len({examples.groups[n] for n in members})
         if len(members) < _FEW:
-            notes.append(f"{name}: only {len(members)} video{'s' if len(members) > 1 else ''}; give {_FEW} or more")
+            notes.append(f"{name}: only {counted(len(members), 'video')}; give {_FEW} or more")
         elif sources == 1:
             notes.append(f"{name}: all {len(members)} videos are of one recording, so it cannot be tested; add others")
     return notes
@@ -318,7 +319,7 @@ def _export(paths: Paths, result: HeadResult, linear: Linear) -> Manifest:
             "head": {"file": file.name, "sha256": sha256_of(file)},
         },
         "labels": list(result.classes),
-        "source": f"made by vidcomp train head from {base.name}, {len(result.truth)} videos",
+        "source": f"made by vidcomp train head from {base.name}, {counted(len(result.truth), 'video')}",
     }
     if base.compressors != result.manifest.compressors:
         content["compressors"] = [section.model_dump(exclude_defaults=True) for section in base.compressors]

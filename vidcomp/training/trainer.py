@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vidcomp.files import counted
 from vidcomp.inference.device import PRECISIONS, autocast, choose_device, choose_precision, precision_name
 from vidcomp.inference.in_progress import InProgress
 from vidcomp.nn.compressors import Features, FeaturesError
@@ -264,7 +265,7 @@ class Trainer:
                 batch = []
                 if at.step < self._steps and self.callbacks.stopping():
                     self._save()
-                    raise Interrupted(f"stopped in epoch {epoch + 1} after {at.step} of {self._steps} steps")
+                    raise Interrupted(f"stopped in epoch {epoch + 1} after {at.step} of {counted(self._steps, 'step')}")
         row = {
             "epoch": epoch + 1.0,
             "loss": at.loss / at.videos,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vidcomp.files import counted
 from vidcomp.training import DataError
 from vidcomp.video.labeled import LabeledVideo, LabelError, check_labeled, find_labeled, some
 
@@ -80,7 +81,9 @@ def check_classes(source: Path, wanted: TrainingVideos, readable: Iterable[Train
     """
     kept = list(readable)
     if not kept:
-        raise DataError(f"{source}: none of its {len(wanted.videos)} videos can be read; see the lines above")
+        raise DataError(
+            f"{source}: none of its {counted(len(wanted.videos), 'video')} can be read; see the lines above"
+        )
     count = Counter(video.label for video in kept)
     empty = [name for name in wanted.named if not count[wanted.classes.index(name)]]
     if empty:
