@@ -12,6 +12,8 @@ import pytest
 from tests.scale.conftest import Bucket
 from vidcomp.scale.listing import Listing
 from vidcomp.video import Shard, SourceError, VideoSelection
+from vidcomp.video.container import describe
+from vidcomp.video.errors import VideoMissing
 
 
 def listing(*named: object, **options: Any) -> Listing:
@@ -139,3 +141,11 @@ def test_web_addresses_are_asked_for(tmp_path: Path) -> None:
         listing("https://example.org/a.mp4")
     (job,) = listing("https://example.org/a.mp4", allow_urls=True).jobs()
     assert (job.name, job.root) == ("https://example.org/a.mp4", None)
+    # In lists, each is told by itself that it was not fetched.
+    lines = tmp_path / "list.txt"
+    lines.write_text("https://example.org/a.mp4\n")
+    for listed in (listing(str(place)), listing(lists=[str(lines)])):
+        (job,) = listed.jobs()
+        assert (job.path, job.name, job.root) == ("https://example.org/a.mp4", "https://example.org/a.mp4", None)
+        with pytest.raises(VideoMissing, match="this is an address; give allow_urls=True to have it fetched"):
+            describe(job.path)

@@ -103,7 +103,7 @@ class Listing:
         Raises:
             SourceError: something named does not exist, or a manifest has no column ``path``.
         """
-        self._selection, self._all_files, self._allow_urls = selection, all_files, allow_urls
+        self._selection, self._all_files = selection, all_files
         self._reserved = frozenset(reserved)
         self._sources: list[_Manifest | str | tuple[VideoFile, ...]] = []
         self.notes: list[str] = []
@@ -167,7 +167,7 @@ class Listing:
 
     def _local(self, video: VideoFile) -> ListedJob:
         """A file by its absolute path, for it is opened elsewhere, and called what a single machine calls it."""
-        if self._allow_urls and is_address(video.path) and not os.path.lexists(video.path):
+        if is_address(video.path) and not os.path.lexists(video.path):
             return ListedJob(video.path, video.path)
         if self._folder is not None:
             return ListedJob(absolute(video.path), video.relative, video.certain, absolute(self._folder))

@@ -347,6 +347,10 @@ def _os_error(path: str, error: OSError) -> VideoError:
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP):
         if os.path.islink(path):  # noqa: PTH114
             return VideoMissing(path, "it is a link that leads nowhere; restore the file it stands for")
+        from vidcomp.video.remote import is_address
+
+        if is_address(path):
+            return VideoMissing(path, "this is an address; give allow_urls=True to have it fetched")
         return VideoMissing(path, "there is no such file; check the name")
     why = error.strerror or type(error).__name__
     return VideoUnreadable(path, f"the file cannot be read ({why}); check its permissions and the disk")
