@@ -63,6 +63,7 @@ def test_what_is_fetched_is_a_file_until_dropped(server: str, downloads: Downloa
         assert downloads.local(f"{server}/{name}") == str(file)
         downloads.drop(f"{server}/{name}")
         assert not file.exists()
+    assert downloads._files == {}  # of millions, nothing is remembered
     assert Path(downloads.local(f"{server}/clip.mp4")).exists()
     folder = file.parent
     downloads.close()

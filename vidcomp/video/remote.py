@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import tempfile
 import threading
@@ -31,6 +32,7 @@ class Downloads:
         self._max_bytes = max_bytes
         self._folder = Path(tempfile.mkdtemp(prefix="vidcomp-"))
         self._files: dict[str, Path] = {}
+        self._numbers = itertools.count()
         self._lock = threading.Lock()
 
     def takes(self, name: str) -> bool:
@@ -46,7 +48,7 @@ class Downloads:
         """
         with self._lock:
             known = self._files.get(url)
-            number = len(self._files)
+            number = next(self._numbers)
         if known is not None and known.exists():
             return str(known)
         # Only the extension comes from outside: it helps to tell raw streams apart.
@@ -70,7 +72,7 @@ class Downloads:
     def drop(self, url: str) -> None:
         """Throw away what was fetched from there."""
         with self._lock:
-            file = self._files.get(url)
+            file = self._files.pop(url, None)
         if file is not None:
             file.unlink(missing_ok=True)
 
