@@ -100,6 +100,7 @@ def bright_is_salient() -> SalientSFC:
         torch.nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     network.reduce.weight.data[0, 0] = network.mix.weight.data[0, 0, 4] = 1.0
     network.score.weight.data[0, 0] = 10.0
+    network.score.bias.data.fill_(-6.0)  # type: ignore[union-attr]
     return compressor.eval()
 
 
@@ -126,6 +127,19 @@ def test_sfc_sees_what_is_salient_alone() -> None:
     of_kept = plain.eval()(features[:, :, kept], need_attention=True)
     torch.testing.assert_close(result.features.videos[0], of_kept.features)
     torch.testing.assert_close(weights[:, kept], of_kept.attention[0])
+
+
+def test_what_is_more_of_an_action_than_not_is_kept_beside_what_is_more_so() -> None:
+    compressor = bright_is_salient()
+    compressor.network.score.bias.data.fill_(-13.0)  # type: ignore[union-attr]
+    features = video(*[0.0] * 20, *[5.0] * 12, *[0.0] * 20, *[9.0] * 12, *[0.0] * 20)
+    (weights,) = compressor(features, need_attention=True).attention
+    first, second = weights[:, :40], weights[:, 40:]
+    # Scores are averaged over nine frames.
+    assert first[:, 23:29].any(dim=0).all()
+    assert second[:, 15:21].any(dim=0).all()
+    # Neither attends to the other.
+    assert not (first.any(dim=1) & second.any(dim=1)).any()
 
 
 def test_where_all_is_alike_sfc_is_what_it_was() -> None:

@@ -118,7 +118,7 @@ class SalientFrames(RatioCompressor):
 
 
 class SalientSFC(SFC):
-    """SFC of the runs of frames that are salient: the others are neither queries nor attended to."""
+    """SFC of each run of frames that are salient: the others are neither queries nor attended to."""
 
     def __init__(self, channels: int, **options: Any) -> None:
         """Build it for features of ``channels`` channels; options and errors are those of :class:`SFC`."""
@@ -133,19 +133,28 @@ class SalientSFC(SFC):
             every = super().forward(features).features
             assert isinstance(every, Tensor)
             return Compressed(Ragged(every.split(1)))
-        kept = [salient(of_video) for of_video in scores_of(self.network, features)]
+        # What is rather an action than not is never left out, however salient another is.
+        kept = [salient(of_video, certain=_NEAR) for of_video in scores_of(self.network, features)]
         if all(len(numbers) == frames for numbers in kept):
             return super().forward(features, need_attention=need_attention)
-        videos: list[Features] = []
+        results = [
+            self._of_runs(video[None], numbers, need_attention) for video, numbers in zip(features, kept, strict=True)
+        ]
+        maps = tuple(weights for _, weights in results)
+        return Compressed(Ragged(tuple(video for video, _ in results)), maps if need_attention else None)
+
+    def _of_runs(self, video: Tensor, numbers: Tensor, need_attention: bool) -> tuple[Tensor, Tensor]:
+        """Compress each run of a video's frames by itself: actions that are apart do not attend to one another."""
+        compressed: list[Tensor] = []
         maps: list[Tensor] = []
-        for video, numbers in zip(features, kept, strict=True):
-            one = super().forward(video[None].index_select(2, numbers), need_attention=need_attention)
+        for run in numbers.tensor_split((numbers.diff() > 1).nonzero().flatten().cpu() + 1):
+            one = super().forward(video.index_select(2, run), need_attention=need_attention)
             assert isinstance(one.features, Tensor)
-            videos.append(one.features)
+            compressed.append(one.features)
             if isinstance(one.attention, Tensor):
                 own = one.attention[0]
-                maps.append(own.new_zeros(len(own), frames).index_copy_(1, numbers, own))
-        return Compressed(Ragged(tuple(videos)), tuple(maps) if need_attention else None)
+                maps.append(own.new_zeros(len(own), video.shape[2]).index_copy_(1, run, own))
+        return torch.cat(compressed, dim=2), torch.cat(maps) if maps else video.new_zeros(0, video.shape[2])
 
 
 def scores_of(network: SaliencyNetwork, features: Tensor) -> Tensor:
@@ -156,14 +165,17 @@ def scores_of(network: SaliencyNetwork, features: Tensor) -> Tensor:
     return scores
 
 
-def salient(scores: Tensor, block: int = 1, most: int | None = None) -> Tensor:
-    """The numbers (T',) of the frames whose scores (T,) are about the highest: in whole blocks, ``most`` in all."""
+def salient(scores: Tensor, block: int = 1, most: int | None = None, certain: float = _CERTAIN) -> Tensor:
+    """The numbers (T',) of the frames whose scores (T,) are about the highest: in whole blocks, ``most`` in all.
+
+    Scores beyond ``certain`` are equally high.
+    """
     blocks = torch.stack([part.mean() for part in scores.split(block)])
     beside = min(_SMOOTHED // 2, len(blocks) - 1)
     if beside:
         padded = F.pad(blocks[None], (beside, beside), mode="replicate")
         blocks = F.avg_pool1d(padded, 2 * beside + 1, 1)[0]
-    blocks = blocks.clamp(max=_CERTAIN)
+    blocks = blocks.clamp(max=certain)
     ranked = blocks.argsort(descending=True, stable=True)[: None if most is None else max(1, most // block)]
     best = blocks[ranked[0]]
     ranked = ranked[blocks[ranked] >= torch.minimum(best, (best - _NEAR).clamp(min=_NOTHING))]
