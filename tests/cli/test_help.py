@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Annotated, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import pytest
 import typer
@@ -115,3 +116,22 @@ def test_a_model_is_chosen_by_the_same_option_everywhere(command: str) -> None:
     (line,) = [line for line in text.splitlines() if "--model " in line]
     assert "-m " in line
     assert "VIDCOMP_MODEL" in line
+
+
+def helps(command: Any, name: str = "vidcomp") -> Iterator[tuple[str, str]]:
+    """The help of a command and of those below it, by name."""
+    yield name, CliRunner().invoke(app, [*name.split()[1:], "--help"], env={"COLUMNS": "200"}).stdout
+    for child, below in getattr(command, "commands", {}).items():
+        yield from helps(below, f"{name} {child}")
+
+
+def test_help_names_values_in_words_and_fills_its_lines() -> None:
+    shown = dict(helps(typer.main.get_command(app)))
+    assert len(shown) > 20
+    for name, text in shown.items():
+        assert not re.search(r"<(bool|int|float|str|list)\b", text), name
+    assert "--limit" in shown["vidcomp classify"]
+    assert re.search(r"--limit +N ", shown["vidcomp classify"])
+    # The docstring's line ends here, and the paragraph goes on.
+    assert "The exit code is 0 if every video was labeled" in " ".join(shown["vidcomp classify"].split())
+    assert "The exit code is 0\n" not in re.sub(r" +\n", "\n", shown["vidcomp classify"])

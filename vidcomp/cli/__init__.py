@@ -9,10 +9,11 @@ import typer
 from vidcomp import __version__
 from vidcomp.cli import classify, compare, doctor, embed, evaluate, inspect, models, results, search, train, train_head
 from vidcomp.cli.errors import OUTPUT_ERRORS, tell_lost_output
+from vidcomp.cli.help import App
 from vidcomp.cli.terminal import prepare_streams
 from vidcomp.inference.memory import tune_malloc
 
-app = typer.Typer(
+app = App(
     name="vidcomp",
     help="Name the action in videos, in one pass over each whole video.",
     no_args_is_help=True,

@@ -143,7 +143,7 @@ def _jobs(options: ClassifyOptions) -> list[Job]:
 
 
 def _list_videos(jobs: Sequence[Job], options: ClassifyOptions) -> None:
-    """Print the videos that would be labeled now, one a line, and how many that are."""
+    """Print the videos that would be labeled now, one per line, and how many that are."""
     output, done = options.output, {}
     if output.resume and output.path is not None and output.form.value in FORMATS and output.path.is_file():
         for record in read_records(output.path):

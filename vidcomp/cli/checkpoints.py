@@ -141,7 +141,7 @@ def convert(
         str | None, typer.Option("--backbone", help="Its backbone family; recognized if not given.")
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option("--labels", metavar="FILE", help="Its labels, one a line, if they are its own.")
+        Path | None, typer.Option("--labels", metavar="FILE", help="Its labels, one per line, if they are its own.")
     ] = None,
     half: Annotated[bool, typer.Option("--half", help="Store the numbers in 16 bits: half the size.")] = False,
     keys: Annotated[bool, typer.Option("--keys", help="Print what became of every key.")] = False,

@@ -77,7 +77,7 @@ def classify(
         bool,
         which(
             "--allow-urls",
-            help="Take http and https addresses for videos: each is fetched into a temporary file first.",
+            help="Accept http and https addresses: each video is fetched into a temporary file first.",
         ),
     ] = False,
     model: Model = DEFAULT_MODEL,
@@ -92,10 +92,10 @@ def classify(
     tau: Tau = None,
     strategy: Strategy = None,
     only: Annotated[
-        list[str] | None, how("--only", metavar="LABEL", help="Choose among these labels alone; give it for each.")
+        list[str] | None, how("--only", metavar="LABEL", help="Choose among these labels only; repeat it for each.")
     ] = None,
     only_file: Annotated[
-        Path | None, how("--only-file", metavar="FILE", help="Choose among the labels in this file, one a line.")
+        Path | None, how("--only-file", metavar="FILE", help="Choose among the labels in this file, one per line.")
     ] = None,
     clips: Annotated[
         int | None, how("--clips", min=1, help="Pass this many clips spread over the video instead of all of it.")
@@ -104,10 +104,11 @@ def classify(
         int | None, how("--clip-frames", min=1, help="Source frames of each clip with --clips (128).")
     ] = None,
     every: Annotated[
-        str | None, how("--every", metavar="TIME", help="Label consecutive windows of each video, so far apart: 10s.")
+        str | None,
+        how("--every", metavar="TIME", help="Label consecutive windows that start this far apart, such as 10s."),
     ] = None,
     moments: Annotated[
-        bool, how("--moments", help="Find which action is when, too: several, one or none in each video.")
+        bool, how("--moments", help="Also find when each action happens: several, one or none per video.")
     ] = False,
     window: Window = None,
     device: Device = DeviceChoice.AUTO,
@@ -123,7 +124,7 @@ def classify(
         where(
             "--output",
             "-o",
-            help="Write to this file instead of standard output; run again, what is in it is not done again.",
+            help="Write to this file instead of standard output; run again, it skips what is done.",
         ),
     ] = None,
     output_format: Annotated[
@@ -153,7 +154,7 @@ def classify(
     ] = None,
     cut_exact: Annotated[
         bool,
-        where("--cut-exact", help="With --cut: from the first frame to the last, encoded anew and without sound."),
+        where("--cut-exact", help="With --cut: exactly the moment's frames, encoded anew and without sound."),
     ] = False,
     explain: Annotated[
         Path | None,

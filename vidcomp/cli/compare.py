@@ -115,13 +115,13 @@ def compare(
             "--seconds",
             min=0.0,
             callback=finite,
-            help="Begin no round that would end later than this; one is always run.",
+            help="Start no round that would end later than this; one always runs.",
         ),
     ] = 300.0,
     random_weights: Annotated[
         bool,
         typer.Option(
-            "--random-weights", help="Do not look for weights. Done by itself, and said, where there are none."
+            "--random-weights", help="Use random weights. This happens by itself, with a note, if there are none."
         ),
     ] = False,
     device: Device = DeviceChoice.AUTO,

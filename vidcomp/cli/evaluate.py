@@ -64,7 +64,7 @@ def evaluate(
     tau: Tau = None,
     agreement: Annotated[
         bool,
-        typer.Option("--agreement", help="Also take every video by dense30, and tell how often both say the same."),
+        typer.Option("--agreement", help="Also label every video by dense30, and report how often both agree."),
     ] = False,
     confusion: Annotated[
         list[Path] | None,

@@ -14,6 +14,7 @@ import typer
 from vidcomp import DEFAULT_MODEL
 from vidcomp.cli import checkpoints
 from vidcomp.cli.errors import UsageError, reported
+from vidcomp.cli.help import App
 from vidcomp.cli.options import complete_models
 from vidcomp.files import counted
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from vidcomp.zoo.manifest import Manifest
 
 
-app = typer.Typer(name="models", help="List, show, fetch and check models; convert checkpoints.", no_args_is_help=True)
+app = App(name="models", help="List, show, fetch and check models; convert checkpoints.", no_args_is_help=True)
 for command in (checkpoints.get, checkpoints.remove, checkpoints.cache, checkpoints.convert, checkpoints.push):
     app.command()(command)
 
@@ -207,7 +208,7 @@ def labels(
     match: str | None = typer.Option(None, "--match", metavar="TEXT", help="Only labels that hold this text."),
     debug: bool = _DEBUG,
 ) -> None:
-    """Print the labels of a model, one a line, in the order of its outputs. Such a list is what --only-file reads."""
+    """Print the labels of a model, one per line, in the order of its outputs. Such a list is what --only-file reads."""
     with reported(debug=debug):
         from vidcomp.zoo.labels import labels_of, near_labels
         from vidcomp.zoo.manifest import find_manifest

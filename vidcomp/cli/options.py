@@ -105,9 +105,9 @@ Include = Annotated[
     list[str] | None, which("--include", help="Only videos whose name, folder or relative path matches.")
 ]
 Exclude = Annotated[list[str] | None, which("--exclude", help="No videos that match.")]
-Limit = Annotated[int | None, which("--limit", min=1, help="Only the first so many videos.")]
+Limit = Annotated[int | None, which("--limit", min=1, help="Only the first N videos.")]
 Window = Annotated[
-    str | None, how("--window", metavar="TIME", help="Length of a window, if longer than --every: they overlap.")
+    str | None, how("--window", metavar="TIME", help="Length of a window; if longer than --every, windows overlap.")
 ]
 Model = Annotated[
     str,
@@ -165,7 +165,8 @@ Batch = Annotated[
     ),
 ]
 Decoder = Annotated[
-    DecoderChoice, how("--decoder", help="What reads videos; auto is decord where it is exact, and PyAV elsewhere.")
+    DecoderChoice,
+    how("--decoder", help="Which decoder reads videos; auto is decord where it is exact, and PyAV elsewhere."),
 ]
 MaxDamage = Annotated[
     float,
@@ -175,11 +176,11 @@ MaxDamage = Annotated[
         min=0.0,
         max=100.0,
         callback=finite,
-        help="How many in a hundred frames of a video may come damaged, or not at all, before it is an error.",
+        help="Percentage of a video's frames that may be damaged or missing before that is an error.",
     ),
 ]
 Resume = Annotated[bool, where("--resume/--no-resume", help="Go on with what is in --output, or start over.")]
-RetryErrors = Annotated[bool, where("--retry-errors", help="Do videos again that failed in an earlier run.")]
+RetryErrors = Annotated[bool, where("--retry-errors", help="Try videos again that failed in an earlier run.")]
 PathsAs = Annotated[
     PathsChoice,
     where(
@@ -263,7 +264,7 @@ class ModelOptions:
     only_file: Path | None = None
 
     def labels(self) -> tuple[str, ...]:
-        """The labels to choose among: those named, and those in the file, one a line."""
+        """The labels to choose among: those named, and those in the file, one per line."""
         if self.only_file is None:
             return self.only
         from vidcomp.video import SourceError
@@ -276,7 +277,7 @@ class ModelOptions:
             raise UsageError(f"--only-file {self.only_file}: cannot be read ({why}); name a file of labels") from None
         named = tuple(line.strip() for line in lines if line.strip())
         if not named:
-            raise UsageError(f"--only-file {self.only_file}: it names no label; write one a line")
+            raise UsageError(f"--only-file {self.only_file}: it names no label; write one per line")
         return (*self.only, *named)
 
     def named(self, *, subtitles: bool) -> NamedStrategy:

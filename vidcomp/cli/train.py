@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
-from typer.core import TyperGroup
 
 from vidcomp import DEFAULT_MODEL
 from vidcomp.cli.errors import SOME_FAILED, UsageError, fail, reported
+from vidcomp.cli.help import App, Group
 from vidcomp.cli.options import DeviceChoice, Model, finite
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _DEFAULT = "compressor"
 _STOPPING = b"\nvidcomp: stopping after this step; once more stops at once\n"
 
 
-class TrainGroup(TyperGroup):
+class TrainGroup(Group):
     """`vidcomp train FOLDER` is short for `vidcomp train compressor FOLDER`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -42,7 +42,7 @@ class TrainGroup(TyperGroup):
         default.format_help(type(ctx)(default, info_name=f"[{_DEFAULT}]", parent=ctx), formatter)
 
 
-app = typer.Typer(
+app = App(
     name="train",
     cls=TrainGroup,
     no_args_is_help=True,
