@@ -344,16 +344,16 @@ def draw(results: dict[str, Any], file: Path) -> None:
     lines = ("needle alone", "SFC", "whole", "uniform8", "windows of 10 s, best", "dense 10x1", "mean of the logits")
     for axis, (kind, title) in zip(axes, titles.items(), strict=True):
         shares = [100 * share for share in SHARES]
-        for name in lines:
+        for name, marker, dashes in zip(lines, "os^Dv*X", ("-", "-", "--", ":", "-.", "--", ":"), strict=True):
             means = [100 * results["composites"][kind][f"{share:g}"][name]["top1"]["mean"] for share in SHARES]
-            axis.plot(shares, means, marker="o", markersize=3, label=name)
+            axis.plot(shares, means, marker=marker, linestyle=dashes, markersize=5, label=name)
         axis.set_xscale("log")
         axis.set_xticks(shares, [f"{share:g}" for share in shares])
         axis.minorticks_off()
         axis.set_xlabel("share of the action, %")
         axis.set_title(title, fontsize=10)
         axis.grid(alpha=0.3)
-    axes[0].set_ylabel("named rightly, %")
+    axes[0].set_ylabel("labeled correctly, %")
     axes[0].set_ylim(0, 100)
     axes[1].legend(fontsize=8, loc="lower right")
     figure.tight_layout()
