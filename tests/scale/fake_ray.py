@@ -30,6 +30,7 @@ class FakeActor:
         self.cluster, self.number = cluster, number
         self.jobs: deque[Job | None] = deque()
         self.greeted = self.dead = False
+        self.feeds = 0
         for name in ("feed", "stop"):
             setattr(self, name, SimpleNamespace(remote=getattr(self, f"_{name}")))
         stream = SimpleNamespace(remote=lambda: self)
@@ -63,7 +64,9 @@ class FakeActor:
         self.jobs.popleft()
         return [job.path]
 
-    def _feed(self, jobs: Iterable[Job | None]) -> None:
+    def _feed(self, number: int, jobs: Iterable[Job | None]) -> None:
+        assert number == self.feeds
+        self.feeds += 1
         self.jobs.extend(jobs)
         self.cluster.fed.append((self.number, [job.path for job in self.jobs if job is not None]))
 

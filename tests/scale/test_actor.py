@@ -63,9 +63,9 @@ def test_answers_come_in_order_and_the_end_waits_for_nothing(labeler: tuple[Labe
     answers = actor.answers()
     assert next(answers) == (2, "about")
     fake.go.release(100)
-    actor.feed(jobs("a", "b", "c", None))
+    actor.feed(0, jobs("a", "b", "c", None))
     assert taken(answers, 3) == ["a: a", "b: b", "c: c"]
-    actor.feed(jobs("d", None))
+    actor.feed(1, jobs("d", None))
     assert taken(answers, 1) == ["d: d"]
     stopper = threading.Thread(target=actor.stop)
     stopper.start()
@@ -73,11 +73,21 @@ def test_answers_come_in_order_and_the_end_waits_for_nothing(labeler: tuple[Labe
     stopper.join()
 
 
+def test_jobs_that_overtake_one_another_are_taken_in_their_order(labeler: tuple[Labeler, Fake]) -> None:
+    actor, fake = labeler
+    answers = actor.answers()
+    next(answers)
+    fake.go.release(100)
+    for number, given in ((2, jobs(None)), (1, jobs("b", "c")), (0, jobs("a"))):
+        actor.feed(number, given)
+    assert taken(answers, 3) == ["a: a", "b: b", "c: c"]
+
+
 def test_a_fault_of_the_machine_is_raised(labeler: tuple[Labeler, Fake]) -> None:
     actor, _ = labeler
     answers = actor.answers()
     next(answers)
-    actor.feed(jobs("bad", None))
+    actor.feed(0, jobs("bad", None))
     with pytest.raises(OSError, match="no decoder"):
         next(answers)
     actor.stop()  # does not wait for ever

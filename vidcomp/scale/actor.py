@@ -43,13 +43,21 @@ class Labeler:
     def __init__(self, load: Load, min_probability: float) -> None:
         self._load, self._min_probability = load, min_probability
         self._inbox = queue.Queue[Job | None]()
+        self._early, self._feeds, self._feeding = dict[int, list[Job | None]](), 0, threading.Lock()
         self._outbox = queue.SimpleQueue[Any]()
         self._closed = threading.Event()
 
-    def feed(self, jobs: list[Job | None]) -> None:
-        """Take more jobs; after None, those before it are finished without waiting for others."""
-        for job in jobs:
-            self._inbox.put(job)
+    def feed(self, number: int, jobs: list[Job | None]) -> None:
+        """Take more jobs; after None, those before it are finished without waiting for others.
+
+        ``number`` counts the calls from 0: they run in threads, where one may overtake another.
+        """
+        with self._feeding:
+            self._early[number] = jobs
+            while self._feeds in self._early:
+                for job in self._early.pop(self._feeds):
+                    self._inbox.put(job)
+                self._feeds += 1
 
     def answers(self) -> Iterator[Any]:
         """How many jobs may be begun at once, and ``about``, when the model is loaded; then lists of answers.

@@ -58,6 +58,7 @@ class _Member(Generic[AnyJob]):
     stream: Any
     most_begun: int | None = None
     fed: deque[_Task[AnyJob]] = field(default_factory=deque)
+    feeds: int = 0
     alone: bool = False
     ended: bool = True
 
@@ -219,7 +220,8 @@ class Engine(Generic[AnyJob]):
         """Feed an actor; ``end`` tells it to wait for no more before it finishes these."""
         member.ended = end
         member.fed.extend(tasks)
-        member.actor.feed.remote([*(task.job for task in tasks), *([None] if end else [])])
+        member.actor.feed.remote(member.feeds, [*(task.job for task in tasks), *([None] if end else [])])
+        member.feeds += 1
 
     def _hear(self, member: _Member[AnyJob]) -> Iterator[tuple[AnyJob, Any]]:
         try:
