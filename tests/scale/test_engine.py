@@ -45,6 +45,20 @@ def test_an_actor_says_who_it_is_also_where_nothing_is_to_do(monkeypatch: pytest
     assert [actor.dead for actor in ray.actors] == [True]
 
 
+def test_what_is_due_is_done_while_no_answer_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray, waited, calls = FakeRay(), list[int](), list[int]()
+    wait = ray.wait
+
+    def slow(things: list[Any], **options: Any) -> tuple[list[Any], list[Any]]:
+        waited.append(1)
+        return ([], things) if len(waited) < 5 else wait(things, **options)
+
+    monkeypatch.setattr(ray, "wait", slow)
+    with engine_on(monkeypatch, ray, meanwhile=lambda: calls.append(len(waited))) as engine:
+        answers(engine, 3)
+    assert calls[:4] == [1, 2, 3, 4]
+
+
 def test_a_list_is_drawn_as_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[str] = []
     with engine_on(monkeypatch, FakeRay()) as engine:

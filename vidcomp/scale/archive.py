@@ -111,12 +111,12 @@ def label_archive(
         ready=ready,
         min_probability=min_probability,
         tell=tell,
+        meanwhile=parts.publish_if_due,
     )
     with engine:
         for _, answer in engine.run(todo()):
             if answer is None:
                 stats.passed_over += 1
-                parts.publish_if_due()
                 continue
             record, prediction = answer
             parts.write(record)

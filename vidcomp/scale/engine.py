@@ -119,6 +119,7 @@ class Engine(Generic[AnyJob]):
         ready: Callable[[Any], object] = lambda about: None,
         min_probability: float = 0.0,
         tell: Callable[[str], None] = lambda note: None,
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> None:
         """Nothing is started yet.
 
@@ -129,10 +130,11 @@ class Engine(Generic[AnyJob]):
             ready: called with what each actor says of itself before its first answer; may raise to end the run.
             min_probability: less probable labels are left out.
             tell: told what a user may want to know, a sentence each.
+            meanwhile: called about once a second, also while no answer comes.
         """
         import ray
 
-        self._ray, self._crashed, self._ready = ray, crashed, ready
+        self._ray, self._crashed, self._ready, self._meanwhile = ray, crashed, ready, meanwhile
         fitting = _room_for(actors, nodes())
         self._least = max(1, fitting if actors.least is None else actors.least)
         self._most = max(self._least, actors.most or 0)
@@ -178,6 +180,7 @@ class Engine(Generic[AnyJob]):
             ready = self._ray.wait(streams, timeout=1.0)[0] if streams else []
             for member in [member for member in self._members if member.stream in ready]:
                 yield from self._hear(member)
+            self._meanwhile()
 
     def introduce(self) -> None:
         """Have ``ready`` called where no job has started an actor: one is started for that alone.
