@@ -29,7 +29,7 @@ def in_process(*arguments: object) -> Result:
     return CliRunner().invoke(app, list(map(str, arguments)))
 
 
-@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", "2>&-"])
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", pytest.param("2>&-", marks=pytest.mark.slow)])
 def test_labels_are_written_whatever_streams_are_closed(closed: str, tmp_path: Path) -> None:
     clip = clips.make_clip(tmp_path / "clip.mp4", 8, size=(64, 48))
     model, output = make_tiny_model(tmp_path), tmp_path / "labels.jsonl"

@@ -23,6 +23,7 @@ from vidcomp.zoo.manifest import PreprocessingSection, find_manifest
 NAME = "kinetics400-i3d"
 
 
+@pytest.mark.slow
 @pytest.mark.shared_data
 def test_the_published_sample(shared_data: Path) -> None:
     with Classifier(load_model(NAME), device="cpu") as classifier:
@@ -39,6 +40,8 @@ def test_the_published_sample_is_salient_throughout(shared_data: Path) -> None:
     with Classifier(load_model(NAME, Variant("sfc")), device="cpu") as classifier:
         prediction = classifier.classify(str(shared_data / "vectors" / "cricket.gif"))
     assert prediction.labels[0].label == "playing cricket"
+    assert prediction.labels[0].probability >= 0.98
+    assert (prediction.frames.decoded, prediction.frames.used) == (79, 79)
     # The first convolution makes 40 frames of 79, each of which attends to itself.
     assert prediction.attention is not None
     assert np.array_equal(prediction.attention.weights, np.eye(40))
@@ -125,7 +128,7 @@ def same(one: Prediction, other: Prediction) -> None:
 
 
 def test_chunks_and_threads_change_nothing(classifier: Classifier, tmp_path: Path) -> None:
-    clip = str(clips.make_clip(tmp_path / "clip.mp4", 75, size=(64, 48), fps=24))
+    clip = str(clips.make_clip(tmp_path / "clip.mp4", 40, size=(64, 48), fps=24))
     first = classifier.classify(clip)
     usual, threads = classifier.runner.chunk_frames, torch.get_num_threads()
     try:

@@ -140,11 +140,10 @@ def test_a_half_written_record_is_dropped_wherever_it_was_cut(form: str, tmp_pat
         write(file, ODD)
     whole = path.read_bytes()
     for cut in range(first, len(whole)):
-        for tail in (b"", bytes(50)):
-            path.write_bytes(whole[:cut] + tail)
-            with opened(path) as file:
-                assert file.known(job(ODD), STAMP) is None
-            assert path.read_bytes() == whole[:first]
+        path.write_bytes(whole[:cut] + bytes(50 * (cut % 2)))
+        with opened(path) as file:
+            assert file.known(job(ODD), STAMP) is None
+        assert path.read_bytes() == whole[:first]
     for cut in range(len(whole) - first):  # in the header, too
         path.write_bytes(whole[: min(cut, first - 1)])
         with opened(path) as file:

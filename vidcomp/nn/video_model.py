@@ -113,14 +113,14 @@ class VideoModel(nn.Module, ABC):
             return tuple(several)
         return ([part for part in modules if isinstance(part, nn.Linear | nn.Conv2d | nn.Conv3d)][-1],)
 
-    def join_moments(self, logits: Tensor) -> Tensor:
-        """Logits (N, M, classes) of the moments that the last layer was given, made one (N, classes).
+    @property
+    def join_moments(self) -> Callable[[Tensor], Tensor]:
+        """What makes of logits (N, M, classes) of the moments that the last layer was given one (N, classes).
 
-        They are averaged, unless the last stage has a method ``join_moments`` of its own.
+        It averages them, unless the last stage has a method ``join_moments`` of its own.
         """
         stages: list[Any] = [part for part in self.segments[-1].modules() if hasattr(part, "join_moments")]
-        joined: Tensor = stages[0].join_moments(logits) if stages else logits.mean(dim=1)
-        return joined
+        return stages[0].join_moments if stages else lambda logits: logits.mean(dim=1)
 
     @abstractmethod
     def encode(self, chunks: Iterable[Any], *, remainder: int | None = None) -> Features:
