@@ -86,24 +86,24 @@ def load(
 
     Args:
         name: a model that ships, or the path of a YAML manifest.
-        strategy: how a video is passed, by its name in :mod:`vidcomp.inference.grammar`, such as ``"dense30"`` or
-            ``"sfc-tau4"``; by default whole, or as uniform clips above the manifest's ``max_frames``.
+        strategy: how a video passes the network, by a name of :mod:`vidcomp.inference.grammar`, such as ``"dense30"``
+            or ``"sfc-tau4"``; by default whole, or as uniform clips above the manifest's ``max_frames``.
         compressor: the model's compressor (``"sfc"``), or ``"none"`` to pass the whole video through the tail.
         tau: compression ratio of SFC, at least 1.
-        device: ``"auto"`` (or None), ``"cpu"``, ``"cuda"`` or a certain GPU, as ``"cuda:1"``.
+        device: ``"auto"`` (or None), ``"cpu"``, ``"cuda"``, or one GPU, such as ``"cuda:1"``.
         decode_timeout_s: seconds that decoding one video may take; by default scaled to the file.
-        decode_workers: processes that decode ahead; by default one for every two cores.
+        decode_workers: processes that decode ahead; by default one per two cores.
         precision: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"``.
-        only: labels to choose among; by default among all that the model has.
-        moments: find which action is when, too: ``Prediction.moments``.
-        batch: videos that may go through compressor and tail together; by default 1 on a CPU, 16 on CUDA.
-        max_damage: share of a video's frames, 0 to 1, that may come damaged or not at all before it is an error.
-        decoder: what reads files: ``"decord"``, ``"pyav"``, or ``"auto"``: decord where it is exact.
+        only: labels to choose among; by default all that the model has.
+        moments: also find when each action happens: ``Prediction.moments``.
+        batch: videos that may pass compressor and tail together; by default 1 on a CPU, 16 on CUDA.
+        max_damage: share of a video's frames, 0 to 1, that may be damaged or missing before that is an error.
+        decoder: which decoder reads files: ``"decord"``, ``"pyav"``, or ``"auto"``, decord where it is exact.
 
     Raises:
-        vidcomp.zoo.ZooError: the model or its weights are not to be had.
-        ValueError: the device or the precision is not to be had, ``max_damage`` is no share, or strategy, compressor
-            and tau contradict each other, or moments are to be found in dense views.
+        vidcomp.zoo.ZooError: the model or its weights cannot be found.
+        ValueError: the device or the precision is not available, ``max_damage`` is not between 0 and 1, strategy,
+            compressor and tau contradict each other, or moments are asked of dense views.
         TypeError: ``name`` or ``only`` is of another type.
         RuntimeError: this process is a fork of one that loaded a model, where torch cannot compute.
     """

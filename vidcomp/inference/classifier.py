@@ -97,10 +97,10 @@ def _named(path: str | os.PathLike[str]) -> str:
 class Classifier:
     """A model ready to label videos: ``Classifier(load_model(name)).classify(path)``.
 
-    Use it as a context manager, or call :meth:`close`, to end the decoding processes; they end with the program anyway.
+    Use it as a context manager, or call :meth:`close`, to end the decoding processes. They end with the program anyway.
 
-    Threads may share one: they take turns. Processes may not: in a forked child its methods raise RuntimeError, as they
-    do once it is closed. Others may borrow its decoding processes, which are in :attr:`pool`.
+    Threads may share a classifier; they take turns. Processes may not: in a forked child its methods raise
+    RuntimeError, as they do after :meth:`close`. :attr:`pool` lends its decoding processes to others.
     """
 
     def __init__(
@@ -124,14 +124,14 @@ class Classifier:
 
         Args:
             model: network, labels and manifest.
-            device: ``auto`` (or None), ``cpu``, ``cuda`` or a certain GPU, as ``cuda:1``.
-            strategy: how to pass a video; by default whole, or as uniform clips above the manifest's ``max_frames``.
+            device: ``auto`` (or None), ``cpu``, ``cuda``, or one GPU, such as ``cuda:1``.
+            strategy: how a video passes; by default whole, or as uniform clips above the manifest's ``max_frames``.
             decode_timeout_s: seconds that decoding one video may take; by default scaled to the file.
-            decode_workers: processes that decode the next videos meanwhile; by default one for every two cores.
+            decode_workers: processes that decode the next videos meanwhile; by default one per two cores.
             precision: as :func:`~vidcomp.inference.device.choose_precision` takes it.
             batch: videos that may go through compressor and tail together; by default 1 on a CPU, 16 on CUDA.
-            allow_urls: fetch videos that are named by a web address; without it they are files that are missing.
-            max_damage: share of a video's frames, 0 to 1, that may come damaged or not at all before it is an error.
+            allow_urls: fetch videos that are named by a web address; otherwise an address is a missing file.
+            max_damage: share of a video's frames, 0 to 1, that may be damaged or missing before that is an error.
             decoder: ``decord``, ``pyav``, or ``auto``: see :class:`~vidcomp.video.reader.Reader`.
             moments: find the actions in each video, :attr:`Prediction.moments`. A network that cannot tell what single
                 moments show is run on windows for that, and a note of each prediction says so.
@@ -221,9 +221,9 @@ class Classifier:
 
         Args:
             video: what to label. Frames may be a NumPy array or a tensor on any device.
-            fps: frames per second of frames in memory; models that sample by the second, and all times, go by it.
+            fps: frames per second of frames in memory; times, and models that sample by the second, depend on it.
 
-        What is wrong with a file is told in :attr:`Prediction.error`, never raised.
+        A problem with a file is never raised; :attr:`Prediction.error` says what it is.
 
         Raises:
             TypeError, ValueError: it is none of these, or its frames are of another type or shape.
@@ -245,7 +245,7 @@ class Classifier:
         return self.classify(video)
 
     def features(self, video: Video, *, fps: float = FPS) -> NDArray[np.float32]:
-        """What the model's classifier sees of a video (C,): its input, averaged over time, picture and passes.
+        """The input of the model's last layer for a video (C,), averaged over time, picture and passes.
 
         Raises:
             ValueError: the video cannot be labeled; the message is that of its prediction.
@@ -262,7 +262,7 @@ class Classifier:
 
     @contextmanager
     def noting_features(self) -> Iterator[None]:
-        """Within this, predictions have :attr:`~vidcomp.inference.prediction.Prediction.features`."""
+        """Inside this context, predictions have :attr:`~vidcomp.inference.prediction.Prediction.features`."""
         with self._turn():
             self.runner.notes_features += 1
         try:
@@ -272,10 +272,10 @@ class Classifier:
                 self.runner.notes_features -= 1
 
     def transforms(self, frames: NDArray[np.uint8] | torch.Tensor) -> torch.Tensor:
-        """Frames (T, H, W, 3), uint8 RGB, as the network takes those of a whole video: (3, T, h, w), float32.
+        """Turn frames (T, H, W, 3), uint8 RGB, into what the network takes of a whole video: (3, T, h, w), float32.
 
-        They are scaled, cropped if the model sees the middle only, and normalized; all of them are kept, whatever the
-        rate at which the model samples.
+        They are scaled, cropped if the model sees only the middle, and normalized. All frames are kept, whatever rate
+        the model samples at.
         """
         spec = self.model.spec
         reader = _in_memory(frames).open("<frames>", DecodeOptions(spec.short_side))
@@ -293,12 +293,12 @@ class Classifier:
         return replace(prediction, path="<bytes>")
 
     def classify(self, path: str | os.PathLike[str]) -> Prediction:
-        """Label one video; what is wrong with the video is told in :attr:`Prediction.error`, never raised."""
+        """Label one video. A problem with it is never raised; :attr:`Prediction.error` says what it is."""
         (prediction,) = self._finish([self._begin(_named(path))])
         return prediction
 
     def classify_all(self, paths: Iterable[str | os.PathLike[str]]) -> Iterator[Prediction]:
-        """Label videos in order, the next ones being decoded meanwhile; nothing is kept of those that are done.
+        """Label videos in order, while the next ones are decoded; nothing is kept of those that are done.
 
         Raises:
             TypeError: ``paths`` is a single path.

@@ -112,11 +112,11 @@ class Moment:
 class Prediction:
     """The labels of one video, most probable first, and how they came about; or why there are none.
 
-    ``windows`` are the consecutive windows, where the video was labeled by windows: ``labels`` then hold their mean.
-    ``moments`` are the actions found in it, in order of time, perhaps none; ``None`` where nobody asked.
-    ``notes`` says in words what was skipped, repeated or repaired on the way. Two predictions are equal if they say the
-    same, however long it took. ``features`` (M, C) are what the last layer was given of M moments, or of M views on
-    average, where the classifier was asked for them; of windows, each has its own.
+    ``windows`` are consecutive windows, if the video was labeled window by window; ``labels`` then hold their mean.
+    ``moments`` are the actions found, in order of time, perhaps none; ``None`` if they were not asked for.
+    ``notes`` says in words what was skipped, repeated or repaired, or that nothing is to be seen. Two predictions are
+    equal if they say the same, however long it took. ``features`` (M, C) are the last layer's input for M moments, or
+    for each of M views on average, if the classifier was asked for them; each window has its own.
     """
 
     path: str
