@@ -80,8 +80,8 @@ def comparison_picture(comparison: Comparison, kind: str = "png") -> bytes:
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, cost, heading in (
-        (left, lambda row: row.gmacs, "GMACs a video"),
-        (right, lambda row: row.model_ms and row.model_ms.median, "model, ms a video"),
+        (left, lambda row: row.gmacs, "GMACs per video"),
+        (right, lambda row: row.model_ms and row.model_ms.median, "model, ms per video"),
     ):
         _scatter(axes, comparison, score, cost, heading)
     left.set_ylabel(_SCORES[score])

@@ -42,7 +42,7 @@ def groups_of(videos: Sequence[TrainingVideo], group_by: str | None = None) -> t
     notes = []
     if without == len(found):
         notes.append(
-            "each video counts as a recording of its own; if some were recorded together, say so, as by group_by='cam[0-9]'"
+            "each video counts as a recording of its own; if some belong together, say so, as by group_by='cam[0-9]'"
         )
     elif without:
         notes.append(f"{without} of {len(found)} videos have no group: each is one of its own")
