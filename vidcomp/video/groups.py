@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from vidcomp.video.bitstream import BitstreamOptions, BitstreamReader, GroupOfPictures
 from vidcomp.video.frames import DecodeReport, Frames, Layout, VideoInfo
 from vidcomp.video.motion import grid_size
-from vidcomp.video.reader import DecodeOptions
+from vidcomp.video.reader import DecodeOptions, ReaderBase
 
 
-class GroupReader:
+class GroupReader(ReaderBase):
     """The groups of one video, forward only: as `Reader`, whose frames are the anchors here.
 
     Beside the anchors, chunks of G groups hold what `DecodeOptions.modalities` names of ``motion``, ``mask`` and
@@ -39,7 +39,6 @@ class GroupReader:
         self._reader = BitstreamReader(
             path, bitstream, threads=options.threads, max_pixels=options.max_pixels, max_damage=options.max_damage
         )
-        self._report: DecodeReport | None = None
         width, height = self._reader.coded_size
         columns, rows = grid_size(width, height)
         layout: Layout = {
@@ -59,13 +58,6 @@ class GroupReader:
     def size(self) -> tuple[int, int]:
         """Width and height of the anchors, in pixels."""
         return self._reader.size
-
-    @property
-    def report(self) -> DecodeReport:
-        """How it went; raises RuntimeError before `chunks()` has ended."""
-        if self._report is None:
-            raise RuntimeError("the report is there once chunks() has ended")
-        return self._report
 
     def chunks(
         self, allocate: Callable[[tuple[int, ...]], NDArray[np.uint8]] | None = None, most: int | None = None
@@ -97,12 +89,6 @@ class GroupReader:
     def close(self) -> None:
         """Let go of the file. May be called more than once."""
         self._reader.close()
-
-    def __enter__(self) -> GroupReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _filled_up(self, name: str, groups: list[list[GroupOfPictures]]) -> NDArray[Any]:
         """One kind of array of several groups, of as many P-frames each."""

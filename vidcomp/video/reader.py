@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +87,33 @@ def open_reader(path: str, options: DecodeOptions = DEFAULTS) -> Reader | GroupR
     return Reader(path, options) if options.modalities == ("rgb",) else GroupReader(path, options)
 
 
-class Reader:
+AnyReader = TypeVar("AnyReader", bound="ReaderBase")
+
+
+class ReaderBase(ABC):
+    """A video that is read forward only, in chunks, with a report at their end; to be closed, or left as a context."""
+
+    _report: DecodeReport | None = None
+
+    @property
+    def report(self) -> DecodeReport:
+        """How it went; raises RuntimeError before `chunks()` has ended."""
+        if self._report is None:
+            raise RuntimeError("the report is there once chunks() has ended")
+        return self._report
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the file. May be called more than once."""
+
+    def __enter__(self: AnyReader) -> AnyReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Reader(ReaderBase):
     """The chosen frames of one video, forward only.
 
     `info` is what the file claims, `size` the (width, height) of the frames to come. `chunks()` may be called once;
@@ -102,7 +129,6 @@ class Reader:
         self._options = options
         self._notes: list[str] = []
         self._names: list[str] = []
-        self._report: DecodeReport | None = None
         self._started = False
         chosen: DecoderName = "pyav" if options.selection.keys else options.decoder
         if chosen == "auto":
@@ -123,13 +149,6 @@ class Reader:
     def size(self) -> tuple[int, int]:
         """Width and height of the frames, in pixels."""
         return self._backend.size
-
-    @property
-    def report(self) -> DecodeReport:
-        """How it went; raises RuntimeError before `chunks()` has ended."""
-        if self._report is None:
-            raise RuntimeError("the report is there once chunks() has ended")
-        return self._report
 
     def chunks(
         self, allocate: Callable[[tuple[int, ...]], NDArray[np.uint8]] | None = None, most: int | None = None
@@ -174,12 +193,6 @@ class Reader:
     def close(self) -> None:
         """Let go of the file. May be called more than once."""
         self._backend.close()
-
-    def __enter__(self) -> Reader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _open(self, name: Literal["decord", "pyav"]) -> Backend:
         options = self._options

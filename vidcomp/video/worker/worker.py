@@ -19,7 +19,7 @@ from vidcomp.video.container import MAX_PIXELS
 from vidcomp.video.errors import ERRORS, DecodeFailed, VideoCrashed, VideoError, VideoTimeout
 from vidcomp.video.frames import DecodeReport, Frames, Layout, VideoInfo
 from vidcomp.video.inspection import Inspection
-from vidcomp.video.reader import DEFAULTS, DecodeOptions
+from vidcomp.video.reader import DEFAULTS, DecodeOptions, ReaderBase
 from vidcomp.video.sampling import count_samples
 from vidcomp.video.worker.process import (
     MEMORY_LIMIT_BYTES,
@@ -223,7 +223,7 @@ class DecodeWorker:
             self._ring = None
 
 
-class IsolatedReader:
+class IsolatedReader(ReaderBase):
     """The chosen frames of one video, decoded by a worker: the same interface as `Reader`."""
 
     def __init__(
@@ -238,7 +238,6 @@ class IsolatedReader:
         self._started = False
         self._ended = False
         self._info: VideoInfo | None = None
-        self._report: DecodeReport | None = None
         self.size: tuple[int, int] = (0, 0)
         self._beside: Layout = {}
         self.decode_s = 0.0
@@ -249,13 +248,6 @@ class IsolatedReader:
         """What the file claims."""
         assert self._info is not None
         return self._info
-
-    @property
-    def report(self) -> DecodeReport:
-        """How it went; raises RuntimeError before `chunks()` has ended."""
-        if self._report is None:
-            raise RuntimeError("the report is there once chunks() has ended")
-        return self._report
 
     def chunks(self) -> Iterator[Frames]:
         """The selected frames, in chunks, as `Reader.chunks`.
@@ -310,12 +302,6 @@ class IsolatedReader:
                 raise
         finally:
             self._release()
-
-    def __enter__(self) -> IsolatedReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     @property
     def _limit_s(self) -> float:
