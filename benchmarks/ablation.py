@@ -127,7 +127,12 @@ def trained(label: str, files: Sequence[str]) -> Iterator[Row]:
 def encode(runner: Runner, videos: Sequence[LabeledVideo], labels: Sequence[str]) -> list[Encoded]:
     """Pass the head over all videos."""
     spec = runner.spec
-    options = DecodeOptions(spec.short_side, whole(spec.stride, spec.fps), chunk_frames=runner.chunk_frames)
+    options = DecodeOptions(
+        spec.short_side,
+        whole(spec.stride, spec.fps),
+        interpolation=spec.interpolation,
+        chunk_frames=runner.chunk_frames,
+    )
     encoded = []
     with DecodeWorker() as worker:
         for number, video in enumerate(videos):

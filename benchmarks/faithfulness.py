@@ -158,7 +158,12 @@ class Subject:
 
     def _pixels(self, path: str) -> Iterator[NDArray[np.uint8]]:
         spec = self.runner.spec
-        options = DecodeOptions(spec.short_side, whole(spec.stride, spec.fps), chunk_frames=self.runner.chunk_frames)
+        options = DecodeOptions(
+            spec.short_side,
+            whole(spec.stride, spec.fps),
+            interpolation=spec.interpolation,
+            chunk_frames=self.runner.chunk_frames,
+        )
         with self._worker.open(path, options) as reader:
             for chunk in reader.chunks():
                 yield chunk.pixels

@@ -400,3 +400,14 @@ def test_interlaced_pictures_are_scaled_whole(tmp_path: Path, ending: str, codec
     assert len(frames) == 6
     assert frames.pixels.mean() == pytest.approx(130, abs=6)
     assert np.ptp(frames.pixels[:, 4:-4]) < 12
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_area_makes_means_of_pixels_whichever_decoder_is_asked_for(clip: Path, decoder: str) -> None:
+    full = read(clip, decoder="pyav")[0].pixels[-1].astype(float)
+    means = full.reshape(48, 2, 64, 2, 3).mean(axis=(1, 3))
+    frames, report = read(clip, short_side=48, decoder=decoder, interpolation="area")
+    assert report.decoder == "pyav"
+    assert np.abs(frames.pixels[-1] - means).max() < 3
+    # At the edges of the tiles, bicubic scaling overshoots.
+    assert np.abs(read(clip, short_side=48)[0].pixels[-1] - means).max() > 6

@@ -278,7 +278,7 @@ class Classifier:
         the model samples at.
         """
         spec = self.model.spec
-        reader = _in_memory(frames).open("<frames>", DecodeOptions(spec.short_side))
+        reader = _in_memory(frames).open("<frames>", DecodeOptions(spec.short_side, interpolation=spec.interpolation))
         whole = np.concatenate([seen_whole(spec, chunk.pixels) for chunk in reader.chunks()])
         return to_input(whole, spec.mean, spec.std)
 

@@ -212,6 +212,7 @@ class VideoOpener:
             chunk_frames=self.runner.chunk_frames,
             max_damage=self.max_damage,
             decoder=self.decoder,
+            interpolation=spec.interpolation,
         )
         reader = worker.open(path, options, timeout_s=self.timeout_s)
         return PendingVideo(path=path, strategy=strategy, frame_count=count, most_frames=most_frames, reader=reader)

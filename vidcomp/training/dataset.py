@@ -238,7 +238,7 @@ class Dataset:
         clips: int = 1,
     ) -> NDArray[np.uint8]:
         """Consecutive frames (T, H, W, 3) from a random start; ``decoded`` hands all frames from view to view."""
-        stride, fps, side = self._spec.stride, self._spec.fps, self._spec.short_side
+        stride, fps = self._spec.stride, self._spec.fps
         if decoded:
             return take_clip(decoded[0], self._length(len(decoded[0]), clips), random)
         count = -(-self._pool.count(video.path, fps) // stride)
@@ -246,19 +246,22 @@ class Dataset:
             if self._encoder is None or not self._recipe.views_cached:
                 frames = self._frames.get(_key(video.path), lambda: self._decode_tensor(video.path))["frames"].numpy()
             else:
-                frames = self._pool.frames(video.path, DecodeOptions(side, whole(stride, fps)))
+                frames = self._pool.frames(video.path, self._options(whole(stride, fps)))
             if decoded is not None:
                 decoded.append(frames)
             return take_clip(frames, self._length(len(frames), clips), random)
         length = self._length(count, clips)
         start = int(random.integers(0, count - length + 1)) * stride
         indices = tuple(range(start, start + length * stride, stride))
-        frames = self._pool.frames(video.path, DecodeOptions(side, Selection(indices=indices, fps=fps)))
+        frames = self._pool.frames(video.path, self._options(Selection(indices=indices, fps=fps)))
         return take_clip(frames, length, random)
+
+    def _options(self, selection: Selection) -> DecodeOptions:
+        return DecodeOptions(self._spec.short_side, selection, interpolation=self._spec.interpolation)
 
     def _decode_tensor(self, path: str) -> dict[str, Tensor]:
         selection = whole(self._spec.stride, self._spec.fps)
-        return {"frames": torch.from_numpy(self._pool.frames(path, DecodeOptions(self._spec.short_side, selection)))}
+        return {"frames": torch.from_numpy(self._pool.frames(path, self._options(selection)))}
 
     def _length(self, frames: int, clips: int) -> int:
         """Frames of a view of so many: ``clips``, or the video within what is allowed; never less than a clip."""
@@ -271,7 +274,7 @@ class Dataset:
         count = self._pool.count(path, self._spec.fps)
         if count > self._max_frames:
             selection = UniformClips().select(self._spec, count)
-        with self._pool.open(path, DecodeOptions(self._spec.short_side, selection)) as reader:
+        with self._pool.open(path, self._options(selection)) as reader:
             for data in HeadInput(reader.chunks(), self._spec).data():
                 yield self._input(data["rgb"])
 

@@ -64,7 +64,12 @@ def _rate(runner: Runner) -> float:
 def _pixels(runner: Runner, path: Path) -> Pixels:
     """The first frames (T, H, W, 3) of a clip as the network sees them."""
     spec = runner.spec
-    options = DecodeOptions(spec.short_side, whole(spec.stride, spec.fps), chunk_frames=runner.chunk_frames)
+    options = DecodeOptions(
+        spec.short_side,
+        whole(spec.stride, spec.fps),
+        chunk_frames=runner.chunk_frames,
+        interpolation=spec.interpolation,
+    )
     frames: list[Pixels] = []
     most = round(_SECONDS * _rate(runner))
     with DecodeWorker() as worker, worker.open(str(path), options) as reader:

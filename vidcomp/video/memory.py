@@ -105,4 +105,7 @@ class MemoryReader:
         import av
 
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-        return np.asarray(frame.reformat(*self.size, "rgb24", interpolation="BICUBIC").to_ndarray(), np.uint8)
+        return np.asarray(
+            frame.reformat(*self.size, "rgb24", interpolation=self._options.interpolation.upper()).to_ndarray(),
+            np.uint8,
+        )

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidcomp.video.container import LONGEST_GAP_S, Decoding, PacketScan, open_container, scan
-from vidcomp.video.frames import Damage, target_size
+from vidcomp.video.frames import Damage, Interpolation, target_size
 from vidcomp.video.orientation import Orientation, orientation_of
 from vidcomp.video.sampling import Selection
 from vidcomp.video.streams import choice_notes, info_of, video_stream
@@ -97,6 +97,7 @@ class PyAVReader:
         short_side: int | None,
         threads: int,
         max_pixels: int,
+        interpolation: Interpolation = "bicubic",
         vectors: bool = False,
         keys: KeyPackets | None = None,
     ) -> None:
@@ -120,6 +121,7 @@ class PyAVReader:
         self._skewed = False
         self._weave = Weave()
         self._reformatter = VideoReformatter()
+        self._interpolation = interpolation.upper()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -160,8 +162,9 @@ class PyAVReader:
         """A decoded frame as RGB of `size`, turned as it is to be shown; it is there until the next one is made."""
         orientation = self.orientation(frame)
         width, height = orientation.size(*self.size)
-        # Bicubic, as FFmpeg and decord do: when it shrinks a picture, the filter is widened to cover every pixel.
-        scaled = self._reformatter.reformat(self._weave(frame), width, height, "rgb24", interpolation="BICUBIC")
+        # Bicubic is what FFmpeg and decord do: where it shrinks a picture, it is widened to cover every pixel.
+        woven = self._weave(frame)
+        scaled = self._reformatter.reformat(woven, width, height, "rgb24", interpolation=self._interpolation)
         plane = scaled.planes[0]
         # A view, not a copy: each line of the plane may end in padding.
         lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[:height, : 3 * width]

@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
@@ -16,7 +17,7 @@ from vidcomp.video import decord
 from vidcomp.video.container import MAX_PIXELS, check_scaled
 from vidcomp.video.damage import MAX_DAMAGE, Backend, check_damage, notes_on
 from vidcomp.video.errors import DecodeFailed, VideoError, VideoTruncated
-from vidcomp.video.frames import Damage, DecodeReport, Frames, Layout, VideoInfo
+from vidcomp.video.frames import Damage, DecodeReport, Frames, Interpolation, Layout, VideoInfo
 from vidcomp.video.keyframes import KeyFrameReader
 from vidcomp.video.pyav import Picture, PyAVReader
 from vidcomp.video.sampling import WHOLE, Selection
@@ -46,6 +47,7 @@ class DecodeOptions:
     `max_pixels`: larger pictures are refused, before and after scaling. `max_damage`: the share,
     0 to 1, of the coded frames read that may come damaged or not at all. `decoder`: see `Reader`. `modalities`: RGB
     frames, or what of the bitstream is wanted: see `vidcomp.video.groups`; so many groups of it are `joined` to one.
+    `interpolation`: how pictures are scaled; `area` is PyAV's alone, and never that of a bitstream.
     """
 
     short_side: int | None = None
@@ -57,6 +59,7 @@ class DecodeOptions:
     max_damage: float = MAX_DAMAGE
     modalities: tuple[str, ...] = ("rgb",)
     joined: int = 1
+    interpolation: Interpolation = "bicubic"
 
     def __post_init__(self) -> None:
         check_decoder(self.decoder)
@@ -121,7 +124,8 @@ class Reader(ReaderBase):
 
     Decoders: `pyav` reads everything. `decord` reads the kinds of files on which it is exact, and PyAV takes over, at
     the right frame, where it cannot open a file or finds damage. `auto` is `decord` in a decoding process, where a
-    crash or hang costs one video and damage does not go unnoticed, if every frame is wanted; `pyav` elsewhere.
+    crash or hang costs one video and damage does not go unnoticed, if every frame is wanted; `pyav` elsewhere. decord
+    knows bicubic scaling alone.
     """
 
     def __init__(self, path: str, options: DecodeOptions = DEFAULTS) -> None:
@@ -130,7 +134,8 @@ class Reader(ReaderBase):
         self._notes: list[str] = []
         self._names: list[str] = []
         self._started = False
-        chosen: DecoderName = "pyav" if options.selection.keys else options.decoder
+        only_pyav = bool(options.selection.keys) or options.interpolation != "bicubic"
+        chosen: DecoderName = "pyav" if only_pyav else options.decoder
         if chosen == "auto":
             chosen = "decord" if decord.suits(options.selection) else "pyav"
         self._backend = self._open(chosen)
@@ -196,10 +201,10 @@ class Reader(ReaderBase):
 
     def _open(self, name: Literal["decord", "pyav"]) -> Backend:
         options = self._options
-        pyav = KeyFrameReader if options.selection.keys else PyAVReader
-        reads = decord.DecordReader if name == "decord" else pyav
+        pyav = partial(KeyFrameReader if options.selection.keys else PyAVReader, interpolation=options.interpolation)
+        reads: Callable[..., Backend] = decord.DecordReader if name == "decord" else pyav
         try:
-            backend: Backend = reads(
+            backend = reads(
                 self._path, short_side=options.short_side, threads=options.threads, max_pixels=options.max_pixels
             )
         except DecodeFailed as error:

@@ -150,6 +150,9 @@ class PreprocessingSection(_Section):
     short_side: int | None = Field(None, ge=16, description="shorter side of a whole frame in pixels")
     crop: int | None = Field(None, ge=16, description="side of a dense view's square in pixels")
     central: bool | None = Field(None, description="whether a whole video is seen through its central square alone")
+    interpolation: Literal["bicubic", "area"] | None = Field(
+        None, description="how the frames that it learned from were scaled: bicubic or area"
+    )
     mean: tuple[float, float, float] | None = Field(None, description="RGB mean on a scale of 0 to 1")
     std: tuple[float, float, float] | None = Field(None, description="RGB standard deviation on a scale of 0 to 1")
 

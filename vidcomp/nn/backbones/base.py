@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
@@ -41,8 +41,9 @@ class BackboneSpec:
     second first, and the stride counts in those samples. A whole video of fewer than ``shortest`` frames (by default,
     than a clip) has its last frame repeated. ``short_side`` is the test-time size of the whole frame's shorter side and
     ``crop`` the side of a dense view's square, both in pixels; with ``central`` a whole video, too, is seen through
-    that square, in the middle. ``mean`` and ``std`` are per RGB channel on a 0–1 scale. ``temporal_strides`` gives the
-    stages (by name) whose output has fewer frames than their input; a stage that is absent keeps every frame.
+    that square, in the middle. ``interpolation`` is how frames are scaled to that size. ``mean`` and ``std`` are per
+    RGB channel on a 0–1 scale. ``temporal_strides`` gives the stages (by name) whose output has fewer frames than
+    their input; a stage that is absent keeps every frame.
     ``modalities`` are what it looks at, RGB frames unless said otherwise; of a bitstream, ``stride`` is how many groups
     of pictures share one anchor that is looked at.
     With ``fixed_length`` it takes clips of ``clip_frames`` and nothing else: a whole video is then so many of its
@@ -61,6 +62,7 @@ class BackboneSpec:
     central: bool = False
     modalities: tuple[str, ...] = ("rgb",)
     fixed_length: bool = False
+    interpolation: Literal["bicubic", "area"] = "bicubic"
 
     def __post_init__(self) -> None:
         for name in ("clip_frames", "stride", "short_side", "crop"):
