@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -222,3 +223,42 @@ def test_moments_in_the_record(tmp_path: Path, clip: Path) -> None:
     assert short.moments == ()
     with vidcomp.load(manifest, moments=True, only=["jump", "swim"]) as classifier:
         assert classifier.classify(clip).moments == ()
+
+
+def written(file: Path, pictures: list[NDArray[np.uint8]]) -> str:
+    with av.open(str(file), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "23"})
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return str(file)
+
+
+def test_nothing_is_found_where_nothing_is_shown(tmp_path: Path) -> None:
+    black = [np.zeros((240, 320, 3), np.uint8)] * 100
+    with vidcomp.load("ucf16-lite0", device="cpu", moments=True) as classifier:
+        prediction = classifier.classify(written(tmp_path / "black.mp4", black))
+    assert prediction.moments == ()
+    assert prediction.top is not None
+
+
+@pytest.mark.slow
+@pytest.mark.shared_data
+def test_actions_at_the_start_and_the_end_of_footage_without_any(tmp_path: Path, shared_data: Path) -> None:
+    def pictures(path: Path) -> list[NDArray[np.uint8]]:
+        with av.open(str(path)) as container:
+            return [frame.reformat(320, 240, format="rgb24").to_ndarray() for frame in container.decode(video=0)][:100]
+
+    first, last = (
+        pictures(sorted((shared_data / "ucf16" / "val" / name).iterdir())[0]) for name in ("PushUps", "Surfing")
+    )
+    streets = [one for path in sorted((shared_data / "fights" / "val" / "noFight").iterdir()) for one in pictures(path)]
+    with vidcomp.load("ucf16-lite0", device="cpu", moments=True) as classifier:
+        none = classifier.classify(written(tmp_path / "none.mp4", streets[:300]))
+        two = classifier.classify(written(tmp_path / "two.mp4", [*first, *streets[:200], *last]))
+    assert none.moments == ()
+    assert two.moments is not None
+    assert [part.label.label for part in two.moments] == ["PushUps", "Surfing"]
+    assert two.moments[0].start_s < 1 < 3 < two.moments[0].end_s < 5
+    assert 11 < two.moments[1].start_s < 13 < 15 < two.moments[1].end_s

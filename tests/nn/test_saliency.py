@@ -35,7 +35,7 @@ def test_what_is_certain_is_equally_certain() -> None:
 
 
 def test_of_what_is_nothing_the_least_is_kept() -> None:
-    assert chosen(scored((20, -9.0), (9, -6.0), (20, -9.0))) == [24]
+    assert chosen(scored((20, -12.0), (9, -8.0), (20, -12.0))) == [24]
 
 
 def test_blocks_are_kept_together_and_the_last_may_be_short() -> None:

@@ -26,7 +26,7 @@ from vidcomp.nn.compressors.sfc import SFC, RatioCompressor
 # that below which a block is nothing, whatever the others are.
 _NEAR = 8.0
 _CERTAIN = 14.0
-_NOTHING = -4.0
+_NOTHING = -7.0
 _SMOOTHED = 9  # blocks over which scores are averaged
 _WIDTH = 32
 _KERNEL = 9
