@@ -53,6 +53,34 @@ def test_an_evaluation_is_a_comparison_of_one(model: Path, folder: Path) -> None
     assert (row.model_ms, row.peak_memory_mb, row.fits_at_once) == (None, None, None)
 
 
+def test_another_model_has_rows_beside_ours(model: Path, folder: Path, tmp_path: Path) -> None:
+    other = make_tiny_model(tmp_path, kind="sgs", stride=1)
+    path = str(folder / "jump/a.mp4")
+    with Evaluator(model, [path], ["dense3", f"whole@{other}", "whole"], rounds=0, device="cpu") as evaluator:
+        evaluator.run()
+        dense, theirs, ours = evaluator.comparison().rows
+    assert [row.strategy for row in (dense, theirs, ours)] == ["dense3", f"whole@{other}", "whole"]
+    with vidcomp.load(other, strategy="whole", device="cpu") as classifier:
+        assert evaluator.runs[1].observations[path].labels[0].label == classifier.classify(path).top.label
+    assert theirs.agreement == (evaluator.runs[1].observations[path].labels[0].label == dense_label(evaluator, path))
+    # Every frame instead of every second one.
+    assert theirs.gmacs is not None
+    assert ours.gmacs is not None
+    assert theirs.gmacs > ours.gmacs
+
+
+def dense_label(evaluator: Evaluator, path: str) -> str:
+    return evaluator.runs[0].observations[path].labels[0].label
+
+
+def test_another_model_that_is_unknown_is_told(model: Path, folder: Path) -> None:
+    told: list[str] = []
+    videos = [str(folder / "jump/a.mp4")]
+    with Evaluator(model, videos, ["whole", "whole@nobody"], rounds=0, device="cpu", tell=told.append) as evaluator:
+        assert len(evaluator.runs) == 1
+    assert "unknown model 'nobody'" in told[0]
+
+
 @pytest.mark.parametrize("strategy", ["whole", "dense3"])
 def test_agreement_is_with_the_dense_strategy_that_comes_after(strategy: str, model: Path, folder: Path) -> None:
     paths = [str(folder / name) for name in ("jump/a.mp4", "swim/c.mp4")]

@@ -98,7 +98,8 @@ def compare(
         typer.Option(
             "--strategy",
             metavar="NAME",
-            help="Row: any strategy by its name, such as dense10x1, sgs+sfc, sfc-tau4 or uniform8x32.",
+            help="Row: any strategy by its name, such as dense10x1, sgs+sfc, sfc-tau4 or uniform8x32; of another model "
+            "as whole@x3d_m or whole@hf:OWNER/NAME.",
             autocompletion=complete_strategies,
         ),
     ] = None,

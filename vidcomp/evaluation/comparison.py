@@ -243,7 +243,7 @@ def _row(run: StrategyRun, dense: StrategyRun | None, common: Sequence[LabeledVi
     agreement = None
     if dense is not None and run.trained and dense.trained and common:
         agreement = statistics.fmean(
-            run.observations[video.path].labels[0].index == dense.observations[video.path].labels[0].index
+            run.observations[video.path].labels[0].label == dense.observations[video.path].labels[0].label
             for video in common
         )
     return Row(

@@ -1,4 +1,4 @@
-"""The harness: strategies of one model on the same videos and the same machine. An evaluation is a comparison of one.
+"""The harness: strategies of models on the same videos and the same machine. An evaluation is a comparison of one.
 
 Every video first passes every strategy once, from its file: that gives labels, GMACs and peak memory, and warms
 everything up. Then come rounds, in each of which every strategy takes its turn on every timed video (A B C A B C …), so
@@ -60,7 +60,7 @@ def compare(
         model: a model's name, the path of a manifest, or a manifest.
         videos: paths, or videos with their classes. Without any, labels are not compared.
         strategies: names as :mod:`vidcomp.inference.grammar` has them; the others are compared with the first dense
-            one. By default ``dense30`` and the model's own compressors.
+            one. ``whole@x3d_m`` is another model's. By default ``dense30`` and the model's own compressors.
         rounds: how often everything is timed, at most; without rounds only labels and GMACs are told.
         seconds: no round is begun that would end later than this after the first began; one is always run.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -246,9 +246,7 @@ class Evaluator:
         reasons: dict[str, list[str]] = {}
         for strategy in strategies:
             try:
-                named = parse_strategy(strategy) if isinstance(strategy, str) else strategy
-                manifest = named.manifest(self.manifest)
-                name = named.name(manifest)
+                named, manifest, name = self._planned(strategy)
                 if any(name == run.name for run in self.runs):
                     continue
                 model, reason = load(manifest)
@@ -271,6 +269,16 @@ class Evaluator:
             self._note(why, failed=True)
         for reason, names in reasons.items():
             self._note(f"random weights in {', '.join(names)}: the cost is true, labels are left out; {reason}")
+
+    def _planned(self, strategy: str | NamedStrategy) -> tuple[NamedStrategy, Manifest, str]:
+        """A strategy, the network that it passes, and the name of its row, which tells another model's."""
+        if not isinstance(strategy, str):
+            manifest = strategy.manifest(self.manifest)
+            return strategy, manifest, strategy.name(manifest)
+        name, _, other = strategy.partition("@")
+        named = parse_strategy(name)
+        manifest = named.manifest(find_manifest(other) if other else self.manifest)
+        return named, manifest, "@".join(filter(None, (named.name(manifest), other)))
 
     def _label_all(self, done: Callable[[str], None]) -> None:
         """Pass every video through every strategy once; suspects of having killed the program come last, one by one."""
