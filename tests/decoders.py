@@ -74,13 +74,22 @@ def _decode(program: str, commands: Connection, answers: Connection, environment
     exec(program, {})
 
 
+def _has_folder() -> bool:
+    """Whether the folder to work in is still there: a server cannot start without."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def forking() -> Iterator[None]:
     """Within this, decoding processes of this process, though not those of its children, are forked ones."""
     given = subprocess.Popen
 
     def start(command: Sequence[str], **options: Any) -> Any:
-        return ForkedDecoder(command) if os.getpid() == _OWNER else given(command, **options)
+        return ForkedDecoder(command) if os.getpid() == _OWNER and _has_folder() else given(command, **options)
 
     with mock.patch.object(process, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": start})):
         yield
