@@ -32,7 +32,7 @@ from vidcomp.nn.compressors.sfc import start_near_identity
 from vidcomp.nn.video_model import ModelOutput, rollout
 from vidcomp.nn.whole_video import CompressedModel, Insertion
 from vidcomp.training.objective import set_tau
-from vidcomp.video import DecodeOptions, DecodeWorker, whole
+from vidcomp.video import DecodeWorker
 from vidcomp.video.labeled import LabeledVideo, find_labeled
 from vidcomp.zoo.build import Variant, load_backbone, load_model
 from vidcomp.zoo.manifest import find_manifest
@@ -126,17 +126,10 @@ def trained(label: str, files: Sequence[str]) -> Iterator[Row]:
 
 def encode(runner: Runner, videos: Sequence[LabeledVideo], labels: Sequence[str]) -> list[Encoded]:
     """Pass the head over all videos."""
-    spec = runner.spec
-    options = DecodeOptions(
-        spec.short_side,
-        whole(spec.stride, spec.fps),
-        interpolation=spec.interpolation,
-        chunk_frames=runner.chunk_frames,
-    )
     encoded = []
     with DecodeWorker() as worker:
         for number, video in enumerate(videos):
-            with worker.open(video.path, options) as reader:
+            with worker.open(video.path, runner.decoding) as reader:
                 features = runner.encode(chunk.pixels for chunk in reader.chunks())
             assert isinstance(features, Tensor)
             encoded.append(Encoded(features, labels.index(str(video.label))))

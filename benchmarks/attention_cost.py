@@ -21,7 +21,7 @@ from vidcomp.evaluation.benchmark import describe_machine
 from vidcomp.inference.memory import tune_malloc
 from vidcomp.inference.runner import Runner
 from vidcomp.inference.strategies import attention_map
-from vidcomp.video import DecodeOptions, decode, whole
+from vidcomp.video import decode
 from vidcomp.zoo.build import load_model
 
 
@@ -41,9 +41,7 @@ def main() -> None:
     options = parser.parse_args()
     machine = describe_machine(torch.device("cpu"))
     runner = Runner(load_model(options.model).network, torch.device("cpu"))
-    with decode(
-        options.video, DecodeOptions(runner.spec.short_side, whole(runner.spec.stride, runner.spec.fps))
-    ) as reader:
+    with decode(options.video, runner.decoding) as reader:
         chunks = list(reader.chunks())
         end_s = reader.info.start_s + reader.report.duration_s
     with torch.inference_mode():

@@ -27,7 +27,7 @@ from vidcomp.inference.device import choose_device
 from vidcomp.inference.memory import tune_malloc
 from vidcomp.inference.runner import Runner
 from vidcomp.inference.strategies import attention_map
-from vidcomp.video import DecodeOptions, DecodeWorker, whole
+from vidcomp.video import DecodeWorker
 from vidcomp.video.labeled import LabeledVideo, find_labeled
 from vidcomp.zoo.build import Variant, load_model
 
@@ -157,14 +157,7 @@ class Subject:
         return Answer(output.logits.softmax(dim=1)[0].double().cpu().numpy(), importance_of(found.weights))
 
     def _pixels(self, path: str) -> Iterator[NDArray[np.uint8]]:
-        spec = self.runner.spec
-        options = DecodeOptions(
-            spec.short_side,
-            whole(spec.stride, spec.fps),
-            interpolation=spec.interpolation,
-            chunk_frames=self.runner.chunk_frames,
-        )
-        with self._worker.open(path, options) as reader:
+        with self._worker.open(path, self.runner.decoding) as reader:
             for chunk in reader.chunks():
                 yield chunk.pixels
 

@@ -31,7 +31,7 @@ from vidcomp.inference.strategies import seen_whole
 from vidcomp.nn.compressors import SFC, SGS, Compressed, Compressor, Identity
 from vidcomp.nn.compressors.sfc import start_near_identity
 from vidcomp.nn.whole_video import CompressedModel, Insertion
-from vidcomp.video import DecodeOptions, DecodeWorker, whole
+from vidcomp.video import DecodeWorker
 from vidcomp.video.labeled import find_labeled
 from vidcomp.zoo.build import load_backbone, load_model
 from vidcomp.zoo.labels import labels_of
@@ -114,8 +114,7 @@ def networks() -> Iterator[tuple[str, CompressedModel]]:
 def logits_of(runner: Runner, worker: DecodeWorker, path: str) -> Tensor:
     """A whole video's, (classes,)."""
     spec = runner.spec
-    options = DecodeOptions(spec.short_side, whole(spec.stride, spec.fps), chunk_frames=runner.chunk_frames)
-    with worker.open(path, options) as reader:
+    with worker.open(path, runner.decoding) as reader:
         return runner.whole(seen_whole(spec, chunk.pixels) for chunk in reader.chunks()).logits[0].float()
 
 

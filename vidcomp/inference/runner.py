@@ -21,7 +21,7 @@ from vidcomp.nn.compressors.base import Features, FeaturesError, Ragged, pathway
 from vidcomp.nn.compressors.binning import check_finite
 from vidcomp.nn.layers import fuse_bn
 from vidcomp.nn.video_model import ModelInput, ModelOutput, VideoModel, blank_input, noting_features
-from vidcomp.video import DecodeOptions
+from vidcomp.video import DecodeOptions, whole
 from vidcomp.video.frames import to_input
 
 # Frames of a head's chunk. Small ones stay in a CPU's cache, which is faster than one large pass; a GPU wants more.
@@ -114,6 +114,17 @@ class Runner:
             frames, side = self.spec.clip_frames, self.spec.crop
         features = self.encode([dummy_chunk(self.spec, frames, side, side)])
         return 1.5 * sum(part.nbytes for part in pathways_of(features)) / (frames * side * side)
+
+    @property
+    def decoding(self) -> DecodeOptions:
+        """How a video that is passed whole is decoded."""
+        spec = self.spec
+        return DecodeOptions(
+            spec.short_side,
+            whole(spec.stride, spec.fps),
+            chunk_frames=self.chunk_frames,
+            interpolation=spec.interpolation,
+        )
 
     def head_bytes(self, width: int, height: int) -> int:
         """Bytes of memory that the head takes, about and at most, for a chunk of pictures of that size."""

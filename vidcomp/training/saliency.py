@@ -21,7 +21,7 @@ from torch import Tensor
 from vidcomp.inference.runner import Runner
 from vidcomp.inference.strategies import seen_whole
 from vidcomp.nn.compressors.saliency import SaliencyNetwork, picture_statistics, signed_log
-from vidcomp.video import DecodeOptions, DecodeWorker, whole
+from vidcomp.video import DecodeWorker
 
 _SECONDS = 3  # of each clip
 _MADE_SECONDS = 2
@@ -63,18 +63,11 @@ def _rate(runner: Runner) -> float:
 
 def _pixels(runner: Runner, path: Path) -> Pixels:
     """The first frames (T, H, W, 3) of a clip as the network sees them."""
-    spec = runner.spec
-    options = DecodeOptions(
-        spec.short_side,
-        whole(spec.stride, spec.fps),
-        chunk_frames=runner.chunk_frames,
-        interpolation=spec.interpolation,
-    )
     frames: list[Pixels] = []
     most = round(_SECONDS * _rate(runner))
-    with DecodeWorker() as worker, worker.open(str(path), options) as reader:
+    with DecodeWorker() as worker, worker.open(str(path), runner.decoding) as reader:
         for chunk in reader.chunks():
-            frames.append(seen_whole(spec, chunk.pixels))
+            frames.append(seen_whole(runner.spec, chunk.pixels))
             if sum(map(len, frames)) >= most:
                 break
     return np.concatenate(frames)[:most]

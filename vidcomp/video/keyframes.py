@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from vidcomp.video.errors import DecodeFailed, VideoTruncated
-from vidcomp.video.frames import Interpolation
 from vidcomp.video.pyav import Picture, PyAVReader
 from vidcomp.video.sampling import Selection
 
@@ -64,25 +63,11 @@ class KeyFrameReader(PyAVReader):
         DecodeFailed: none of them can be shown.
     """
 
-    def __init__(
-        self,
-        path: str,
-        *,
-        short_side: int | None,
-        threads: int,
-        max_pixels: int,
-        interpolation: Interpolation = "bicubic",
-    ) -> None:
+    def __init__(self, path: str, **options: Any) -> None:
+        """Open it with the options of :class:`PyAVReader`."""
         self._keys = KeyPackets()
         try:
-            super().__init__(
-                path,
-                short_side=short_side,
-                threads=threads,
-                max_pixels=max_pixels,
-                interpolation=interpolation,
-                keys=self._keys,
-            )
+            super().__init__(path, keys=self._keys, **options)
         except (DecodeFailed, VideoTruncated) as error:
             if not self._keys.coded:
                 raise  # it did not come as far as that
