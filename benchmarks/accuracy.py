@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks.harness import DOCS, save
 from vidcomp.evaluation.benchmark import describe_machine, is_busy
 from vidcomp.evaluation.statistics import interval_of_mean
@@ -113,7 +111,7 @@ def videos_of(data: str) -> list[LabeledVideo]:
     return find_labeled([str(DATA / data / "val")])[0]
 
 
-def measure(cell: Cell, manifest: Manifest) -> None:
+def measure(cell: Cell, manifest: Manifest, device: str, precision: str) -> None:
     """Take every video that is left through the strategy, one after the other."""
     file = cell.file(manifest)
     done = kept(file)
@@ -122,10 +120,12 @@ def measure(cell: Cell, manifest: Manifest) -> None:
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     strategy = parse_strategy(cell.strategy).strategy or WholeVideo()
-    busy = is_busy(describe_machine(torch.device("cpu")))
+    classifier = Classifier(load_variant(manifest), strategy=strategy, device=device, precision=precision)
+    machine = describe_machine(classifier.runner.device)
+    busy = is_busy(machine)
     if busy:
         print(f"{cell.name}: the machine is busy, so that no times are kept", flush=True)
-    run = StrategyRun(cell.strategy, Classifier(load_variant(manifest), strategy=strategy))
+    run = StrategyRun(cell.strategy, classifier)
     run.warm_up()
     with file.open("a") as kept_file:
         kept_file.write("\n")  # ends a line that a run was killed in
@@ -145,6 +145,7 @@ def measure(cell: Cell, manifest: Manifest) -> None:
                     "gmacs": seen.gmacs,
                     "peak_bytes": seen.peak_bytes,
                     "seconds": None if busy else spent,
+                    "device": machine["gpu"] or "cpu",
                 }
             kept_file.write(json.dumps(answer) + "\n")
             kept_file.flush()
@@ -181,6 +182,7 @@ def row_of(cell: Cell) -> dict[str, Any]:
     seconds, peaks, gmacs = known("seconds"), known("peak_bytes"), known("gmacs")
     row |= {
         "videos": len(videos),
+        "device": ", ".join(sorted({answer.get("device", "cpu") for answer in own})),
         "groups": len(set(groups)),
         "top1": statistics.mean(right),
         "interval": [low, high],
@@ -278,6 +280,8 @@ def main() -> None:
     tune_malloc()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", nargs="+", metavar="DATA/MODEL/STRATEGY", default=[cell.name for cell in cells()])
+    parser.add_argument("--device", default="auto", help="as of classify")
+    parser.add_argument("--precision", default="fp32", help="as of classify; all rows should have the same")
     parser.add_argument("--report", action="store_true", help="measure nothing")
     options = parser.parse_args()
     unknown = set(options.rows) - {cell.name for cell in cells()}
@@ -287,7 +291,7 @@ def main() -> None:
         for cell in cells():
             if cell.name in options.rows:
                 try:
-                    measure(cell, cell.variant())
+                    measure(cell, cell.variant(), options.device, options.precision)
                 except (StrategyError, ZooError) as error:
                     print(f"{cell.name}: {error}", flush=True)
     report()

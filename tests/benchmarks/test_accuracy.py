@@ -31,14 +31,14 @@ def cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> accuracy.Cell:
 
 def test_a_run_goes_on_with_what_is_left(cell: accuracy.Cell, capsys: pytest.CaptureFixture[str]) -> None:
     assert accuracy.row_of(cell)["why"] == "not measured"
-    accuracy.measure(cell, cell.variant())
+    accuracy.measure(cell, cell.variant(), "cpu", "fp32")
     assert "own/tiny/sfc: 3 of 3" in capsys.readouterr().out
     file = cell.file(cell.variant())
     first, *rest = file.read_text().strip().splitlines()
     file.write_text("\n".join([*rest, first[:20]]))  # killed while it wrote
     row = accuracy.row_of(cell)
     assert (row["videos"], row["why"]) == (2, "2 of 3 videos so far")
-    accuracy.measure(cell, cell.variant())
+    accuracy.measure(cell, cell.variant(), "cpu", "fp32")
     assert capsys.readouterr().out.strip() == "own/tiny/sfc: 1 of 1"
     row = accuracy.row_of(cell)
     assert (row["videos"], row["groups"], "why" in row) == (3, 2, False)
@@ -49,12 +49,12 @@ def test_a_run_goes_on_with_what_is_left(cell: accuracy.Cell, capsys: pytest.Cap
 
 def test_no_times_of_a_busy_machine_are_kept(cell: accuracy.Cell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accuracy, "is_busy", lambda machine: True)
-    accuracy.measure(cell, cell.variant())
+    accuracy.measure(cell, cell.variant(), "cpu", "fp32")
     assert accuracy.row_of(cell)["ms"] is None
 
 
 def test_accuracy_and_agreement_are_of_the_answers_kept(cell: accuracy.Cell) -> None:
-    accuracy.measure(cell, cell.variant())
+    accuracy.measure(cell, cell.variant(), "cpu", "fp32")
     whole = accuracy.Cell("own", "tiny", "whole")
     for one, said in ((cell, ("jump", "run", "run")), (whole, ("jump", "jump", "swim"))):
         answers = list(accuracy.kept(cell.file(cell.variant())).values())
@@ -70,7 +70,7 @@ def test_accuracy_and_agreement_are_of_the_answers_kept(cell: accuracy.Cell) -> 
 
 
 def test_a_changed_video_is_measured_again(cell: accuracy.Cell) -> None:
-    accuracy.measure(cell, cell.variant())
+    accuracy.measure(cell, cell.variant(), "cpu", "fp32")
     (file, *_) = accuracy.kept(cell.file(cell.variant()))
     shutil.copy(Path(file).parent.parent / "run" / "v_g02_c2.mp4", file)
     assert accuracy.row_of(cell)["why"] == "2 of 3 videos so far"
