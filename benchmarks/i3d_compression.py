@@ -1,11 +1,11 @@
 """What compression costs kinetics400-i3d: labels of clips in one pass, by where and how frames are left out.
 
-    python benchmarks/i3d_compression.py FOLDER [--limit 20]
+    python -m benchmarks.i3d_compression FOLDER [--limit 20]
 
 FOLDER holds a sub-folder for each of UCF101's classes that Kinetics names. Rows: nothing left out; after the stem, with
 the tail as it is, every τ-th frame, runs of 16 frames that are evenly spread, means of neighbors, or SFC and SGS with
 random weights; every second frame where `mixed_4a` keeps all of them; and the model's siblings. Beside the labels, each
-row is compared with the first: how often the best label is the same, and the divergence (KL) of the probabilities.
+row is compared with `whole`: how often the best label is the same, and the divergence (KL) of the probabilities.
 Results go to benchmarks/results/i3d_compression.json.
 """
 
@@ -21,10 +21,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from harness import save
 from torch import Tensor
 
+from benchmarks.harness import save
+from vidcomp.evaluation.benchmark import describe_machine
 from vidcomp.evaluation.cost import gmacs
+from vidcomp.inference.device import choose_device
 from vidcomp.inference.memory import tune_malloc
 from vidcomp.inference.runner import Runner
 from vidcomp.inference.strategies import seen_whole
@@ -33,7 +35,7 @@ from vidcomp.nn.compressors.sfc import start_near_identity
 from vidcomp.nn.whole_video import CompressedModel, Insertion
 from vidcomp.video import DecodeWorker
 from vidcomp.video.labeled import find_labeled
-from vidcomp.zoo.build import load_backbone, load_model
+from vidcomp.zoo.build import Variant, load_backbone, load_model
 from vidcomp.zoo.labels import labels_of
 from vidcomp.zoo.manifest import find_manifest
 
@@ -107,15 +109,8 @@ def networks() -> Iterator[tuple[str, CompressedModel]]:
         section = manifest.backbone.model_copy(update={"options": {"mixed_4a_stride": stride}})
         backbone = load_backbone(manifest.with_changes(backbone=section))
         yield name, CompressedModel(backbone, [Insertion(cut, compressor)]).eval()
-    for kinds, sibling in manifest.siblings.items():
-        yield kinds, load_model(sibling).network
-
-
-def logits_of(runner: Runner, worker: DecodeWorker, path: str) -> Tensor:
-    """A whole video's, (classes,)."""
-    spec = runner.spec
-    with worker.open(path, runner.decoding) as reader:
-        return runner.whole(seen_whole(spec, chunk.pixels) for chunk in reader.chunks()).logits[0].float()
+    for kinds in manifest.alternatives:
+        yield f"--strategy {kinds}", load_model(MODEL, Variant(kinds)).network
 
 
 def main() -> None:
@@ -123,33 +118,43 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder")
     parser.add_argument("--limit", type=int, help="only so many clips")
+    parser.add_argument("--device", default="auto", help="as of classify")
     options = parser.parse_args()
     with CLASSES.open() as file:
         right = {row["ucf101"]: row["kinetics400"].split("|") for row in csv.DictReader(file)}
     videos = [video for video in find_labeled([options.folder])[0] if video.label in right][: options.limit]
     names = labels_of(find_manifest(MODEL))
-    first: list[Tensor] = []
-    rows = []
+    device = choose_device(options.device)
+    costs: dict[str, float] = {}
+    runners: dict[str, Runner] = {}
     for row, network in networks():
-        cost = gmacs(copy.deepcopy(network).to("meta"), FRAMES, 224, 224).total
-        runner = Runner(network, torch.device("cpu"), precision="fp32")
-        with DecodeWorker() as worker:
-            logits = [logits_of(runner, worker, video.path) for video in videos]
-        first = first or logits
-        best = [[names[label] for label in said.topk(5).indices] for said in logits]
-        wanted = [right[str(video.label)] for video in videos]
+        costs[row] = gmacs(copy.deepcopy(network).to("meta"), FRAMES, 224, 224).total
+        runners[row] = Runner(network, device, precision="fp32")
+    logits: dict[str, list[Tensor]] = {row: [] for row in runners}
+    spec, decoding = runners["whole"].spec, runners["whole"].decoding
+    with DecodeWorker() as worker:
+        for number, video in enumerate(videos, start=1):
+            with worker.open(video.path, decoding) as reader:
+                chunks = [seen_whole(spec, chunk.pixels).copy() for chunk in reader.chunks()]
+            for row, runner in runners.items():
+                logits[row].append(runner.whole(chunks).logits[0].float().cpu())
+            print(f"{number} of {len(videos)}", flush=True)
+    wanted = [right[str(video.label)] for video in videos]
+    rows = []
+    for row, said in logits.items():
+        best = [[names[label] for label in one.topk(5).indices] for one in said]
         found = {
             "row": row,
-            "gmacs": round(cost, 1),
+            "gmacs": round(costs[row], 1),
             "clips": len(videos),
-            "top1": sum(said[0] in labels for said, labels in zip(best, wanted, strict=True)),
-            "top5": sum(bool({*said} & {*labels}) for said, labels in zip(best, wanted, strict=True)),
-            "same": sum(int(a.argmax()) == int(b.argmax()) for a, b in zip(logits, first, strict=True)),
-            "kl": round(float(torch.stack([kl(b, a) for a, b in zip(logits, first, strict=True)]).mean()), 3),
+            "top1": sum(one[0] in labels for one, labels in zip(best, wanted, strict=True)),
+            "top5": sum(bool({*one} & {*labels}) for one, labels in zip(best, wanted, strict=True)),
+            "same": sum(int(a.argmax()) == int(b.argmax()) for a, b in zip(said, logits["whole"], strict=True)),
+            "kl": round(float(torch.stack([kl(b, a) for a, b in zip(said, logits["whole"], strict=True)]).mean()), 3),
         }
         print(found, flush=True)
         rows.append(found)
-    save("i3d_compression", {"rows": rows})
+    save("i3d_compression", {"rows": rows}, describe_machine(device))
 
 
 def kl(whole: Tensor, said: Tensor) -> Tensor:
