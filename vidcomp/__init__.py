@@ -160,7 +160,7 @@ def create_model(name: str | Path, *, pretrained: bool = True, num_classes: int 
         num_classes: another number of classes: the last stage then has random weights.
 
     Raises:
-        vidcomp.zoo.errors.ZooError: the model or its weights are not to be had.
+        vidcomp.zoo.errors.ZooError: the model or its weights are not available.
         ValueError: ``num_classes`` is less than 1.
 
     >>> network = vidcomp.create_model("ucf16-lite0", num_classes=3).eval()

@@ -63,7 +63,7 @@ def transfer(
             resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT
             if resumed and not (response.headers.get("Content-Range") or "").startswith(f"bytes {have}-"):
                 file.unlink(missing_ok=True)
-                raise TransferError("the server sent another part than the one asked for")
+                raise TransferError("the server sent another part of the file than was asked for")
             have = have if resumed else 0
             length = response.headers.get("Content-Length") or ""
             total = have + int(length) if length.isdecimal() else None
@@ -76,7 +76,7 @@ def transfer(
                     if progress is not None:
                         progress(have, total)
                     if least_bytes_per_s and time.monotonic() - began > _PATIENCE_S + have / least_bytes_per_s:
-                        raise TransferError("it comes too slowly")
+                        raise TransferError("the download is too slow")
         if total is not None and have < total:
             raise TransferError(f"the connection ended after {have} of {total} bytes")
     except urllib.error.HTTPError as error:

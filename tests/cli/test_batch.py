@@ -112,7 +112,7 @@ def test_all_files_passes_over_what_is_no_video(folder: Path, run: Run) -> None:
     assert found.exit_code == 0, found.stderr
     names = [Path(json.loads(line)["path"]).name for line in found.stdout.splitlines()]
     assert names == ["x.mp4", "x.mp4", "video.bin"]
-    assert "1 passed over" in found.stderr
+    assert "1 skipped" in found.stderr
 
 
 def test_shards_together_are_the_whole(folder: Path, run: Run) -> None:
@@ -131,7 +131,7 @@ def test_windows_subtitles_and_sorting(folder: Path, run: Run, tmp_path: Path) -
     assert record["strategy"] == "every0.3s"
     (link,) = (tmp_path / "sorted" / record["labels"][0]["label"]).iterdir()
     assert link.resolve() == folder / "a" / "x.mp4"
-    assert run(*good, "--format", "srt").exit_code == 0
+    assert run(*good, "--format", "srt").stderr.endswith(f"subtitles: {folder / 'a' / 'x.mp4'}.vidcomp.srt\n")
     assert (folder / "a" / "x.mp4.vidcomp.srt").read_text().startswith("1\n00:00:00,000 --> 00:00:00,300\n")
     assert run(folder / "a" / "x.mp4", "--output", tmp_path / "x.vtt").exit_code == 0
     assert (tmp_path / "x.vtt").read_text().startswith("WEBVTT")
@@ -170,7 +170,7 @@ def test_a_video_without_a_probable_label(folder: Path, run: Run) -> None:
         (["{folder}", "--every", "5s", "--output", "l.csv"], "CSV has no place"),
         (["{folder}", "--format", "parquet"], "--output FILE"),
         (["{folder}", "--move-to", "a", "--link-to", "b"], "choose one"),
-        (["{folder}", "--output", "{folder}/notes.txt", "--format", "jsonl"], "none that vidcomp wrote"),
+        (["{folder}", "--output", "{folder}/notes.txt", "--format", "jsonl"], "not written by vidcomp"),
         (["{folder}", "--output", "l.jsonl", "--format", "csv"], "the extension names another format"),
         (["{folder}", "--output", "{folder}/a/x.mp4", "--format", "csv", "--no-resume"], "one of the videos or lists"),
         (["{folder}", "--report", "{folder}/a/x.mp4"], "ends in .html"),
@@ -219,7 +219,7 @@ def test_signals_end_the_run_in_good_order(
         for name in ("labels.jsonl", "labels.json"):
             result = run(folder, "--output", tmp_path / name)
             assert result.exit_code == code
-            assert result.stderr.splitlines()[-1].endswith("run the same command again to go on")
+            assert result.stderr.splitlines()[-1].endswith("run the same command again to continue")
         assert signal.getsignal(number) is signal.default_int_handler
     finally:
         signal.signal(number, inherited)
@@ -331,7 +331,7 @@ def test_a_video_that_killed_the_program_twice_gets_its_record(folder: Path, run
         killed_after(work)
     result = run(folder, "--output", output)
     assert result.exit_code == 1
-    assert "vidcomp was killed when 2 of these videos had been begun" in result.stderr
+    assert "vidcomp was killed while it worked on 2 of these videos" in result.stderr
     assert "a/x.mp4: vidcomp was killed twice while it worked on this video" in result.stderr
     kinds = [(record["path"], record["error"] and record["error"]["kind"]) for record in records(output)]  # type: ignore[index]
     assert kinds == [("b/broken.mp4", "not_video"), ("a/x.mp4", "crashed"), ("b/x.mp4", None)]

@@ -93,13 +93,13 @@ def test_a_list_on_standard_input_and_a_glob(folder: Path, model: Path) -> None:
         (["--output", "labels.xyz", "{clip}"], "names no format"),
         (
             ["--only", "Swing", "--only", "pushup", "{clip}"],
-            "no label 'pushup'; near it are 'HandstandPushups', ",
+            "no label 'pushup'; similar are 'HandstandPushups', ",
         ),
-        (["--only", "Swing", "{clip}"], "choose among two or more"),
+        (["--only", "Swing", "{clip}"], "give two or more"),
         (["--only-file", "nowhere.txt", "{clip}"], "--only-file nowhere.txt: cannot be read"),
         (["--output", "/nowhere/labels.json", "{clip}"], "cannot be written"),
         (["--model", "r3d_18-sfc", "{clip}"], "weights"),
-        (["--clips", "10000", "{clip}"], "--clips and --clip-frames are numbers of four digits at most"),
+        (["--clips", "10000", "{clip}"], "--clips and --clip-frames: at most 9999"),
         ([""], "'': no such file or folder"),
     ],
 )

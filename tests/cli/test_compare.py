@@ -156,7 +156,7 @@ def check_report(html: str) -> None:
 def test_without_videos_speed_alone_is_measured_and_random_weights_are_told(tmp_path: Path, short_sample: None) -> None:
     run = compare("--model", manifest(tmp_path, trained=False), "--dense", "3", "--sfc", "--rounds", "1")
     assert run.exit_code == 0, run.stderr
-    for line in ("no videos were given: speed, size and memory on a generated one", "random weights in dense3, sfc:"):
+    for line in ("no videos were given: speed, size and memory of a generated one", "random weights in dense3, sfc:"):
         assert line in run.stderr
         assert line in run.stdout
     headings = run.stdout.splitlines()[1]

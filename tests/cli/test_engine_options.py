@@ -77,7 +77,7 @@ def test_another_precision_is_another_run(folder: Path, model: Path, tmp_path: P
         (Compilation(9.34), "vidcomp: the model was compiled in 9.3 s\n"),
         (
             Compilation(0.1, "No working C++ compiler found"),
-            "vidcomp: warning: --compile: not possible here, going on without it (No working C++ compiler found)\n",
+            "vidcomp: warning: --compile: not possible here; continuing without it (No working C++ compiler found)\n",
         ),
     ],
 )

@@ -54,7 +54,7 @@ def test_what_is_printed_is_for_people(folder: Path) -> None:
     assert "shown as    128×96 pixels, 270° counter-clockwise" in lines
     assert "key frames  3, 10 to 20 frames apart" in lines
     assert "vectors     its own" in lines
-    assert "vectors     of MPEG-4, by encoding it anew" in lines
+    assert "vectors     from re-encoding it as MPEG-4" in lines
 
 
 def test_nothing_to_inspect_is_wrong_usage(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_report(labels: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [(None, "cannot be read"), ("hello\nworld\n", "record 1 is none that vidcomp wrote"), ("", "")],
+    [(None, "cannot be read"), ("hello\nworld\n", "record 1 was not written by vidcomp"), ("", "")],
 )
 def test_what_is_no_file_of_labels(text: str | None, said: str, tmp_path: Path) -> None:
     path = tmp_path / "labels.jsonl"

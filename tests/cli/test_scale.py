@@ -23,14 +23,14 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ("--engine spark --output out", "--engine spark: there is ray, and ray=ADDRESS"),
+        ("--engine spark --output out", "--engine spark: choose ray, or ray=ADDRESS"),
         ("--engine ray --actors 0 --output out", "--actors 0: not a number, or a range such as 2:16"),
         ("--engine ray --actors 8:2 --output out", "--actors 8:2: not a number, or a range"),
         ("--actors 2 --output out.jsonl", "--actors: give --engine ray too"),
         ("--actor-gpus 1", "--actor-gpus: give --engine ray too"),
         ("--engine ray", "--engine ray: give --output too, a folder"),
         ("--engine ray --output FOLDER/a.mp4", "--engine ray writes a folder of parts; name a folder"),
-        ("--engine ray --output out --format csv", "--format csv: with --engine ray there are parquet and jsonl"),
+        ("--engine ray --output out --format csv", "--format csv: --engine ray writes parquet or jsonl"),
         ("--engine ray --output out --report r.html", "--report: not with --engine ray"),
         ("--engine ray --output out --link-to there", "--link-to: not with --engine ray"),
         ("--engine ray --output out --include x*", "Ray is not installed; pip install 'vidcomp[ray]'"),

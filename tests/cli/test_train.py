@@ -120,13 +120,11 @@ def test_an_interrupted_training_goes_on_to_the_same_result(
         options = ("--compressor", "sfc", "--set", "ema_decay=0.9")
         first = train(folder, fitted, parts, *options)
         assert first.exit_code == 130, first.stderr
-        assert "stopped in epoch 1 after 1 of 2 steps; run the same command with --resume to go on" in first.stderr
+        assert "stopped in epoch 1 after 1 of 2 steps; run the same command with --resume to continue" in first.stderr
         assert not parts.exists()
         refused = train(folder, fitted, parts, *options)
         assert refused.exit_code == 2
-        assert (
-            "a training that was not finished; go on with it (--resume), or start again (--overwrite)" in refused.stderr
-        )
+        assert "this training is not finished; continue it (--resume), or start again (--overwrite)" in refused.stderr
         other = train(folder, fitted, parts, *options, "--resume", "--seed", 5)
         assert "belongs to a training with another recipe" in other.stderr
         second = train(folder, fitted, parts, *options, "--resume", "--cache-gb", 0, "--workers", 0)

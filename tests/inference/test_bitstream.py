@@ -100,5 +100,5 @@ def test_the_strategy_finds_the_sibling_of_a_model(folder: Path) -> None:
 
 def test_strategies_of_frames_are_refused(folder: Path) -> None:
     model = load_model(folder / "tiny-bitstream.yaml")
-    with pytest.raises(ValueError, match="sees a video whole"):
+    with pytest.raises(ValueError, match="takes a video whole"):
         Classifier(model, strategy=parse_strategy("uniform8").strategy)

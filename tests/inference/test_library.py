@@ -258,7 +258,7 @@ def test_what_is_no_video_is_told(model: Path, video: Any, error: type[Exception
         for call in (classifier, classifier.features):
             with pytest.raises(error, match=said):
                 call(video)
-        with pytest.raises(ValueError, match="fps=0 is no frame rate"):
+        with pytest.raises(ValueError, match="fps=0 is not a frame rate"):
             classifier(np.zeros((4, 16, 16, 3), np.uint8), fps=0)
 
 

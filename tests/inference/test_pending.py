@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from vidcomp.inference.pending import Variety
 
-STILL = "it shows a still picture throughout: no action is to be seen, whatever the label"
-PLAIN = "it shows one plain color throughout: no action is to be seen, whatever the label"
+STILL = "it shows a still picture throughout: there is no action to be seen, whatever the label"
+PLAIN = "it shows one plain color throughout: there is no action to be seen, whatever the label"
 
 
 def picture() -> NDArray[np.uint8]:

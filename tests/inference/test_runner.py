@@ -95,7 +95,7 @@ def test_precisions_of_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_precision("fp32", CPU) == torch.float32
     assert [precision_name(dtype) for dtype in PRECISIONS.values()] == list(PRECISIONS)
     for name, message in (
-        ("fp16", "too slowly"),
+        ("fp16", "too slow"),
         ("int4", "choose auto, fp32, bf16, fp16"),
         ("float32", "called fp32 now"),
     ):

@@ -181,7 +181,7 @@ def test_groups_of_pictures_pass_from_the_file_to_the_model(tmp_path: Path, name
     assert video.encoded.size == (96, 128)
     assert video.report is not None
     assert video.report.decoded == 80
-    assert any("encoding it anew" in note for note in video.report.notes) == (codec == "libvpx-vp9")
+    assert any("re-encoding it" in note for note in video.report.notes) == (codec == "libvpx-vp9")
     means = video.encoded.features[0, :, :, 0, 0].T.tolist()
     for (anchor, motion, mask, residual, present), group in zip(means, groups, strict=True):
         assert anchor == pytest.approx(group.anchor.mean(), abs=0.01)
@@ -196,4 +196,4 @@ def test_of_a_long_video_one_group_in_several_is_seen(tmp_path: Path) -> None:
     video, _ = encoded(path, max_frames=40)
     assert video.encoded is not None
     assert video.encoded.indices.tolist() == [0, 36, 72]
-    assert video.notes == ("96 frames are many: one group of pictures in 3 was looked at",)
+    assert video.notes == ("it has 96 frames: only one group of pictures in 3 was looked at",)

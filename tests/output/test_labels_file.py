@@ -180,7 +180,7 @@ def test_a_hole_from_a_power_cut(tmp_path: Path) -> None:
 def test_somebody_elses_file_is_left_alone(name: str, content: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_text(content)
-    with pytest.raises(OutputError, match=r"none that vidcomp wrote.*--no-resume"):
+    with pytest.raises(OutputError, match=r"not written by vidcomp.*--no-resume"):
         opened(path)
     assert path.read_text() == content
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
@@ -471,7 +471,7 @@ def test_which_labels_are_shown_can_be_changed_later(form: str, tmp_path: Path) 
                 assert file.remarks() == []
             elif name != "one":
                 file.known(job("x.mp4"), STAMP)
-                assert "1 of the videos labeled before have no other labels" in file.remarks()[0]
+                assert "1 of the videos labeled before have only the labels" in file.remarks()[0]
         record = next(record for record in read_records(path) if record["path"] == "x.mp4")
         shown[name] = [label["label"] for label in record["labels"]]
     if form != "csv":
@@ -506,7 +506,7 @@ def test_videos_that_were_in_the_works_when_the_program_died_are_remembered(form
         assert deaths == [1, 1, 0]
         assert file.deaths(job("x.mp4"), Stamp(8, 8)) == 0
         assert file.known(job("x.mp4"), STAMP) is None
-        assert "killed when 1 of these videos had been begun" in file.remarks()[0]
+        assert "killed while it worked on 1 of these videos" in file.remarks()[0]
         write(file, "y.mp4")
     # The end in good order clears none but those that are done.
     killed(path, "x.mp4", alone=True)

@@ -60,7 +60,7 @@ def test_a_csv_with_more_columns_in_another_order_and_encoding(encoding: str, tm
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("path;label\na.mp4;yes\n", "line 1 is separated by ;: path;label; separate path,label by a comma"),
+        ("path;label\na.mp4;yes\n", "line 1 is separated by ;: path;label; separate path,label with a comma"),
         ("a.mp4\tyes\n", "line 1 is separated by tabs"),
         ("video,class\na.mp4,yes\n", "its heading is video,class; name the columns path and label"),
         ("path,label,Path\na.mp4,yes,b.mp4\n", "its heading names the column path more than once"),

@@ -170,7 +170,7 @@ def test_a_pickle_cannot_run_code(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"", "it is empty, not a checkpoint"),
-        (b"these are not weights", r"not readable as a checkpoint of tensors \(it is none of torch's, or damaged\)$"),
+        (b"these are not weights", r"not readable as a checkpoint of tensors \(it is not torch's, or it is damaged\)$"),
         (b"PK\x03\x04 cut", r"not readable as a checkpoint of tensors \(PytorchStreamReader [^.]*\)$"),
         ([1, 2], "holds a list, not a dictionary of tensors"),
         ({"epoch": 3}, "holds no tensors; its keys are epoch"),

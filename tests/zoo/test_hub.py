@@ -135,10 +135,10 @@ def test_a_classifier_of_transformers_says_what_it_says_there(kind: str, said: d
 
 @pytest.mark.slow
 def test_what_is_no_classifier_is_said_in_a_line(said: dict[str, Any]) -> None:
-    assert said["hf:tiny/absent"].startswith("hf:tiny/absent: not to be had")
+    assert said["hf:tiny/absent"].startswith("hf:tiny/absent: not available")
     assert "so it classifies nothing" in said["hf:tiny/backbone"]
     assert "a vit classifies no videos" in said["hf:tiny/pictures"]
-    assert said["hf:tiny/unfed"] == "hf:tiny/unfed: it has no processor that would say how it is fed"
+    assert said["hf:tiny/unfed"] == "hf:tiny/unfed: it has no processor that says how to prepare videos"
     assert "does not recognize this architecture" in said["hf:tiny/strange"]
     assert "custom code" in said["hf:tiny/code"]
     assert [name for name in said if "check the name and the network" in str(said[name])] == ["hf:tiny/absent"]

@@ -40,10 +40,10 @@ def test_labels_are_chosen_in_the_classifiers_order_whatever_their_case() -> Non
 @pytest.mark.parametrize(
     ("only", "message"),
     [
-        (("yoga", "golf swing"), "no label 'golf swing'; near it are 'golf chipping', 'golf driving', 'golf putting'"),
-        (("yoga", "qqqq"), "no label 'qqqq'; nothing comes near it"),
-        (("yoga",), "choose among two or more"),
-        (("yoga", "Yoga"), "choose among two or more"),
+        (("yoga", "golf swing"), "no label 'golf swing'; similar are 'golf chipping', 'golf driving', 'golf putting'"),
+        (("yoga", "qqqq"), "no label 'qqqq'; no label is similar"),
+        (("yoga",), "give two or more"),
+        (("yoga", "Yoga"), "give two or more"),
     ],
 )
 def test_what_is_no_choice_is_one_line(only: tuple[str, ...], message: str) -> None:

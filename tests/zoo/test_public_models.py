@@ -251,16 +251,14 @@ def test_what_was_fetched_once_stays_the_same(mirror: Mirror, tmp_path: Path) ->
     # Another file at the same address is none of ours.
     downloads.remove(kept)
     mirror.change = lambda content: content[:-1] + bytes([content[-1] ^ 1])
-    with pytest.raises(
-        WeightsError, match=r"what arrived has sha256 [0-9a-f]{64}, not [0-9a-f]{64}; it was thrown away"
-    ):
+    with pytest.raises(WeightsError, match=r"what arrived has sha256 [0-9a-f]{64}, not [0-9a-f]{64}; it was discarded"):
         load()
     assert downloads.kept() == []
 
 
 def test_what_is_no_checkpoint_is_thrown_away(mirror: Mirror) -> None:
     mirror.change = lambda content: b"<html>" + content[6:]
-    with pytest.raises(WeightsError, match=r"X3D_XS\.pyth: .*not readable as a checkpoint.*thrown away: try again"):
+    with pytest.raises(WeightsError, match=r"X3D_XS\.pyth: .*not readable as a checkpoint.*discarded: try again"):
         load()
     assert downloads.kept() == []
 

@@ -19,6 +19,7 @@ from vidcomp.cli.terminal import (
     beginning,
     compile_model,
     download_progress,
+    place_lines,
     run_summary,
     say,
     tell_prediction,
@@ -93,10 +94,10 @@ def run(
         except Stopped as stopped:
             warn(_farewell(stopped, output), prefix="error")
             raise
-    if not output.quiet and len(jobs) > 1:
-        say(run_summary(stats, _places(options)))
-    elif not output.quiet and output.path is not None and not output.form.is_subtitles:
-        say(f"labels: {printable(str(output.path))}")
+    if not output.quiet:
+        places = _places(options, sink, single=single)
+        for message in place_lines(places) if single else [run_summary(stats, places)]:
+            say(message)
     return SOME_FAILED if stats.errors or sorter.failed else OK
 
 
@@ -163,12 +164,14 @@ def _list_videos(jobs: Sequence[Job], options: ClassifyOptions) -> None:
         say(f"{len(todo)} of {counted(len(jobs), 'video')} would be labeled with {options.model.name}{before}")
 
 
-def _places(options: ClassifyOptions) -> list[tuple[str, Path | None]]:
-    """What the run makes, and where that lies."""
+def _places(options: ClassifyOptions, sink: Sink, *, single: bool) -> list[tuple[str, str | Path | None]]:
+    """What the run made, and where that lies."""
     output, explain = options.output, options.explain
-    labels = "subtitles" if output.form.is_subtitles else "labels"
+    labels: str | Path | None = output.path
+    if isinstance(sink, SubtitleFiles) and (single or labels is None):
+        labels = sink.last if single else f"NAME.vidcomp.{output.form.value} beside each video"
     return [
-        (labels, output.path),
+        ("subtitles" if output.form.is_subtitles else "labels", labels),
         ("report", explain.report),
         ("pictures", explain.folder),
         ("videos", output.move_to or output.link_to),
@@ -322,7 +325,7 @@ class _Stream(Sink):
 def _farewell(stopped: Stopped, output: OutputOptions) -> str:
     where = "the videos labeled so far were written"
     if output.path is not None and not output.form.is_subtitles:
-        where += "; run the same command again to go on"
+        where += "; run the same command again to continue"
     return f"{'interrupted' if str(stopped) == 'SIGINT' else 'terminated'}: {where}"
 
 

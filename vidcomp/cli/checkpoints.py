@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from vidcomp.zoo.convert import ConversionReport
     from vidcomp.zoo.manifest import Manifest
 
-_Names = Annotated[list[str] | None, typer.Argument(metavar="NAME...", help="Models by their names.")]
+_Names = Annotated[list[str] | None, typer.Argument(metavar="NAME...", help="Names of models.")]
 _Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
 def get(
     names: _Names = None,
-    all_models: Annotated[bool, typer.Option("--all", help="All that can be downloaded.")] = False,
+    all_models: Annotated[bool, typer.Option("--all", help="All models that can be downloaded.")] = False,
     debug: _Debug = False,
 ) -> None:
-    """Fetch the weights of models before they are needed, and convert them if their publisher has other names."""
+    """Fetch the weights of models before they are needed, and convert them."""
     with reported(debug=debug):
         from vidcomp.zoo import ZooError
         from vidcomp.zoo.build import load_variant
@@ -55,7 +55,7 @@ def get(
 
 def remove(
     names: _Names = None,
-    all_models: Annotated[bool, typer.Option("--all", help="All that was downloaded.")] = False,
+    all_models: Annotated[bool, typer.Option("--all", help="All models that were downloaded.")] = False,
     debug: _Debug = False,
 ) -> None:
     """Remove the downloaded weights of models from this machine. What ships with vidcomp stays."""
@@ -103,7 +103,7 @@ def push(
     name: Annotated[str, typer.Argument(metavar="hf:OWNER/NAME", help="The repository on the Hugging Face Hub.")],
     debug: _Debug = False,
 ) -> None:
-    """Upload a model to the Hugging Face Hub, where everybody may name it hf:OWNER/NAME."""
+    """Upload a model to the Hugging Face Hub, where everyone can use it as hf:OWNER/NAME."""
     with reported(debug=debug):
         from vidcomp.zoo.hub import push as upload
 
@@ -130,7 +130,7 @@ def convert(
         str | None,
         typer.Option(
             "--from",
-            help="Who published it: mmaction2, pytorchvideo, tpn, vmz, torchvision or i3d; by default guessed.",
+            help="Who published it: mmaction2, pytorchvideo, tpn, vmz, torchvision or i3d; guessed by default.",
         ),
     ] = None,
     output: Annotated[

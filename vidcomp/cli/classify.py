@@ -57,7 +57,7 @@ from vidcomp.cli.terminal import loading, log_file
 if TYPE_CHECKING:
     from vidcomp.video import DecodePool
 
-_look = partial(typer.Option, rich_help_panel="What was looked at")
+_look = partial(typer.Option, rich_help_panel="Pictures and reports")
 
 
 def classify(
@@ -70,7 +70,7 @@ def classify(
     include: Include = None,
     exclude: Exclude = None,
     shard: Annotated[
-        str | None, which("--shard", metavar="I/N", help="Only share I of N, the same on every machine.")
+        str | None, which("--shard", metavar="I/N", help="Only share I of N, which is the same on every machine.")
     ] = None,
     limit: Limit = None,
     allow_urls: Annotated[
@@ -86,7 +86,7 @@ def classify(
         how(
             "--compressor",
             metavar="sfc|sgs|sgs+sfc|none",
-            help="The model's compressor or that of a sibling it names; none passes the whole video through the tail.",
+            help="Use another of the model's compressors; none passes every frame through the tail.",
         ),
     ] = None,
     tau: Tau = None,
@@ -98,10 +98,10 @@ def classify(
         Path | None, how("--only-file", metavar="FILE", help="Choose among the labels in this file, one per line.")
     ] = None,
     clips: Annotated[
-        int | None, how("--clips", min=1, help="Pass this many clips spread over the video instead of all of it.")
+        int | None, how("--clips", min=1, help="Pass this many clips, spread over the video, instead of all of it.")
     ] = None,
     clip_frames: Annotated[
-        int | None, how("--clip-frames", min=1, help="Source frames of each clip with --clips (128).")
+        int | None, how("--clip-frames", min=1, help="Source frames per clip, with --clips (128).")
     ] = None,
     every: Annotated[
         str | None,
@@ -124,7 +124,7 @@ def classify(
         where(
             "--output",
             "-o",
-            help="Write to this file instead of standard output; run again, it skips what is done.",
+            help="Write to this file instead of standard output. The next run skips what is done.",
         ),
     ] = None,
     output_format: Annotated[
@@ -137,7 +137,7 @@ def classify(
     ] = None,
     resume: Resume = True,
     retry_errors: RetryErrors = False,
-    top_k: Annotated[int, where("--top-k", min=1, help="Labels to give for each video.")] = 5,
+    top_k: Annotated[int, where("--top-k", min=1, help="Labels to show per video.")] = 5,
     min_probability: Annotated[
         float, where("--min-probability", min=0.0, max=1.0, callback=finite, help="Leave out less probable labels.")
     ] = 0.0,
@@ -150,25 +150,28 @@ def classify(
     ] = None,
     cut: Annotated[
         Path | None,
-        where("--cut", metavar="DIR", help="With --moments: copy each moment to DIR, from the key frame before it on."),
+        where(
+            "--cut",
+            metavar="DIR",
+            help="With --moments: copy each moment to a file in DIR, from the key frame before it.",
+        ),
     ] = None,
     cut_exact: Annotated[
         bool,
-        where("--cut-exact", help="With --cut: exactly the moment's frames, encoded anew and without sound."),
+        where("--cut-exact", help="With --cut: re-encode exactly the moment's frames, without sound."),
     ] = False,
     explain: Annotated[
         Path | None,
         _look(
             "--explain",
             metavar="DIR",
-            help="Draw each video's attention over a film strip to DIR, as PNG, with its numbers (.npz). "
-            "Needs matplotlib.",
+            help="Write a picture of each video's attention to DIR (.png), with its numbers (.npz). Needs matplotlib.",
         ),
     ] = None,
     explain_video: Annotated[
         bool,
         _look(
-            "--explain-video", help="With --explain: a copy of each video (MP4) with its attention under the picture."
+            "--explain-video", help="With --explain: also a copy of each video (.mp4) with its attention drawn below."
         ),
     ] = False,
     report: Annotated[
@@ -176,7 +179,7 @@ def classify(
         _look(
             "--report",
             metavar="FILE.html",
-            help="One page with every video's frames, attention and labels, to sort and filter in a browser.",
+            help="Write a page of all videos' frames, attention and labels, to sort and filter in a browser.",
         ),
     ] = None,
     engine: Engine = None,
@@ -184,16 +187,17 @@ def classify(
     actor_cpus: ActorCpus = None,
     actor_gpus: ActorGpus = None,
     dry_run: Annotated[
-        bool, where("--dry-run", help="Only list the videos that would be labeled, without loading the model.")
+        bool, where("--dry-run", help="List the videos that would be labeled, and load no model.")
     ] = False,
     log: Annotated[
-        Path | None, where("--log-file", metavar="FILE", help="Also append all messages to this file, with the time.")
+        Path | None,
+        where("--log-file", metavar="FILE", help="Also append all messages to this file, with date and time."),
     ] = None,
-    verbose: Annotated[bool, where("--verbose", "-v", help="A line for each video on standard error.")] = False,
+    verbose: Annotated[bool, where("--verbose", "-v", help="Print a line per video on standard error.")] = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Label videos: their most probable actions, in one pass over each.
+    """Label videos with their most probable actions, in one pass over each.
 
     Examples: [b]vidcomp classify video.mp4[/b], [b]vidcomp classify ./videos -o labels.jsonl --report report.html[/b],
     [b]vidcomp classify match.mp4 --moments[/b].

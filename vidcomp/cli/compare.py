@@ -50,8 +50,8 @@ def compare(
         list[str] | None,
         typer.Argument(
             metavar="[PATH]...",
-            help="Videos, folders, globs, - for a list on standard input, or a CSV file of path,label. A folder whose "
-            "sub-folders are named as labels of the model gives accuracy. Without any, a generated video is measured: "
+            help="Videos, folders, globs, - for a list on standard input, or a CSV file of path,label. A folder with "
+            "a sub-folder per label of the model gives accuracy too. Without any, a generated video is measured: "
             "speed, size and memory only.",
             show_default=False,
         ),
@@ -61,7 +61,7 @@ def compare(
     dense: Annotated[
         list[int] | None,
         typer.Option(
-            "--dense", metavar="N", min=1, help="Row: N dense views (clips x 3 crops) of the uncompressed network."
+            "--dense", metavar="N", min=1, help="Row: N dense views (N/3 clips x 3 crops) of the uncompressed network."
         ),
     ] = None,
     sfc: Annotated[
@@ -109,20 +109,20 @@ def compare(
         Path | None,
         typer.Option("--plot", help="Draw quality against GMACs and time to this .png file (needs the extra 'plots')."),
     ] = None,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often everything is timed, at most.")] = 5,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Rounds of timing, at most.")] = 5,
     seconds: Annotated[
         float,
         typer.Option(
             "--seconds",
             min=0.0,
             callback=finite,
-            help="Start no round that would end later than this; one always runs.",
+            help="Time limit for the rounds; one always runs.",
         ),
     ] = 300.0,
     random_weights: Annotated[
         bool,
         typer.Option(
-            "--random-weights", help="Use random weights. This happens by itself, with a note, if there are none."
+            "--random-weights", help="Use random weights. It happens on its own, with a note, if the model has none."
         ),
     ] = False,
     device: Device = DeviceChoice.AUTO,
@@ -131,26 +131,26 @@ def compare(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Compare strategies: how good, how fast, how large, each beside dense sampling.
+    """Compare strategies with dense sampling: how good, how fast, how large.
 
     Rows are chosen by options; without any they are --dense 30 and the model's own compressors.
 
-    Columns. [b]views x frames[/b]: forward passes of a video and the frames entering each. [b]GMACs[/b]:
+    Columns. [b]views x frames[/b]: forward passes per video and frames entering each. [b]GMACs[/b]:
     multiply-accumulates per video, in thousands of millions. [b]params[/b]: all parameters. [b]model ms/video[/b]: the
-    model alone on decoded frames, median of the rounds (least-greatest); [b]videos/s[/b] is 1000 over it.
-    [b]end to end/s[/b]: videos per second with decoding. [b]peak MB[/b]: memory above the loaded model while a video is
+    model alone on decoded frames, median of the rounds (least-greatest); [b]videos/s[/b] is 1000 over it. [b]end to
+    end/s[/b]: videos per second with decoding. [b]peak MB[/b]: memory above the loaded model while a video is
     classified (CUDA's allocator, or this process). [b]fit at once[/b]: videos in flight that memory holds (CUDA:
-    searched; CPU: memory over the peak). [b]J/video[/b]: energy of the model alone (NVML or RAPL), absent where it
-    cannot be read. [b]top-1, top-5[/b]: share of labeled videos named rightly, first or among five.
-    [b]agrees[/b]: share of videos whose best label is the dense row's. Beneath each row stand its ratios to the first
-    dense row: always how many times better, so that above 1 is better.
+    searched; CPU: memory over the peak). [b]J/video[/b]: energy of the model alone (NVML or RAPL), if it can be read.
+    [b]top-1, top-5[/b]: share of labeled videos whose class is the best label, or among the best five. [b]agrees[/b]:
+    share of videos whose best label is the dense row's. Below each row are its ratios to the first dense row: how many
+    times better, so above 1 is always better.
 
-    Every row first takes every video once, which warms up and gives labels and memory. Then rows take turns, round by
-    round (at most 8 of the videos, evenly chosen), with the device synchronized. A ratio that the rounds cannot tell
-    from 1 is marked. docs/compare.md says more.
+    First, every row passes every video once, which warms up and gives labels and memory. Then the rows are timed in
+    turns, round by round, on at most 8 of the videos. A ratio that the rounds cannot tell from 1 is marked.
+    docs/compare.md says more.
 
     The exit code is 0 if everything was measured, 1 if a video or a row could not be, 2 for wrong usage, 130 if
-    interrupted, 143 if terminated; the rows measured until then are printed.
+    interrupted, 143 if terminated. An interrupt prints the rows measured so far.
     """
     with reported(debug=debug), ExitStack() as stack:
         if save is not None:

@@ -22,7 +22,7 @@ _MODEL = "ucf16-lite0"
 
 
 def doctor(
-    check: Annotated[bool, typer.Option("--check/--no-check", help="Also label a small generated video.")] = True,
+    check: Annotated[bool, typer.Option("--check/--no-check", help="Label a small generated video too.")] = True,
     debug: Debug = False,
 ) -> None:
     """Show versions, device, decoders and folders, and label a generated video. Paste all of it into a bug report.

@@ -57,7 +57,7 @@ def embed(
         where(
             "--output",
             "-o",
-            help="The table to write, .parquet or .npz; run again, it skips what is done.",
+            help="The table to write, .parquet or .npz. The next run skips what is done.",
             show_default=False,
         ),
     ] = Path(),
@@ -68,7 +68,8 @@ def embed(
     model: Model = DEFAULT_MODEL,
     strategy: Strategy = None,
     every: Annotated[
-        str | None, how("--every", metavar="TIME", help="One row per window; windows start this far apart, such as 4s.")
+        str | None,
+        how("--every", metavar="TIME", help="Write a row per window; windows start this far apart, such as 4s."),
     ] = None,
     window: Window = None,
     device: Device = DeviceChoice.AUTO,
@@ -86,7 +87,7 @@ def embed(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Write a vector for each video, or each window: the input of the model's last layer, averaged over time.
+    """Write a vector per video, or per window: the input of the model's last layer, averaged over time.
 
     Similar videos have similar vectors; `vidcomp search` finds them, and so does any vector database. Videos that
     cannot be read have a row with their error and no vector. Exit codes are those of `vidcomp classify`.

@@ -64,15 +64,15 @@ def evaluate(
     tau: Tau = None,
     agreement: Annotated[
         bool,
-        typer.Option("--agreement", help="Also label every video by dense30, and report how often both agree."),
+        typer.Option("--agreement", help="Also label every video with dense30, and report how often the two agree."),
     ] = False,
     confusion: Annotated[
         list[Path] | None,
         typer.Option(
             "--confusion",
             metavar="FILE",
-            help="Write which class is taken for which, to a .csv file or as a picture to a .png file (needs the extra "
-            "'plots'); may be repeated.",
+            help="Write the confusion matrix to a .csv file, or draw it to a .png file (needs the extra 'plots'); "
+            "may be repeated.",
         ),
     ] = None,
     device: Device = DeviceChoice.AUTO,
@@ -92,8 +92,8 @@ def evaluate(
 ) -> None:
     """Measure a model on labeled videos: top-1, top-5, accuracy per class, calibration, GMACs per video.
 
-    Videos that cannot be read are left out of the shares, named on standard error, and make the exit code 1. Ctrl-C
-    ends it with what was measured until then, and exit code 130 (143 for a request to terminate).
+    Videos that cannot be read are named on standard error and left out, and the exit code is 1. Ctrl-C prints what was
+    measured so far; the exit code is then 130 (143 if terminated).
     """
     with reported(debug=debug), ExitStack() as stack:
         for file in confusion or ():

@@ -28,7 +28,7 @@ def inspect(
 ) -> None:
     """Show what video files hold: streams, size, key frames, B-frames, motion vectors, damage.
 
-    Each file is decoded from end to end. A file that cannot be read is one line on standard error.
+    Each file is decoded from end to end. Files that cannot be read are named on standard error.
     """
     with reported(debug=debug):
         from vidcomp.video import VideoError, find_videos
@@ -84,8 +84,8 @@ def _print(found: Inspection) -> None:
     apart = f", {min(lengths)} to {max(lengths)} frames apart" if len(lengths) > 1 else ""
     turned = f"{info.rotation}° counter-clockwise" if info.rotation else ""
     mirrored = "mirrored" if info.mirrored else ""
-    own = "its own" if bitstream.vectors == "native" else "of MPEG-4, by encoding it anew"
-    damaged = f"{bitstream.repaired} coded frames came damaged, or not at all" if bitstream.repaired else "none found"
+    own = "its own" if bitstream.vectors == "native" else "from re-encoding it as MPEG-4"
+    damaged = f"{bitstream.repaired} coded frames are damaged or missing" if bitstream.repaired else "none found"
     facts = [
         ("container", f"{info.container}, {info.file_bytes:,} bytes"),
         *((stream.kind, ", ".join(filter(None, (stream.codec, stream.detail)))) for stream in found.streams),

@@ -41,12 +41,12 @@ _FORMAT = typer.Option(ShowFormat.TABLE, "--format", help="How to print.")
 @app.command("list")
 def list_models(
     family: Annotated[
-        str | None, typer.Option("--family", metavar="TEXT", help="Only families whose name holds this text.")
+        str | None, typer.Option("--family", metavar="TEXT", help="Only families whose name contains this text.")
     ] = None,
     output_format: ShowFormat = _FORMAT,
     debug: bool = _DEBUG,
 ) -> None:
-    """List the models that vidcomp knows, family by family, and what each takes to label videos."""
+    """List all models, family by family, and what each needs before it can label videos."""
     with reported(debug=debug):
         from vidcomp.zoo.manifest import list_manifests
 
@@ -205,7 +205,7 @@ def labels(
     name: str = typer.Argument(
         DEFAULT_MODEL, help="A model's name, or the path of a YAML manifest.", autocompletion=complete_models
     ),
-    match: str | None = typer.Option(None, "--match", metavar="TEXT", help="Only labels that hold this text."),
+    match: str | None = typer.Option(None, "--match", metavar="TEXT", help="Only labels that contain this text."),
     debug: bool = _DEBUG,
 ) -> None:
     """Print the labels of a model, one per line, in the order of its outputs. Such a list is what --only-file reads."""
@@ -219,7 +219,7 @@ def labels(
         if not found:
             near = ", ".join(near_labels(known, match or ""))
             hint = f"near it: {near}" if near else "try a shorter text"
-            raise UsageError(f"--match {match!r}: no label of {manifest.name} holds it; {hint}")
+            raise UsageError(f"--match {match!r}: no label of {manifest.name} contains it; {hint}")
         print("\n".join(found))
 
 
@@ -227,7 +227,7 @@ def labels(
 def verify(
     name: str = typer.Argument(help="A model's name or manifest.", autocompletion=complete_models), debug: bool = _DEBUG
 ) -> None:
-    """Check that a model's weights are present, undamaged and of its network; downloads them if need be."""
+    """Check that a model's weights are present, undamaged and of its network. Download them if needed."""
     with reported(debug=debug):
         from vidcomp.cli.terminal import download_progress
         from vidcomp.zoo import weights

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vidcomp.video import VideoSelection
 
 which = partial(typer.Option, rich_help_panel="Which videos")
-how = partial(typer.Option, rich_help_panel="How they are passed")
+how = partial(typer.Option, rich_help_panel="How videos pass the network")
 where = partial(typer.Option, rich_help_panel="Where results go")
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _DEFAULT_EVERY_S = 10.0
@@ -98,13 +98,13 @@ PATHS = typer.Argument(
 )
 LABELED = typer.Argument(help="A folder with a sub-folder of videos for each class, or a CSV file of path,label.")
 FilesFrom = Annotated[
-    list[str] | None, which("--files-from", help="A file that lists paths, one per line; none is a pattern.")
+    list[str] | None, which("--files-from", help="Read paths from this file, one per line; they are never patterns.")
 ]
-Null = Annotated[bool, which("--null", "-0", help="NUL separates the paths of lists, as after find -print0.")]
+Null = Annotated[bool, which("--null", "-0", help="Paths in lists are separated by NUL, as find -print0 writes them.")]
 Include = Annotated[
-    list[str] | None, which("--include", help="Only videos whose name, folder or relative path matches.")
+    list[str] | None, which("--include", help="Only videos whose name, folder or relative path matches this pattern.")
 ]
-Exclude = Annotated[list[str] | None, which("--exclude", help="No videos that match.")]
+Exclude = Annotated[list[str] | None, which("--exclude", help="Leave out videos that match this pattern.")]
 Limit = Annotated[int | None, which("--limit", min=1, help="Only the first N videos.")]
 Window = Annotated[
     str | None, how("--window", metavar="TIME", help="Length of a window; if longer than --every, windows overlap.")
@@ -126,25 +126,25 @@ Strategy = Annotated[
         "--strategy",
         metavar="NAME",
         autocompletion=complete_strategies,
-        help="whole (no compression), the kind of the model's or a sibling's compressor (sfc, sfc-tau4, sgs, sgs+sfc), "
-        "dense30 or dense10x1 (clips x crops of the uncompressed network), uniform8 or uniform8x32 (clips of an "
-        "untrimmed video), or keyframes (a fast look at the key frames alone). By default the whole "
-        "video through the model as it is.",
+        help="whole (no compression); sfc, sfc-tau4, sgs or sgs+sfc (by these compressors); bitstream; dense30 or "
+        "dense10x1 (clips x crops of the uncompressed network); uniform8 or uniform8x32 (clips spread over the "
+        "video); keyframes (a quick look). By default the whole video, compressed as the model's manifest says.",
     ),
 ]
 Device = Annotated[DeviceChoice, how("--device", envvar="VIDCOMP_DEVICE", help="Where the model runs.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, warnings and summary.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress, warnings or summary.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 Precision = Annotated[
-    PrecisionChoice, how("--precision", help="What the model computes in; auto is fp32 on a CPU, bf16 or fp16 on CUDA.")
+    PrecisionChoice,
+    how("--precision", help="Number format of the computation; auto is fp32 on a CPU, bf16 or fp16 on CUDA."),
 ]
-Compile = Annotated[bool, how("--compile", help="Compile the model first: pays for hundreds of videos.")]
+Compile = Annotated[bool, how("--compile", help="Compile the model first; worthwhile for hundreds of videos.")]
 DecodeWorkers = Annotated[
     int | None,
     how(
         "--decode-workers",
         min=1,
-        help="Processes that decode the next videos meanwhile; by default one for every two cores.",
+        help="Processes that decode the next videos in advance; by default one per two cores.",
     ),
 ]
 DecodeTimeout = Annotated[
@@ -153,7 +153,7 @@ DecodeTimeout = Annotated[
         "--decode-timeout",
         min=0.1,
         callback=finite,
-        help="Seconds that decoding one video may take; by default scaled to it.",
+        help="Most seconds that decoding one video may take; by default it depends on the video.",
     ),
 ]
 Batch = Annotated[
@@ -161,7 +161,7 @@ Batch = Annotated[
     how(
         "--batch",
         min=1,
-        help="Videos of equal shape that go through compressor and tail together; by default 1 on a CPU, 16 on CUDA.",
+        help="Videos of equal shape that pass compressor and tail together; by default 1 on a CPU, 16 on CUDA.",
     ),
 ]
 Decoder = Annotated[
@@ -176,16 +176,16 @@ MaxDamage = Annotated[
         min=0.0,
         max=100.0,
         callback=finite,
-        help="Percentage of a video's frames that may be damaged or missing before that is an error.",
+        help="Percentage of a video's frames that may be damaged or missing before it is an error.",
     ),
 ]
-Resume = Annotated[bool, where("--resume/--no-resume", help="Go on with what is in --output, or start over.")]
-RetryErrors = Annotated[bool, where("--retry-errors", help="Try videos again that failed in an earlier run.")]
+Resume = Annotated[bool, where("--resume/--no-resume", help="Continue with what is in --output, or start over.")]
+RetryErrors = Annotated[bool, where("--retry-errors", help="Try the videos again that failed in an earlier run.")]
 PathsAs = Annotated[
     PathsChoice,
     where(
         "--paths",
-        help="How results name videos: relative to the folder in --output and as given elsewhere, or absolute.",
+        help="How results name videos: relative (in --output to the folder, elsewhere as given) or absolute.",
     ),
 ]
 
@@ -297,7 +297,7 @@ class ModelOptions:
             every = _DEFAULT_EVERY_S
         if every is None:
             if window is not None:
-                raise UsageError("--window: give --every too, which says how far windows are apart")
+                raise UsageError("--window: give --every too, which says how far apart windows start")
             return named
         from vidcomp.inference.strategies import WholeVideo
         from vidcomp.inference.windows import Windows
@@ -317,7 +317,7 @@ class ModelOptions:
                 raise UsageError("--clip-frames: give --clips too, which says how many clips there are")
             return self.strategy
         if max(self.clips, self.clip_frames or 0) > 9999:
-            raise UsageError("--clips and --clip-frames are numbers of four digits at most")
+            raise UsageError("--clips and --clip-frames: at most 9999")
         if self.strategy is not None:
             raise UsageError(f"--clips and --strategy {self.strategy} are two ways to pass a video; choose one")
         return f"uniform{self.clips}" + ("" if self.clip_frames is None else f"x{self.clip_frames}")
@@ -348,7 +348,7 @@ class OutputOptions:
     def __post_init__(self) -> None:
         object.__setattr__(self, "form", self._form())
         if self.form is OutputFormat.PARQUET and self.path is None and not self.in_parts:
-            raise UsageError("--format parquet: give --output FILE too; this is nothing for a terminal")
+            raise UsageError("--format parquet: give --output FILE too; a terminal cannot show it")
         if self.move_to is not None and self.link_to is not None:
             raise UsageError("--move-to and --link-to: choose one")
         if self.cut_exact and self.cut is None:
@@ -360,7 +360,7 @@ class OutputOptions:
         """The format asked for, or else the one that the output's extension names; of parts, Parquet."""
         if self.in_parts:
             if self.chosen not in (None, OutputFormat.PARQUET, OutputFormat.JSONL):
-                raise UsageError(f"--format {self.chosen.value}: with --engine ray there are parquet and jsonl")
+                raise UsageError(f"--format {self.chosen.value}: --engine ray writes parquet or jsonl")
             return self.chosen or OutputFormat.PARQUET
         if self.chosen is not None:
             self._check_extension(self.chosen)

@@ -46,7 +46,7 @@ def results(
         float,
         typer.Option("--min-probability", min=0.0, max=1.0, callback=finite, help="Leave out less probable labels."),
     ] = 0.0,
-    top_k: Annotated[int, typer.Option("--top-k", min=1, help="Labels to give for each video.")] = 5,
+    top_k: Annotated[int, typer.Option("--top-k", min=1, help="Labels to show per video.")] = 5,
     label: Annotated[
         list[str] | None, typer.Option("--label", help="Only videos with this best label; may be repeated.")
     ] = None,
@@ -72,10 +72,10 @@ def results(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Filter, convert, merge and draw results that are stored. Nothing is computed again.
+    """Filter, convert, merge and draw stored results. Nothing is computed again.
 
-    Several files are merged; of a video that is in more than one, the record of the last file counts. Files of classify
-    keep up to 20 labels of each video, so --top-k can be greater than it was. CSV keeps the best one alone.
+    Several files are merged. If a video is in more than one, the last file counts. Files that classify wrote keep up to
+    20 labels per video, so --top-k can be larger than it was. CSV keeps only the best.
 
     Examples: [b]vidcomp results labels.jsonl --min-probability 0.9 --format csv[/b],
     [b]vidcomp results a.jsonl b.jsonl --output all.parquet[/b],

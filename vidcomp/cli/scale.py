@@ -72,10 +72,10 @@ class EngineOptions:
         if self.engine is None:
             alone = {"--actors": self.actors, "--actor-cpus": self.cpus, "--actor-gpus": self.gpus}
             for option in (option for option, value in alone.items() if value is not None):
-                raise UsageError(f"{option}: give --engine ray too, whose actors they are")
+                raise UsageError(f"{option}: give --engine ray too")
             return
         if not _ENGINE.fullmatch(self.engine):
-            raise UsageError(f"--engine {self.engine}: there is ray, and ray=ADDRESS (auto, or HOST:PORT)")
+            raise UsageError(f"--engine {self.engine}: choose ray, or ray=ADDRESS (auto or HOST:PORT)")
         match = _ACTORS.fullmatch(self.actors or "1")
         if match is None or not int(match[1]) or (match[2] and int(match[2]) < int(match[1])):
             raise UsageError(f"--actors {self.actors}: not a number, or a range such as 2:16")
@@ -168,7 +168,9 @@ def run(options: ClassifyOptions, engine: EngineOptions) -> int:
                     advance()
         except Stopped as stopped:
             how = "interrupted" if str(stopped) == "SIGINT" else "terminated"
-            warn(f"{how}: the videos labeled so far were written; run the same command again to go on", prefix="error")
+            warn(
+                f"{how}: the videos labeled so far were written; run the same command again to continue", prefix="error"
+            )
             raise
     if not quiet:
         print(f"vidcomp: {run_summary(stats)}", file=sys.stderr)

@@ -30,7 +30,7 @@ class SearchFormat(str, Enum):
 
 
 def search(
-    example: Annotated[str, typer.Argument(metavar="VIDEO", help="The video to find others like.")],
+    example: Annotated[str, typer.Argument(metavar="VIDEO", help="The video to find similar ones to.")],
     table: Annotated[Path, typer.Option("--in", metavar="FILE", help="What vidcomp embed wrote: .parquet or .npz.")],
     top: Annotated[int, typer.Option("--top", min=1, help="How many to show.")] = 10,
     model: Annotated[
@@ -47,8 +47,7 @@ def search(
 ) -> None:
     """Find the videos, or the moments, that look most like VIDEO, by the cosine of their vectors.
 
-    Where VIDEO is itself in the table and unchanged, its own row stands for it, and nothing is computed; it is never
-    among the answers.
+    If VIDEO is in the table and unchanged, its row is used and nothing is computed. It is never among the answers.
     """
     with reported(debug=debug):
         if html is not None:
@@ -120,8 +119,8 @@ def _vector_of(
         made_it = next((one for one in variants if features.is_by(fingerprint(one, progress))), None)
         if made_it is None:
             raise UsageError(
-                f"the table was made by another {features.model} than this; name that one (--model), or make the table "
-                "anew"
+                f"the table was made by another version of {features.model}; name that one (--model), or make the "
+                f"table again"
             )
         loaded = load_variant(made_it, progress)
     try:

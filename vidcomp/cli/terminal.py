@@ -192,7 +192,7 @@ def compile_model(classifier: Classifier, *, quiet: bool) -> None:
     """Compile the classifier's network and say how long that took; where it is not possible, warn and go on."""
     compilation = classifier.runner.compile()
     if compilation.problem is not None:
-        warn(f"--compile: not possible here, going on without it ({compilation.problem})")
+        warn(f"--compile: not possible here; continuing without it ({compilation.problem})")
     elif not quiet:
         say(f"the model was compiled in {compilation.seconds:.1f} s")
 
@@ -256,20 +256,25 @@ def _bar(*columns: ProgressColumn) -> Progress:
     return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
-def run_summary(stats: RunStats, places: Iterable[tuple[str, Path | None]] = ()) -> str:
+def run_summary(stats: RunStats, places: Iterable[tuple[str, str | Path | None]] = ()) -> str:
     """How many videos were labeled, per label, how many failed, per kind of error, and where what was made lies."""
     labeled, failed = sum(stats.labels.values()), sum(stats.errors.values())
     facts = [f"{labeled} labeled", f"{failed} failed"]
     facts += [f"{stats.known} of them done before"] if stats.known else []
-    facts += [f"{stats.passed_over} passed over: no videos"] if stats.passed_over else []
+    facts += [f"{stats.passed_over} skipped: not videos"] if stats.passed_over else []
     facts += [f"{_duration(stats.elapsed_s)}, {_pace(stats)}"] if stats.done else []
     lines = [", ".join(facts)]
     if stats.labels:
         lines += _counts("label", ((label or "(none probable enough)", n) for label, n in _common(stats.labels)))
     if stats.errors:
         lines += _counts("error", _common(stats.errors))
-    lines += [f"  {what}: {printable(str(place))}" for what, place in places if place is not None]
+    lines += [f"  {line}" for line in place_lines(places)]
     return "\n".join(lines)
+
+
+def place_lines(places: Iterable[tuple[str, str | Path | None]]) -> list[str]:
+    """A line for each thing that a run made, and where it lies; ``None`` was not made."""
+    return [f"{what}: {printable(str(place))}" for what, place in places if place is not None]
 
 
 def progress_line(stats: RunStats) -> str:

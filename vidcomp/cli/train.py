@@ -67,45 +67,45 @@ class Options:
         ),
     ]
     model: Model = DEFAULT_MODEL
-    output: Annotated[Path, _where("--output", "-o", help="The manifest (.yaml) to write; others get its name.")]
-    val: Annotated[Path | None, _what(help="Labeled videos that are not trained on, to judge by after each epoch.")] = (
-        None
-    )
+    output: Annotated[
+        Path, _where("--output", "-o", help="The manifest (.yaml) to write. Other files get the same name.")
+    ]
+    val: Annotated[
+        Path | None, _what(help="Labeled videos to validate on after each epoch; they are not trained on.")
+    ] = None
     recipe: Annotated[Path | None, _how(help="A YAML file of the recipe's keys (docs/training.md).")] = None
     epochs: Annotated[int | None, _how(min=1, help="Passes over all videos.")] = None
-    batch: Annotated[int | None, _how(min=1, help="Videos to a step.")] = None
-    learning_rate: Annotated[float | None, _how(callback=finite, help="The greatest learning rate.")] = None
-    weight_decay: Annotated[float | None, _how(callback=finite, help="Decay of the weights.")] = None
-    seed: Annotated[int | None, _how(min=0, help="What all chance follows from.")] = None
+    batch: Annotated[int | None, _how(min=1, help="Videos per step.")] = None
+    learning_rate: Annotated[float | None, _how(callback=finite, help="Peak learning rate.")] = None
+    weight_decay: Annotated[float | None, _how(callback=finite, help="Weight decay.")] = None
+    seed: Annotated[int | None, _how(min=0, help="Random seed.")] = None
     views_cached: Annotated[
         int | None,
-        _how(min=0, help="Augmented views of each video whose features are kept on disk; 0: a new one each time."),
+        _how(min=0, help="Augmented views per video whose features are kept on disk; 0: new views each time."),
     ] = None
     precision: Annotated[
         str | None,
         _how(
             metavar="auto|fp32|bf16|fp16",
-            help="Of the arithmetic; bf16 is for GPUs and CPUs that have it, fp16 for GPUs.",
+            help="Number format of the computation; bf16 is for GPUs and CPUs that have it, fp16 for GPUs.",
         ),
     ] = None
     keys: Annotated[list[str], _how("--set", metavar="KEY=VALUE", help="Any key of the recipe; may be repeated.")] = (
         field(default_factory=list)
     )
-    cache_gb: Annotated[
-        float, _where(min=0, callback=finite, help="Most that kept features may take on disk, in GB.")
-    ] = 20.0
-    cache: Annotated[Path | None, _where(help="Folder of kept features; by default vidcomp's cache folder.")] = None
+    cache_gb: Annotated[float, _where(min=0, callback=finite, help="Most disk space for kept features, in GB.")] = 20.0
+    cache: Annotated[Path | None, _where(help="Folder for kept features; by default vidcomp's cache folder.")] = None
     workers: Annotated[int, _where(min=0, help="Videos read ahead, each in a thread and a decoding process.")] = 1
-    device: Annotated[DeviceChoice, _where(envvar="VIDCOMP_DEVICE", help="Where it is trained.")] = DeviceChoice.AUTO
-    resume: Annotated[bool, _where("--resume", help="Go on from the checkpoint, if there is one.")] = False
-    overwrite: Annotated[bool, _where("--overwrite", help="Start again where a result or a checkpoint exists.")] = False
+    device: Annotated[DeviceChoice, _where(envvar="VIDCOMP_DEVICE", help="Where to train.")] = DeviceChoice.AUTO
+    resume: Annotated[bool, _where("--resume", help="Continue from the checkpoint, if there is one.")] = False
+    overwrite: Annotated[bool, _where("--overwrite", help="Replace an existing result or checkpoint.")] = False
     tensorboard: Annotated[
         Path | None, _where(metavar="DIR", help="Log to TensorBoard too (needs the extra 'tensorboard').")
     ] = None
     push: Annotated[
         str | None, _where(metavar="hf:OWNER/NAME", help="Upload the result to the Hugging Face Hub (extra 'hf').")
     ] = None
-    quiet: Annotated[bool, _where("--quiet", "-q", help="No progress; only videos that are skipped.")] = False
+    quiet: Annotated[bool, _where("--quiet", "-q", help="Print only which videos are skipped.")] = False
     debug: Annotated[bool, _where("--debug", help="Show tracebacks.")] = False
 
     def paths(self) -> Paths:
@@ -203,24 +203,23 @@ def train_compressor(
         ),
     ] = None,
     unfreeze: Annotated[bool, _what("--unfreeze", help="Fit the whole network, not the compressors alone.")] = False,
-    unfreeze_tail: Annotated[
-        bool, _what("--unfreeze-tail", help="Fit what stands behind the compressors with them.")
-    ] = False,
+    unfreeze_tail: Annotated[bool, _what("--unfreeze-tail", help="Fit the stages after the compressors too.")] = False,
     from_trained: Annotated[
-        bool, _what("--from-trained", help="Start from the weights that the model's compressors have.")
+        bool, _what("--from-trained", help="Start from the weights that the model's compressors have now.")
     ] = False,
     standalone: Annotated[
         bool, _where("--standalone", help="Write the backbone's weights beside the manifest too.")
     ] = False,
     tau: Annotated[
         list[float] | None,
-        _how(callback=finite, help="Compression ratio of SFC; several are drawn from, one per video."),
+        _how(callback=finite, help="Compression ratio of SFC. If there are several, one is drawn per video."),
     ] = None,
     init_gain: Annotated[
-        float | None, _how(callback=finite, help="SFC starts as this times the identity: small is broad.")
+        float | None,
+        _how(callback=finite, help="SFC starts as this times the identity; a smaller value means broader attention."),
     ] = None,
     teacher_weight: Annotated[
-        float | None, _how(callback=finite, help="The teacher's weight against the label.")
+        float | None, _how(callback=finite, help="Weight of the teacher, against that of the label.")
     ] = None,
 ) -> None:
     """Fit SFC or SGS between a model's frozen head and tail; `vidcomp train FOLDER` means this.
@@ -229,9 +228,9 @@ def train_compressor(
     weight decay 1e-5; scaled, cropped and mirrored whole videos. Features of the frozen head are computed once and kept
     on disk. The result is a manifest that `vidcomp classify --model` takes.
 
-    Ctrl-C stops after a whole step; the same command with --resume goes on to the same result. The exit code is 0 when
-    the model is written, 1 if some videos were skipped or training had to stop, 2 for wrong usage, 130 if interrupted,
-    143 if terminated.
+    Ctrl-C stops after a whole step; the same command with --resume continues to the same result. The exit code is 0
+    when the model is written, 1 if some videos were skipped or training had to stop, 2 for wrong usage, 130 if
+    interrupted, 143 if terminated.
     """
     with reported(debug=options.debug):
         from vidcomp.training.compressor import CompressorJob, Unfrozen
@@ -253,10 +252,11 @@ def train_compressor(
 def train_backbone(
     options: Options,
     unfreeze: Annotated[
-        bool, _what("--unfreeze", help="Fit the head too; by default all up to the model's cut stays.")
+        bool,
+        _what("--unfreeze", help="Fit the head too. By default, the stages up to the model's cut stay as they are."),
     ] = False,
     from_scratch: Annotated[
-        bool, _what("--from-scratch", help="Begin with random weights, and fit all of them.")
+        bool, _what("--from-scratch", help="Start from random weights, and fit all of them.")
     ] = False,
 ) -> None:
     """Fine-tune a model's backbone on your own classes: the classifier is replaced, the stages after the cut learn.
@@ -286,13 +286,13 @@ def train_bitstream(
         ),
     ] = None,
     teacher_weight: Annotated[
-        float | None, _how(callback=finite, help="The teacher's weight against the label.")
+        float | None, _how(callback=finite, help="Weight of the teacher, against that of the label.")
     ] = None,
 ) -> None:
-    """Fit a model of the bitstream to your own classes: all but its image network, which makes it quick.
+    """Fit a bitstream model to your own classes: all of it but its image network.
 
-    The classes are the names of FOLDER's sub-folders, or with a teacher its labels. Of a model of frames, the sibling
-    that looks at bitstreams is fitted.
+    The classes are the names of FOLDER's sub-folders, or with a teacher its labels. If the model reads frames, its
+    sibling that reads bitstreams is fitted.
     """
     with reported(debug=options.debug):
         from vidcomp.training.bitstream import BitstreamJob
@@ -319,7 +319,7 @@ def _run(train: Callable[[Paths, Callbacks, Progress | None], Manifest], options
         from vidcomp.zoo.hub import check_pushable
 
         check_pushable(options.push)
-    go_on = "run the same command with --resume to go on"
+    go_on = "run the same command with --resume to continue"
     with stop_requests(_STOPPING) as stop:
         try:
             with (
@@ -339,7 +339,7 @@ def _run(train: Callable[[Paths, Callbacks, Progress | None], Manifest], options
             fail(str(error), SOME_FAILED)
     if not options.quiet:
         print(f"wrote {paths.output} with its weights beside it; {paths.log} says how it went")
-        print("training accuracy is that of videos it learned from; on others, and before:")
+        print("this was accuracy on the training videos; measure it on others, and without the training:")
         print(f"  vidcomp evaluate OTHER-VIDEOS --model {paths.output}")
         print(f"  vidcomp evaluate OTHER-VIDEOS --model {options.model}")
         print(f"use it: vidcomp classify VIDEO --model {paths.output}")

@@ -38,35 +38,41 @@ _where = functools.partial(typer.Option, rich_help_panel="Where it is kept")
 
 def train_head(
     folder: Annotated[Path, LABELED],
-    output: Annotated[Path, _where("--output", "-o", help="The manifest (.yaml) to write; the weights get its name.")],
+    output: Annotated[
+        Path, _where("--output", "-o", help="The manifest (.yaml) to write. The weights get the same name.")
+    ],
     model: Model = DEFAULT_MODEL,
     group_by: Annotated[
         str | None,
         _what(
             "--group-by",
             metavar="PATTERN|COLUMN",
-            help="Which videos were recorded together: a regular expression that finds it in their paths, or a column "
-            "of the CSV file. By default numbers such as _g08 in names.",
+            help="Which videos are of one recording: a regular expression to find in their paths, or a column of the "
+            "CSV file. By default, numbers such as _g08 in names.",
         ),
     ] = None,
     background: Annotated[
         Path | None,
-        _what("--background", metavar="FOLDER", help="Videos that show none of the classes: 'none of these'."),
+        _what(
+            "--background",
+            metavar="FOLDER",
+            help="Videos that show none of the classes; they become the class 'none of these'.",
+        ),
     ] = None,
     strategy: Annotated[
         str | None,
         _what(
             "--strategy",
             metavar="NAME",
-            help="How videos are passed to be learned from, as classify has it; by default as the model passes them. "
-            "uniform1x32 is quick: 32 frames from the middle of each.",
+            help="How videos pass the network, as in classify; by default as the model's manifest says. uniform1x32 "
+            "is quick: 32 frames from the middle of each.",
         ),
     ] = None,
     cache_gb: Annotated[
-        float, _where("--cache-gb", min=0, callback=finite, help="Most that kept features may take on disk, in GB.")
+        float, _where("--cache-gb", min=0, callback=finite, help="Most disk space for kept features, in GB.")
     ] = 20.0,
     cache: Annotated[
-        Path | None, _where("--cache", help="Folder of kept features; by default vidcomp's cache folder.")
+        Path | None, _where("--cache", help="Folder for kept features; by default vidcomp's cache folder.")
     ] = None,
     overwrite: Annotated[bool, _where("--overwrite", help="Replace a result that exists.")] = False,
     device: Device = DeviceChoice.AUTO,
@@ -75,11 +81,11 @@ def train_head(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Teach a model your own labels: the network stays, a new last layer is fitted to a few videos of each class.
+    """Teach a model your own labels: fit a new last layer to a few videos per class.
 
-    Each video passes the network once, and what came of it is kept: run again after an interruption, or with more
-    videos, it goes on. How strongly the layer is held back, and how sure it may be, is found on videos that it did not
-    learn from; so is the accuracy printed, in which no recording is on both sides. A single video per class works too.
+    Each video passes the network once, and its features are kept. After an interruption, or with more videos, the same
+    command continues. Weight decay and temperature are chosen, and accuracy is measured, on videos kept out of the fit;
+    videos of one recording are never split between the two. A single video per class works too.
 
     The exit code is 0 when the model is written, 1 if some videos were skipped, 2 for wrong usage, 130 if interrupted.
     """
@@ -133,7 +139,7 @@ def _print(result: HeadResult) -> None:
     console = console_of(sys.stdout)
     tested = result.tested
     if not tested.any():
-        print("accuracy: not known, since no class has videos of two recordings; nearest class means decide")
+        print("accuracy: not known, because no class has videos of two recordings; the nearest class mean decides")
         return
     right = (result.predicted == result.truth)[tested]
     groups = [group for group, one in zip(result.groups, tested, strict=True) if one]

@@ -41,7 +41,7 @@ _MB = 1e6
 
 @dataclass(frozen=True)
 class Row:
-    """One strategy. ``None`` means that a number is absent: not measured, or not to be had on this machine.
+    """One strategy. ``None`` means that a number is absent: not measured, or not available on this machine.
 
     Times are milliseconds of one video, memory MB of 10⁶ bytes, energy joules per video, shares of 1. ``ratios`` hold,
     for every column, how many times better this row is than the dense one. ``noisy`` names the columns in which the

@@ -69,7 +69,7 @@ def compare(
     Raises:
         StrategyError: none of the strategies can be done.
         vidcomp.zoo.ZooError: there is no such model.
-        ValueError: the device is not to be had.
+        ValueError: the device is not available.
     """
     with Evaluator(
         model,
@@ -94,8 +94,8 @@ def evaluate(
     Raises:
         StrategyError: there is no such strategy.
         vidcomp.video.labeled.LabelError: there are no videos, one has no class, or a class is not the model's.
-        vidcomp.zoo.ZooError: the model or its weights are not to be had.
-        ValueError: the device is not to be had.
+        vidcomp.zoo.ZooError: the model or its weights are not available.
+        ValueError: the device is not available.
     """
     manifest = model if isinstance(model, Manifest) else find_manifest(model)
     videos, _ = find_labeled([os.fspath(source)])
@@ -131,7 +131,7 @@ class Evaluator:
         """Load a network for every strategy that the model can do.
 
         Where ``strict``, each must be possible and have its weights; else what is not possible is noted and left out,
-        and random weights stand for those that are not to be had. ``classifier`` makes a classifier of a
+        and random weights stand for those that are not available. ``classifier`` makes a classifier of a
         :class:`LoadedModel`, given ``device``, ``strategy`` and ``pool``. ``tell`` is told each note, ``progress`` of
         downloads. ``in_progress`` remembers which video was in the works, should the program be killed.
         """
@@ -268,7 +268,7 @@ class Evaluator:
         for why in impossible:
             self._note(why, failed=True)
         for reason, names in reasons.items():
-            self._note(f"random weights in {', '.join(names)}: the cost is true, labels are left out; {reason}")
+            self._note(f"random weights in {', '.join(names)}: costs are real, labels are left out; {reason}")
 
     def _planned(self, strategy: str | NamedStrategy) -> tuple[NamedStrategy, Manifest, str]:
         """A strategy, the network that it passes, and the name of its row, which tells another model's."""
@@ -345,12 +345,12 @@ class Evaluator:
         with self.runs[0].classifier.pool.worker() as worker:
             frames, most = worker.probe(path, count=False).expected_frames or 0, self.manifest.max_frames
         if frames > most:
-            raise VideoTooLarge(path, f"{frames} frames are more than the {most} that this model is passed whole")
+            raise VideoTooLarge(path, f"{frames} frames are more than the {most} that this model takes whole")
 
     def _generate(self) -> LabeledVideo:
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vidcomp-")))
         self._note(
-            f"no videos were given: speed, size and memory on a generated one ({FRAMES} frames at {FPS} frames/s, "
+            f"no videos were given: speed, size and memory of a generated one ({FRAMES} frames at {FPS} frames/s, "
             f"{SIZE[0]}x{SIZE[1]}, {FRAMES / FPS:.1f} s); labels need videos"
         )
         return LabeledVideo(str(make_video(folder / "generated.mp4")))

@@ -217,7 +217,7 @@ def load_for_measuring(
     if random_weights:
         reason = "random weights were asked for"
     elif not manifest.backbone.has_weights and not strict:
-        reason = f"{manifest.name} has no weights here (vidcomp models show {manifest.name} says where there are any)"
+        reason = f"{manifest.name} has no weights here (vidcomp models show {manifest.name} says where to get them)"
     else:
         try:
             return load_variant(manifest, progress), None

@@ -20,10 +20,8 @@ if TYPE_CHECKING:
 
 # What a file that is no video gives. Of files that only might have been videos, these are no errors.
 _NO_VIDEO = frozenset({"not_video", "no_video_stream", "empty"})
-KILLED_TWICE = (
-    "vidcomp was killed twice while it worked on this video, the second time on no other; it may need more memory than "
-    "there is"
-)
+KILLED_TWICE = "vidcomp was killed twice while it worked on this video, the second time on this one alone; it may "
+"need more memory than there is"
 
 
 @dataclass(frozen=True)
@@ -236,5 +234,5 @@ def label_all(
 def _killed_twice(path: str) -> Failure:
     return Failure(
         VideoCrashed.kind,
-        f"{printable(path)}: {KILLED_TWICE}, of which the strategy uniform8 takes less",
+        f"{printable(path)}: {KILLED_TWICE}, and the strategy uniform8 needs less",
     )

@@ -140,7 +140,7 @@ class Classifier:
                 something for web addresses, with ``allow_urls``.
 
         Raises:
-            ValueError: the device or the precision is not to be had, there would be no process to decode, no time
+            ValueError: the device or the precision is not available, there would be no process to decode, no time
                 for it or no video in a batch, ``max_damage`` is no share, there is no such ``decoder``, or moments are
                 to be found in dense views, which tell nothing of time.
             RuntimeError: this process is a fork of one that has loaded a model.
@@ -161,7 +161,7 @@ class Classifier:
         self.moments = moments
         self._remarks: tuple[str, ...] = ()
         if self.runner.spec.modalities != ("rgb",) and not isinstance(strategy, WholeVideo | None):
-            raise ValueError(f"a model of the bitstream sees a video whole, and not as {strategy.name}")
+            raise ValueError(f"a bitstream model takes a video whole, not as {strategy.name}")
         if moments and isinstance(strategy, KeyFrames):
             raise ValueError("moments cannot be found in key frames alone: pass the video whole")
         if moments and isinstance(strategy, DenseViews):

@@ -69,7 +69,7 @@ class Variety:
         if self._first is None or self._frames < 2 or not self._still:
             return ()
         what = "one plain color" if self._plain else "a still picture"
-        return (f"it shows {what} throughout: no action is to be seen, whatever the label",)
+        return (f"it shows {what} throughout: there is no action to be seen, whatever the label",)
 
 
 def _blocks(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -240,7 +240,7 @@ class VideoOpener:
             stride = -(-claimed // self.max_frames)
             reader = worker.open(path, replace(options, selection=whole(stride)), timeout_s=self.timeout_s)
             if stride > 1:
-                notes = (f"{claimed} frames are many: one group of pictures in {stride} was looked at",)
+                notes = (f"it has {claimed} frames: only one group of pictures in {stride} was looked at",)
         return PendingVideo(path=path, strategy=self.strategy or WholeVideo(), reader=reader, notes=notes)
 
     def _claimed(self, info: VideoInfo) -> int:
@@ -272,5 +272,5 @@ class VideoOpener:
             takes, left = f"{needed / 2**30:.1f} GiB", f"{at_hand / 2**30:.1f} GiB"
             what = f"{frames} pictures of {info.width}×{info.height} pixels, scaled to {width}×{height}"
             raise VideoTooLarge(
-                video.path, f"{what}, take {takes} of memory, and {left} are left; crop it, or cut it up"
+                video.path, f"{what}, take {takes} of memory, and {left} are free; crop it, or split it"
             )

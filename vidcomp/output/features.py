@@ -218,7 +218,7 @@ def read_table(path: Path) -> FeatureTable:
         OutputError: it is missing, is no such table, or has no row with a vector.
     """
     if not path.is_file():
-        raise OutputError(f"{path}: there is no such table of features; make it by vidcomp embed")
+        raise OutputError(f"{path}: there is no such table of features; make it with vidcomp embed")
     rows, files = [], []
     record: Record = {}
     for row in document_of(path).rows(path):
@@ -229,7 +229,7 @@ def read_table(path: Path) -> FeatureTable:
             rows.append(row)
             files.append((identity(source.get("root"), record["path"]), source.get("size"), source.get("mtime_ns")))
     if not rows:
-        raise OutputError(f"{path}: none of its rows has features; make it anew by vidcomp embed")
+        raise OutputError(f"{path}: none of its rows has features; make it again with vidcomp embed")
     vectors = np.stack([row.vector for row in rows if row.vector is not None])
     return FeatureTable(tuple(rows), vectors, record["model"], record["strategy"], record["run"], tuple(files))
 

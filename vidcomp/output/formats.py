@@ -348,8 +348,8 @@ class JsonArray(Document, Streamed):
                     self.journal.parse(element + b"\n")
                 except ValueError:
                     raise OutputError(
-                        f"--output {path}: line {number} is none that vidcomp wrote; choose another file, "
-                        "or write over this one with --no-resume"
+                        f"--output {path}: line {number} was not written by vidcomp; choose another file, or "
+                        f"overwrite this one with --no-resume"
                     ) from None
                 yield element + b"\n"
 

@@ -171,8 +171,8 @@ class RecordLog:
 
     def _foreign(self, number: int) -> OutputError:
         return OutputError(
-            f"--output {self.path}: record {number} is none that vidcomp wrote; choose another file, "
-            "or write over this one with --no-resume"
+            f"--output {self.path}: record {number} was not written by vidcomp; choose another file, or overwrite "
+            f"this one with --no-resume"
         )
 
 

@@ -45,7 +45,9 @@ def read_records(path: Path) -> Iterator[Record]:
             if form in _LINES:
                 header = file.read(len(codec.header))
                 if header and header != codec.header:
-                    raise OutputError(f"{path}: its first line is none that vidcomp wrote; name a file of --output")
+                    raise OutputError(
+                        f"{path}: its first line was not written by vidcomp; name a file that classify wrote"
+                    )
                 pieces = list(codec.split(file))
             else:
                 _DOCUMENTS[form].check(path)
@@ -59,7 +61,9 @@ def read_records(path: Path) -> Iterator[Record]:
         except ValueError:
             if number == len(pieces) and not codec.ended(piece):
                 break  # still being written
-            raise OutputError(f"{path}: record {number} is none that vidcomp wrote; name a file of --output") from None
+            raise OutputError(
+                f"{path}: record {number} was not written by vidcomp; name a file that classify wrote"
+            ) from None
         last.pop(key, None)
         last[key] = codec.current(piece)
     return map(codec.record, last.values())
@@ -167,18 +171,18 @@ class LabelsFile(Sink):
         remarks = []
         if self._filtered:
             remarks.append(
-                f"{self._filtered} of the videos labeled before have no other labels than those they "
-                "were written with, by another --top-k or --min-probability; --no-resume labels all again"
+                f"{self._filtered} of the videos labeled before have only the labels that an earlier --top-k or "
+                f"--min-probability chose; --no-resume labels everything again"
             )
         if self._otherwise:
             remarks.append(
                 f"{self._otherwise} of the videos labeled before were computed in another precision than "
-                f"{self._run.precision}, which this machine takes; they keep their labels"
+                f"{self._run.precision}, this machine's default; they keep their labels"
             )
         if self._suspected:
             remarks.append(
-                f"vidcomp was killed when {self._suspected} of these videos had been begun; they are tried at the end, "
-                "one at a time"
+                f"vidcomp was killed while it worked on {self._suspected} of these videos; they are tried at the "
+                f"end, one at a time"
             )
         return remarks
 

@@ -32,7 +32,7 @@ def kept_so_far(path: Path) -> Iterator[None]:
     except OSError as error:
         raise OutputError(
             f"--output {path}: writing stopped ({error.strerror}); all that was labeled before is kept: "
-            "mend that, and run the same command again to go on"
+            "fix that, and run the same command again to continue"
         ) from error
 
 

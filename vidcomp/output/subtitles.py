@@ -51,6 +51,8 @@ class SubtitleFiles(Sink):
         self._form, self._folder, self._file, self._resume = form, folder, file, resume
         self._in_progress: dict[Path, InProgress] = {}
         self._places = None
+        self.last: Path | None = None
+        """The file written last."""
         if folder is not None:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -74,6 +76,7 @@ class SubtitleFiles(Sink):
             with kept_so_far(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 replace_file(path, [encodable(subtitles(prediction, self._form)).encode()])
+            self.last = path
         except OutputError as error:
             cause = error.__cause__
             if not isinstance(cause, OSError) or cause.errno in _FULL:

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from vidcomp.output.formats import Record
 
 KILLED_ACTORS = (
-    "it killed two of the processes that were to label it, the second while that had no other; it may need more memory "
-    "than they have"
+    "it killed two processes, the second of which had no other video; it may need more memory than they have"
 )
 
 

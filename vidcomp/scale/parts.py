@@ -282,8 +282,8 @@ class Parts:
         except Exception as error:  # each store's library has its own
             why = getattr(error, "strerror", None) or reason_of(error)
             raise OutputError(
-                f"--output {self.place}: cannot be used ({why}); what was published before is kept: mend that, and run "
-                "the same command again to go on"
+                f"--output {self.place}: cannot be used ({why}); what was published before is kept: fix that, and run "
+                "the same command again to continue"
             ) from error
 
 

@@ -74,7 +74,7 @@ class EpochLog:
         writer = csv.DictWriter(text, list(rows[-1]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        with writing(self._file, "make room, and go on with resume=True") as file:
+        with writing(self._file, "free some space, and continue with resume=True") as file:
             file.write(text.getvalue().encode())
         if self._tensorboard is not None:
             self._show(rows[-1])

@@ -62,7 +62,7 @@ def train_compressor(
     Raises:
         TrainingError: the videos, the recipe or a file are not as they must be, or a loss is not finite.
         Interrupted: it was asked to stop; ``paths.resume`` goes on.
-        ZooError: the model or its weights are not to be had.
+        ZooError: the model or its weights are not available.
         SourceError: ``paths.source`` does not exist.
     """
     paths.check()

@@ -33,11 +33,13 @@ _RENAMED = {
 # Keys of which the two kinds of recipe have defaults of their own.
 Epochs = Annotated[int, Field(ge=1, description="passes over all videos")]
 OptimizerName = Annotated[Literal["sgd", "adamw"], Field(description="sgd (with momentum) or adamw")]
-LearningRate = Annotated[float, Field(gt=0, description="the greatest learning rate")]
+LearningRate = Annotated[float, Field(gt=0, description="peak learning rate")]
 WeightDecay = Annotated[float, Field(ge=0, description="decay of weights; biases and norms are not decayed by adamw")]
 Schedule = Annotated[Literal["step", "cosine"], Field(description="how the learning rate falls")]
 WarmUp = Annotated[int, Field(ge=0, description="steps over which the learning rate rises from 0")]
-ClipGradNorm = Annotated[float | None, Field(gt=0, description="longest gradient, clipped beyond; null for any")]
+ClipGradNorm = Annotated[
+    float | None, Field(gt=0, description="largest norm of the gradient, which is clipped to it; null: no limit")
+]
 EmaDecay = Annotated[float, Field(ge=0, lt=1, description="decay of the weights' moving average that is kept; 0: none")]
 LabelSmoothing = Annotated[float, Field(ge=0, lt=1, description="share of the target spread over all classes")]
 Mixup = Annotated[float, Field(ge=0, description="parameter of the Beta distribution of mixup; 0 for none")]
@@ -56,16 +58,18 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     epochs: Epochs = 15
-    seed: int = Field(0, ge=0, description="what all chance follows from")
-    batch: int = Field(8, ge=1, description="videos to a step of the optimizer")
+    seed: int = Field(0, ge=0, description="random seed")
+    batch: int = Field(8, ge=1, description="videos per step of the optimizer")
     optimizer: OptimizerName = "sgd"
     learning_rate: LearningRate = 0.01
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
     weight_decay: WeightDecay = 1e-5
     schedule: Schedule = "step"
-    milestones: tuple[int, ...] = Field((8, 12), description="schedule step: from these epochs on, a tenth each")
+    milestones: tuple[int, ...] = Field(
+        (8, 12), description="schedule step: the rate falls to a tenth at each of these epochs"
+    )
     cosine_epochs: int | None = Field(
-        None, ge=1, description="schedule cosine: its length, where training is to stop before its end"
+        None, ge=1, description="schedule cosine: its length, if training stops before its end"
     )
     warm_up_steps: WarmUp = 0
     clip_grad_norm: ClipGradNorm = None
@@ -96,9 +100,9 @@ class Recipe(BaseModel):
     longest: int = Field(64, ge=1, description="most frames (at the model's stride) of a training video")
     views_cached: ViewsCached = 4
     view_seed: int | None = Field(
-        None, ge=0, description="what chance in cached views follows from, for trainings that share them; null: seed"
+        None, ge=0, description="random seed of cached views, for trainings that share them; null: seed"
     )
-    precision: str = Field("fp32", description="of the arithmetic: fp32, bf16, fp16 (GPU only), or auto")
+    precision: str = Field("fp32", description="number format of the computation: fp32, bf16, fp16 (GPU only), or auto")
 
     @field_validator("precision")
     @classmethod
@@ -136,9 +140,12 @@ class CompressorRecipe(Recipe):
     )
     teacher: str = Field(
         "none",
-        description="who else says what is right: the uncompressed network, by a strategy such as whole or dense30",
+        description="what to learn from beside labels: a strategy of the uncompressed network, such as whole or "
+        "dense30",
     )
-    teacher_weight: float = Field(0.5, ge=0, le=1, description="of the teacher against the label; 1 without labels")
+    teacher_weight: float = Field(
+        0.5, ge=0, le=1, description="weight of the teacher, against that of the label; 1 without labels"
+    )
     distractors: float = Field(
         0.0, ge=0, le=1, description="share of views in which footage without any action replaces some of the frames"
     )
@@ -172,7 +179,7 @@ class BitstreamRecipe(Recipe):
     """
 
     epochs: Epochs = 24
-    batch: int = Field(16, ge=1, description="videos to a step of the optimizer")
+    batch: int = Field(16, ge=1, description="videos per step of the optimizer")
     optimizer: OptimizerName = "adamw"
     learning_rate: LearningRate = 1e-3
     weight_decay: WeightDecay = 0.05
@@ -182,12 +189,12 @@ class BitstreamRecipe(Recipe):
     ema_decay: EmaDecay = 0.99
     label_smoothing: LabelSmoothing = 0.1
     longest: int = Field(2, ge=1, description="groups of pictures of a training video")
-    zoom: float = Field(1.25, ge=1, description="P-frames are seen up to so many times as large or as small")
-    shift: float = Field(0.15, ge=0, lt=1, description="and from so far aside, as a share of half a side")
-    teacher: str = Field(
-        "none", description="a model, or MODEL:STRATEGY as ucf16-lite0:dense30, that says what is right"
+    zoom: float = Field(1.25, ge=1, description="P-frames are scaled up or down by at most this factor")
+    shift: float = Field(0.15, ge=0, lt=1, description="and shifted by at most this share of half a side")
+    teacher: str = Field("none", description="a model to learn from, or MODEL:STRATEGY, such as ucf16-lite0:dense30")
+    teacher_weight: float = Field(
+        0.5, ge=0, le=1, description="weight of the teacher, against that of the label; 1 without labels"
     )
-    teacher_weight: float = Field(0.5, ge=0, le=1, description="of the teacher against the label; 1 without labels")
 
 
 class BackboneRecipe(Recipe):
@@ -214,9 +221,9 @@ class BackboneRecipe(Recipe):
         description="for each step one n of these is drawn, and the tail is shown every n-th of the head's frames: "
         "what it will get from a compressor (all trained: every n-th frame, to the head)",
     )
-    lr_mult: float = Field(4.0, gt=0, description="how much faster learns what starts from nothing")
+    lr_mult: float = Field(4.0, gt=0, description="how many times faster new parameters learn")
     new: tuple[str, ...] = Field(
-        (), description="what does, beside the classifier's last layer: parts of names of parameters"
+        (), description="which parameters are new, beside the classifier's last layer: parts of their names"
     )
 
     @model_validator(mode="after")
@@ -299,8 +306,8 @@ class Paths:
         if self.checkpoint.exists():
             if not self.resume:
                 raise RequestError(
-                    f"{self.checkpoint}: a training that was not finished; go on with it (resume=True), or start again "
-                    "(overwrite=True)"
+                    f"{self.checkpoint}: this training is not finished; continue it (resume=True), or start again "
+                    f"(overwrite=True)"
                 )
         elif self.output.exists():
             raise RequestError(f"{self.output}: it exists already; choose another name, or replace it (overwrite=True)")

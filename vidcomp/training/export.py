@@ -26,7 +26,7 @@ from vidcomp.zoo.manifest import Manifest, WeightsSource, models_folder
 
 _LINE = 110
 _FORMAT = 2
-_GO_ON = "make room, and go on with resume=True"
+_GO_ON = "free some space, and continue with resume=True"
 
 
 @dataclass
@@ -73,8 +73,8 @@ class Checkpoint:
             content = torch.load(self.path, map_location="cpu", weights_only=True)
             if content["format"] != _FORMAT:
                 raise TrainingError(
-                    f"{self.path}: another version of vidcomp wrote this checkpoint, and only it can go on; "
-                    "start again with overwrite=True"
+                    f"{self.path}: another version of vidcomp wrote this checkpoint, and only that version can "
+                    f"continue it; start again with overwrite=True"
                 )
             position, state, identity = Position(**content["position"]), content["state"], content["identity"]
         except (OSError, RuntimeError, pickle.UnpicklingError, KeyError, TypeError, EOFError) as error:

@@ -98,7 +98,7 @@ def train_head(
         DataError: there are not two classes, one has no readable video, or a video is of two classes.
         Interrupted: it was asked to stop.
         TrainingError: the result cannot be written.
-        vidcomp.zoo.ZooError: the model or its weights are not to be had.
+        vidcomp.zoo.ZooError: the model or its weights are not available.
     """
     paths.check()
     callbacks = callbacks or Callbacks()

@@ -310,7 +310,7 @@ class Trainer:
         try:
             view = self._dataset.view(video, random, subsampling)
         except VideoError as error:
-            raise TrainingError(f"{error}; put it back, and go on with resume=True") from None
+            raise TrainingError(f"{error}; put it back, and continue with resume=True") from None
         return Example(video.path, view.features, video.label, self._taught.get(video.path), tau, view.own)
 
     @torch.no_grad()

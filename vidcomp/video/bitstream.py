@@ -231,7 +231,7 @@ class BitstreamReader:
         unfit = self.info.codec not in NATIVE or alone
         if self._options.transcode == "never":
             if unfit:
-                raise DecodeFailed(self._path, f"its codec, {self.info.codec}, tells no motion vectors; transcode it")
+                raise DecodeFailed(self._path, f"its codec, {self.info.codec}, gives no motion vectors; transcode it")
             return None
         if self._options.transcode == "auto" and not unfit and width * height <= _MOST_NATIVE_PIXELS:
             return None

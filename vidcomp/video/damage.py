@@ -69,7 +69,7 @@ def check_damage(path: str, backend: Backend, limit: float, *, complete: bool = 
         raise VideoEncrypted(path, ENCRYPTED)
     share = max(harm.share, _lost(path, backend, limit) if complete else 0.0)
     if share > limit:
-        reason = f"{share:.0%} of its frames came damaged or not at all, and {limit:.0%} may"
+        reason = f"{share:.0%} of its frames are damaged or missing, and at most {limit:.0%} may be"
         raise VideoDamaged(path, f"{reason}; copy or record it again, or allow more damage")
     return harm
 
@@ -78,7 +78,7 @@ def notes_on(path: str, backend: Backend, harm: Damage, *, complete: bool = True
     """What to say of what was lacking or had to be guessed."""
     notes = _shortfall(path, backend) if complete else []
     if backend.repaired:
-        notes.append(f"{backend.repaired} coded frames came damaged: concealed by the decoder, or left out")
+        notes.append(f"{backend.repaired} coded frames were damaged: the decoder concealed them or left them out")
     if harm.encrypted:
         notes.append(f"{harm.encrypted:.0%} of it is encrypted, and was left out")
     if backend.clock.invented:

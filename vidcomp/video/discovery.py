@@ -165,7 +165,7 @@ def text_of(source: str, data: bytes) -> str:
             try:
                 return _MARKED_LINE.sub("", data.decode(encoding))
             except UnicodeDecodeError:
-                raise SourceError(source, f"it is marked as {encoding} and is not; save it as UTF-8") from None
+                raise SourceError(source, f"it is marked as {encoding}, but it is not; save it as UTF-8") from None
     return _MARKED_LINE.sub("", os.fsdecode(data))
 
 

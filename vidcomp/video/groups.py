@@ -83,7 +83,7 @@ class GroupReader(ReaderBase):
         report = self._reader.report
         notes = report.notes
         if report.vectors == "transcoded" and self.layout:
-            notes = (*notes, f"motion was found by encoding it anew, not read from its own bitstream ({report.codec})")
+            notes = (*notes, f"motion comes from re-encoding it, not from its own bitstream ({report.codec})")
         self._report = DecodeReport(report.frames, used, report.repaired, report.duration_s, "pyav", notes)
 
     def close(self) -> None:

@@ -90,7 +90,7 @@ def read_csv(file: Path, group: str | None = None) -> list[LabeledVideo]:
         if len(row) == 1 and other is not None and not (file.parent / row[0].strip()).exists():
             shown = "tabs" if other == "\t" else other
             raise SourceError(
-                str(file), f"line {number} is separated by {shown}: {row[0]}; separate path,label by a comma"
+                str(file), f"line {number} is separated by {shown}: {row[0]}; separate path,label with a comma"
             )
         path, label = (row[place].strip() if place < len(row) else "" for place in places.values())
         if not path or len(row) > most:

@@ -32,7 +32,7 @@ class FramesInMemory:
         except (TypeError, ValueError):
             self.fps = math.nan
         if not 0 < self.fps < math.inf:
-            raise ValueError(f"fps={fps!r} is no frame rate")
+            raise ValueError(f"fps={fps!r} is not a frame rate")
         self.pixels = np.ascontiguousarray(pixels)
 
     def count(self, path: str, fps: float | None = None, *, timeout_s: float | None = None) -> int:

@@ -142,7 +142,7 @@ def video_stream(path: str, container: InputContainer) -> VideoStream:
         raise VideoEncrypted(path, ENCRYPTED)
     if context is None:
         raise DecodeFailed(path, "its codec is not known to this version of FFmpeg; convert it to H.264, for example")
-    raise VideoTruncated(path, "it begins in the middle, with no key frame to start from; cut it at one")
+    raise VideoTruncated(path, "it has no key frame to start from; cut it at one")
 
 
 def _begins_encrypted(path: str, container: InputContainer, stream: VideoStream) -> bool:

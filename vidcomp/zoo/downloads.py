@@ -188,8 +188,8 @@ def _fetch(url: str, sha256: str, target: Path, progress: Progress | None) -> No
             f"or put the file at {target}"
         ) from None
     raise WeightsError(
-        f"{url}: what arrived has sha256 {found}, not {sha256}; it was thrown away: "
-        "try again, or check the manifest's url and sha256"
+        f"{url}: what arrived has sha256 {found}, not {sha256}; it was discarded: try again, or check the manifest's "
+        f"url and sha256"
     )
 
 

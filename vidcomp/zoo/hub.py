@@ -113,7 +113,7 @@ def _feeding(repo: str, where: dict[str, Any], config: dict[str, Any]) -> Prepro
         try:
             processor = AutoVideoProcessor.from_pretrained(repo, **where, **_NO_CODE)
         except (OSError, ValueError):
-            raise ManifestError(f"hf:{repo}: it has no processor that would say how it is fed") from None
+            raise ManifestError(f"hf:{repo}: it has no processor that says how to prepare videos") from None
     frames = config.get("num_frames") or config.get("frames_per_clip") or 16
 
     def fed(value: int) -> torch.Tensor:
@@ -223,7 +223,7 @@ def _parted(name: str) -> tuple[str, str | None]:
 
 
 @contextmanager
-def _explained(name: str, failed: str = "not to be had") -> Iterator[None]:
+def _explained(name: str, failed: str = "not available") -> Iterator[None]:
     """Within this, what the libraries say of a repository becomes one line."""
     try:
         yield

@@ -59,7 +59,10 @@ class WeightsSource(_Section):
     url: Annotated[
         str | None,
         AfterValidator(lambda v: v if v is None else _web_address(v)),
-        Field(description="where a file can be downloaded: safetensors with its sha256, or what format says"),
+        Field(
+            description="where a file can be downloaded: safetensors with its sha256, or a checkpoint of the kind "
+            "that format names"
+        ),
     ] = None
     format: Literal["mmaction2", "pytorchvideo", "tpn", "vmz", "torchvision", "i3d"] | None = Field(
         None, description="who published the url's checkpoint, which is converted when it has been downloaded"
@@ -146,12 +149,12 @@ class PreprocessingSection(_Section):
     clip_frames: int | None = Field(None, ge=1, description="frames of a clip")
     stride: int | None = Field(None, ge=1, description="source frames from one frame of a clip to the next")
     fps: float | None = Field(None, gt=0, le=1000, description="frames a second that the network was trained on")
-    shortest: int | None = Field(None, ge=1, description="frames that a whole video is filled up to")
+    shortest: int | None = Field(None, ge=1, description="fewest frames of a whole video; a shorter one is filled up")
     short_side: int | None = Field(None, ge=16, description="shorter side of a whole frame in pixels")
     crop: int | None = Field(None, ge=16, description="side of a dense view's square in pixels")
-    central: bool | None = Field(None, description="whether a whole video is seen through its central square alone")
+    central: bool | None = Field(None, description="whether only the central square of a whole video is used")
     interpolation: Literal["bicubic", "area"] | None = Field(
-        None, description="how the frames that it learned from were scaled: bicubic or area"
+        None, description="how its training frames were scaled: bicubic or area"
     )
     mean: tuple[float, float, float] | None = Field(None, description="RGB mean on a scale of 0 to 1")
     std: tuple[float, float, float] | None = Field(None, description="RGB standard deviation on a scale of 0 to 1")
@@ -161,17 +164,19 @@ class Manifest(_Section):
     """All that is needed to rebuild a model, and what is claimed of it."""
 
     base: str | None = Field(
-        None, description="a model that ships, or another manifest's path, from which all comes that is not said here"
+        None,
+        description="a model that ships, or another manifest's path; everything that is not given here comes from it",
     )
     name: str = Field(
-        pattern=r"^(hf:[\w.-]+/[\w.@/-]+|[A-Za-z0-9][A-Za-z0-9._+-]*)$", description="the name users type"
+        pattern=r"^(hf:[\w.-]+/[\w.@/-]+|[A-Za-z0-9][A-Za-z0-9._+-]*)$", description="the name that users type"
     )
     summary: str = Field(description="one line that says what the model is")
-    group: str = Field("", description="what kind of networks it belongs to, where models are listed")
+    group: str = Field("", description="the family of networks under which it is listed")
     backbone: BackboneSection = Field(description="the network that the model cuts")
     compressors: tuple[CompressorSection, ...] = Field(min_length=1, description="compressors in the network's order")
     alternatives: dict[str, tuple[CompressorSection, ...]] = Field(
-        default_factory=dict, description="compressors to choose instead, in the network's order, by kinds joined by +"
+        default_factory=dict,
+        description="compressors that may be chosen instead, by their kinds, joined by + in the network's order",
     )
     siblings: dict[str, str] = Field(
         default_factory=dict,
@@ -181,16 +186,16 @@ class Manifest(_Section):
     only: tuple[str, ...] = Field((), description="labels to choose among, if not among all of them")
     preprocessing: PreprocessingSection = Field(
         default_factory=PreprocessingSection,
-        description="where feeding differs from the family's specification",
+        description="where preprocessing differs from the family's",
     )
-    max_frames: int = Field(4096, ge=1, description="frames of the file up to which it is passed whole")
+    max_frames: int = Field(4096, ge=1, description="longest video that is passed whole, in frames of the file")
     gmacs: float | None = Field(
         None, gt=0, description="GMACs of ten seconds as it is passed by default: 250 frames of 340x256 pixels"
     )
     reported: tuple[dict[str, str | float | int], ...] = Field((), description="numbers claimed elsewhere, with source")
     measured: tuple[dict[str, str | float | int], ...] = Field((), description="numbers measured with these weights")
     source: str = Field("", description="where the weights and the numbers come from, and how to get them")
-    license: str = Field("", description="terms of the weights and of the data behind them")
+    license: str = Field("", description="license of the weights and of the data behind them")
     origin: Path = Field(Path(), exclude=True, description="the manifest's own file")
 
     def with_changes(self, **changes: Any) -> Manifest:

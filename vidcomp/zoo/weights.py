@@ -92,7 +92,7 @@ def _converted(
             tensors, report = convert_file(path, SOURCES[publisher], family)
         except WeightsError as error:
             remove(path)
-            raise WeightsError(f"{download.url}: {error}; what arrived was thrown away: try again") from None
+            raise WeightsError(f"{download.url}: {error}; what arrived was discarded: try again") from None
         converted = write(target, tensors, {"converted_from": publisher})
         content = {"url": download.url, "sha256": sha256_of(path), "classes": report.classes, "converted": converted}
         replace_file(_note_file(target), [json.dumps(content, indent=2).encode()])

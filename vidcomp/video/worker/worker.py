@@ -211,8 +211,8 @@ class DecodeWorker:
         except OSError as error:
             least = _SLOTS * slot_bytes(1, layout) / 2**20
             reason = (
-                f"decoding it takes {least:.1f} MiB of shared memory or of room for temporary files, and neither is "
-                "left; make /dev/shm larger, or let TMPDIR name a folder with room"
+                f"decoding it takes {least:.1f} MiB of shared memory or temporary files, and neither has room; "
+                "make /dev/shm larger, or point TMPDIR to a folder with room"
             )
             raise DecodeFailed(path, reason) from error
         return self._ring, room, note

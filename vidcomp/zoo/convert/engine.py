@@ -116,7 +116,7 @@ class ConversionReport:
     def first_problem(self) -> str | None:
         """The first of them in one line, ``None`` if the result loads."""
         if self.foreign:
-            return f"none of its {len(self.unused)} tensors belongs to {self.family}: it is of another network"
+            return f"none of its {len(self.unused)} tensors belongs to {self.family}: it is for another network"
         more = f" (and {self.problems - 1} more like it)" if self.problems > 1 else ""
         for key, (theirs, ours) in self.mismatched.items():
             return f"{key} has shape {theirs}, but {self.family} needs {ours}{more}"
@@ -256,13 +256,13 @@ def guess_source(path: Path, sources: Mapping[str, Source], family: str | None =
             recognize_family(tensors, source, family)
             return name
         except ConversionError as error:
-            nearest = "" if error.report.foreign else f"; {name} comes near, but {error}"
+            nearest = "" if error.report.foreign else f"; {name} is closest, but {error}"
             problems.append(ConversionError(f"{path}: it is none of {', '.join(sources)}{nearest}", error.report))
         except WeightsError as error:
             refusals.append(error)
     if problems:
         raise min(problems, key=lambda problem: (problem.report.foreign, problem.report.problems))
-    raise refusals[0] if refusals else WeightsError(f"backbone {family!r}: nobody's checkpoints of it are known")
+    raise refusals[0] if refusals else WeightsError(f"backbone {family!r}: no publisher's checkpoints of it are known")
 
 
 def _read_tensors(path: Path, read: Callable[[Path], Mapping[str, Tensor]] | None) -> dict[str, Tensor]:
@@ -291,7 +291,7 @@ def _read_tensors(path: Path, read: Callable[[Path], Mapping[str, Tensor]] | Non
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         reason, how = first.partition(". ")[0], ""
         if read is None and not isinstance(error, (RuntimeError, OSError, SafetensorError)):
-            reason = "it is none of torch's, or damaged"
+            reason = "it is not torch's, or it is damaged"
         if isinstance(error, pickle.UnpicklingError) and (named := re.search(r"GLOBAL (\S+)", str(error))):
             reason, how = f"it names {named[1]}, and only tensors are read", _RESAVE.format(path=str(path))
         raise WeightsError(f"{path}: not readable as a checkpoint of tensors ({reason}){how}") from None

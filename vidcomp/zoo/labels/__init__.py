@@ -32,7 +32,7 @@ def chosen_labels(manifest: Manifest) -> tuple[int, ...] | None:
     """Numbers of the labels that the manifest says to choose among, in the classifier's order; None for all.
 
     Raises:
-        ManifestError: one of them is no label of the model (the line names what comes near), or there is but one.
+        ManifestError: one of them is no label of the model (the line names similar ones), or there is but one.
     """
     if not manifest.only:
         return None
@@ -41,13 +41,13 @@ def chosen_labels(manifest: Manifest) -> tuple[int, ...] | None:
     for name in manifest.only:
         if name.casefold() not in numbers:
             near = near_labels(labels, name)
-            hint = f"near it are {', '.join(map(repr, near))}" if near else "nothing comes near it"
+            hint = f"similar are {', '.join(map(repr, near))}" if near else "no label is similar"
             raise ManifestError(
                 f"{manifest.name}: there is no label {name!r}; {hint} ('vidcomp models labels {manifest.name}')"
             )
     chosen = {numbers[name.casefold()] for name in manifest.only}
     if len(chosen) < 2:
-        raise ManifestError(f"{manifest.name}: of one label alone nothing can be told; choose among two or more")
+        raise ManifestError(f"{manifest.name}: with one label there is nothing to choose; give two or more")
     return tuple(sorted(chosen))
 
 
