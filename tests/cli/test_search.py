@@ -18,7 +18,7 @@ from vidcomp.cli import app
 from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.prediction import Prediction
 from vidcomp.output.features import document_of, read_table
-from vidcomp.output.places import OutputError
+from vidcomp.output.run import OutputError
 
 NAMES = ("dark", "gray", "bright")
 WINDOWS = ("--every", "400ms")

@@ -11,7 +11,7 @@ import pytest
 
 from tests import clips
 from vidcomp.output.html import HtmlReport
-from vidcomp.output.places import OutputError
+from vidcomp.output.run import OutputError
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

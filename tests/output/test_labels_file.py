@@ -24,8 +24,7 @@ from vidcomp.inference.batch import Job, Known, Stamp
 from vidcomp.inference.prediction import Prediction
 from vidcomp.output import journal
 from vidcomp.output.labels_file import FORMATS, LabelsFile, read_records
-from vidcomp.output.places import OutputError
-from vidcomp.output.run import Run
+from vidcomp.output.run import OutputError, Run
 
 DATA = Path(__file__).parent / "data"
 STAMP = Stamp(1000, 1_700_000_000_123_456_789)

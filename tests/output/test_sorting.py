@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from vidcomp.output import places
-from vidcomp.output.places import OutputError, Sorter, folder_name
+from vidcomp.output.places import Sorter, folder_name
+from vidcomp.output.run import OutputError
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
 

@@ -12,7 +12,7 @@ from tests.output.test_formats import BAD, GOOD
 from vidcomp import files
 from vidcomp.inference.batch import Job, Unwritable
 from vidcomp.inference.prediction import Label, Moment, Window
-from vidcomp.output.places import OutputError
+from vidcomp.output.run import OutputError
 from vidcomp.output.subtitles import SubtitleFiles, subtitles
 
 SEGMENTED = replace(

@@ -14,7 +14,7 @@ from tests.killed import killed_after
 from tests.scale.conftest import Bucket
 from vidcomp.inference.batch import Known
 from vidcomp.inference.prediction import Failure, FrameCounts, Label, Prediction, Timing
-from vidcomp.output.places import OutputError
+from vidcomp.output.run import OutputError
 from vidcomp.scale.archive import Recorder
 from vidcomp.scale.listing import ListedJob
 from vidcomp.scale.parts import CLAIMED, FORMATS, Parts

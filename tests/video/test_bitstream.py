@@ -205,7 +205,7 @@ def test_groups_come_as_they_are_read_whatever_is_left(tmp_path: Path) -> None:
         groups = reader.groups()
         first = next(groups)
         assert len(first) < 12
-        with pytest.raises(RuntimeError, match="ended"):
+        with pytest.raises(RuntimeError, match="once all was read"):
             _ = reader.report
         assert reader._reader.decoded < 40
         groups.close()

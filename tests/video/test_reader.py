@@ -288,7 +288,7 @@ def test_wrong_use_is_named(clip: Path) -> None:
     with pytest.raises(ValueError, match="short_side"):
         DecodeOptions(short_side=0)
     with open_reader(str(clip)) as opened:
-        with pytest.raises(RuntimeError, match="once chunks"):
+        with pytest.raises(RuntimeError, match="once all was read"):
             _ = opened.report
         list(opened.chunks())
         with pytest.raises(RuntimeError, match="once"):

@@ -33,8 +33,8 @@ from vidcomp.inference.prediction import Prediction
 from vidcomp.output.explanations import is_explanation
 from vidcomp.output.formats import STREAMED, RecordWriter, Writer
 from vidcomp.output.labels_file import FORMATS, LabelsFile, read_records
-from vidcomp.output.places import OutputError, Sorter, identity
-from vidcomp.output.run import Run
+from vidcomp.output.places import Sorter
+from vidcomp.output.run import OutputError, Run, identity
 from vidcomp.output.subtitles import SubtitleFiles
 from vidcomp.output.terminal import TableWriter
 from vidcomp.video import DecodePool, VideoFile, find_videos
@@ -79,11 +79,13 @@ def run(
         if len(todo) > 1 and not output.quiet:
             beginning(len(todo), classifier.model.manifest.name, str(classifier.runner.device))
         labeled, unexpected = [job for job, _ in known], _unexpected(output)
-        shows = (
-            stack.enter_context(pictures(options, classifier, todo, labeled, unexpected)),
-            moment_clips(options, classifier, [*todo, *labeled], unexpected),
-            stack.enter_context(report(options, classifier, sink, labeled, unexpected)),
-        )
+        shows: list[Show] = []
+        if options.explain.folder is not None:
+            shows.append(stack.enter_context(pictures(options, classifier, todo, labeled, unexpected)))
+        if output.cut is not None:
+            shows.append(moment_clips(options, classifier, [*todo, *labeled], unexpected))
+        if options.explain.report is not None:
+            shows.append(stack.enter_context(report(options, classifier, sink, labeled, unexpected)))
         stats = RunStats(len(todo))
         sorter = _Sorting(output)
         for job, before in known:

@@ -105,7 +105,7 @@ class UsageError(Exception):
 @contextmanager
 def reported(*, debug: bool) -> Iterator[None]:
     """Turn the errors that a user can mend into one line and an exit code; ``debug`` lets tracebacks through."""
-    from vidcomp.output.places import OutputError
+    from vidcomp.output.run import OutputError
     from vidcomp.scale.engine import EngineError
     from vidcomp.video import DecoderUnavailable, SourceError
     from vidcomp.zoo import ZooError

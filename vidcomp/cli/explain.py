@@ -14,8 +14,8 @@ from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.prediction import Prediction
 from vidcomp.output import plots
 from vidcomp.output.explanations import Explanations
-from vidcomp.output.formats import Record
 from vidcomp.output.labels_file import LabelsFile
+from vidcomp.output.run import Record
 
 Show = Callable[[Job, Prediction], None]
 
@@ -28,15 +28,13 @@ def pictures(
     known: Sequence[Job],
     unexpected: Callable[[Exception], None],
 ) -> Iterator[Show]:
-    """Give a function that makes a labeled video's pictures if they are asked for; a failure is a warning.
+    """Give a function that makes a labeled video's pictures; a failure is a warning.
 
     Raises:
         UsageError: pictures cannot be made at all.
     """
     folder = options.explain.folder
-    if folder is None:
-        yield lambda job, prediction: None
-        return
+    assert folder is not None
     _check(options, classifier)
     every = [job.path for job in (*todo, *known)]
     with Explanations(
@@ -61,10 +59,9 @@ def pictures(
 def moment_clips(
     options: ClassifyOptions, classifier: Classifier, jobs: Sequence[Job], unexpected: Callable[[Exception], None]
 ) -> Show:
-    """Give a function that cuts out a labeled video's moments if that is asked for; a failure is a warning."""
+    """Give a function that cuts out a labeled video's moments; a failure is a warning."""
     output = options.output
-    if output.cut is None:
-        return lambda job, prediction: None
+    assert output.cut is not None
     if output.cut.exists() and not output.cut.is_dir():
         raise UsageError(f"--cut {output.cut}: this is a file; name a folder")
     from vidcomp.output.moment_clips import MomentClips
@@ -87,7 +84,7 @@ def report(
     known: Sequence[Job],
     unexpected: Callable[[Exception], None],
 ) -> Iterator[Show]:
-    """Give a function that adds a video to the report, if one is asked for; a failure is a warning.
+    """Give a function that adds a video to the report; a failure is a warning.
 
     Videos that an earlier run has labeled are in it too, as far as the labels' file tells.
 
@@ -95,9 +92,7 @@ def report(
         UsageError, OutputError: it cannot be written.
     """
     path, output = options.explain.report, options.output
-    if path is None:
-        yield lambda job, prediction: None
-        return
+    assert path is not None
     if output.path is not None and os.path.realpath(path) == os.path.realpath(output.path):
         raise UsageError(f"--report {path}: this is --output; name another file")
     from vidcomp.output.html import HtmlReport

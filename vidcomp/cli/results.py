@@ -17,7 +17,7 @@ from vidcomp.cli.terminal import batch_progress, run_summary, say, warn
 
 if TYPE_CHECKING:
     from vidcomp.inference.batch import RunStats
-    from vidcomp.output.formats import Record
+    from vidcomp.output.run import Record
 
 
 class Shown(str, Enum):
@@ -82,7 +82,7 @@ def results(
     [b]vidcomp results labels.jsonl --show uncertain --report check.html[/b].
     """
     with reported(debug=debug):
-        from vidcomp.output.formats import View
+        from vidcomp.output.run import View
 
         where = OutputOptions(path=output, chosen=output_format, top_k=top_k, quiet=quiet, debug=debug)
         if where.form.is_subtitles:
@@ -118,7 +118,7 @@ def _merged(files: Sequence[Path]) -> Iterator[Record]:
 
 def _video(record: Record) -> str:
     """The video that a record is about: its absolute path, or its address."""
-    from vidcomp.output.places import identity
+    from vidcomp.output.run import identity
 
     return identity((record.get("input") or {}).get("root"), record["path"])
 

@@ -246,7 +246,7 @@ def _check(options: ClassifyOptions) -> None:
 
 
 def _named(jobs: Iterator[ListedJob], paths: PathsChoice) -> Iterator[ListedJob]:
-    from vidcomp.output.places import identity
+    from vidcomp.output.run import identity
 
     if paths is PathsChoice.RELATIVE:
         return jobs

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from vidcomp import DEFAULT_MODEL
-from vidcomp.cli.errors import SOME_FAILED, UsageError, fail, reported
+from vidcomp.cli.errors import SOME_FAILED, UsageError, reported
 from vidcomp.cli.help import App, Group
 from vidcomp.cli.options import DeviceChoice, Model, finite
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from vidcomp.zoo.manifest import Manifest
 
 _DEFAULT = "compressor"
-_STOPPING = b"\nvidcomp: stopping after this step; once more stops at once\n"
 
 
 class TrainGroup(Group):
@@ -50,9 +49,13 @@ app = App(
 )
 
 
-_what = functools.partial(typer.Option, rich_help_panel="What is fitted")
+what = functools.partial(typer.Option, rich_help_panel="What is fitted")
 _how = functools.partial(typer.Option, rich_help_panel="How (each also a key of --recipe)")
-_where = functools.partial(typer.Option, rich_help_panel="Where it is kept")
+where = functools.partial(typer.Option, rich_help_panel="Where it is kept")
+CacheGB = Annotated[
+    float, where("--cache-gb", min=0, callback=finite, help="Most disk space for kept features, in GB.")
+]
+Cache = Annotated[Path | None, where("--cache", help="Folder for kept features; by default vidcomp's cache folder.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +71,10 @@ class Options:
     ]
     model: Model = DEFAULT_MODEL
     output: Annotated[
-        Path, _where("--output", "-o", help="The manifest (.yaml) to write. Other files get the same name.")
+        Path, where("--output", "-o", help="The manifest (.yaml) to write. Other files get the same name.")
     ]
     val: Annotated[
-        Path | None, _what(help="Labeled videos to validate on after each epoch; they are not trained on.")
+        Path | None, what(help="Labeled videos to validate on after each epoch; they are not trained on.")
     ] = None
     recipe: Annotated[Path | None, _how(help="A YAML file of the recipe's keys (docs/training.md).")] = None
     epochs: Annotated[int | None, _how(min=1, help="Passes over all videos.")] = None
@@ -93,20 +96,20 @@ class Options:
     keys: Annotated[list[str], _how("--set", metavar="KEY=VALUE", help="Any key of the recipe; may be repeated.")] = (
         field(default_factory=list)
     )
-    cache_gb: Annotated[float, _where(min=0, callback=finite, help="Most disk space for kept features, in GB.")] = 20.0
-    cache: Annotated[Path | None, _where(help="Folder for kept features; by default vidcomp's cache folder.")] = None
-    workers: Annotated[int, _where(min=0, help="Videos read ahead, each in a thread and a decoding process.")] = 1
-    device: Annotated[DeviceChoice, _where(envvar="VIDCOMP_DEVICE", help="Where to train.")] = DeviceChoice.AUTO
-    resume: Annotated[bool, _where("--resume", help="Continue from the checkpoint, if there is one.")] = False
-    overwrite: Annotated[bool, _where("--overwrite", help="Replace an existing result or checkpoint.")] = False
+    cache_gb: CacheGB = 20.0
+    cache: Cache = None
+    workers: Annotated[int, where(min=0, help="Videos read ahead, each in a thread and a decoding process.")] = 1
+    device: Annotated[DeviceChoice, where(envvar="VIDCOMP_DEVICE", help="Where to train.")] = DeviceChoice.AUTO
+    resume: Annotated[bool, where("--resume", help="Continue from the checkpoint, if there is one.")] = False
+    overwrite: Annotated[bool, where("--overwrite", help="Replace an existing result or checkpoint.")] = False
     tensorboard: Annotated[
-        Path | None, _where(metavar="DIR", help="Log to TensorBoard too (needs the extra 'tensorboard').")
+        Path | None, where(metavar="DIR", help="Log to TensorBoard too (needs the extra 'tensorboard').")
     ] = None
     push: Annotated[
-        str | None, _where(metavar="hf:OWNER/NAME", help="Upload the result to the Hugging Face Hub (extra 'hf').")
+        str | None, where(metavar="hf:OWNER/NAME", help="Upload the result to the Hugging Face Hub (extra 'hf').")
     ] = None
-    quiet: Annotated[bool, _where("--quiet", "-q", help="Print only which videos are skipped.")] = False
-    debug: Annotated[bool, _where("--debug", help="Show tracebacks.")] = False
+    quiet: Annotated[bool, where("--quiet", "-q", help="Print only which videos are skipped.")] = False
+    debug: Annotated[bool, where("--debug", help="Show tracebacks.")] = False
 
     def paths(self) -> Paths:
         """Where the training reads and writes."""
@@ -185,30 +188,30 @@ def train_compressor(
     options: Options,
     compressor: Annotated[
         str | None,
-        _what(metavar="sfc|sgs|sgs+sfc", help="What to fit; by default the model's own compressors."),
+        what(metavar="sfc|sgs|sgs+sfc", help="What to fit; by default the model's own compressors."),
     ] = None,
     cut: Annotated[
         str | None,
-        _what(
+        what(
             metavar="STAGE[+STAGE]",
             help="The stage after which each compressor stands; by default where the model's own does.",
         ),
     ] = None,
     teacher: Annotated[
         str | None,
-        _what(
+        what(
             metavar="none|whole|dense30",
             help="Learn from what the uncompressed network says: dense30 (30 views of each video; dense10x1 or "
             "uniform8 work too), or whole (one pass over the same view). With a teacher, videos need no labels.",
         ),
     ] = None,
-    unfreeze: Annotated[bool, _what("--unfreeze", help="Fit the whole network, not the compressors alone.")] = False,
-    unfreeze_tail: Annotated[bool, _what("--unfreeze-tail", help="Fit the stages after the compressors too.")] = False,
+    unfreeze: Annotated[bool, what("--unfreeze", help="Fit the whole network, not the compressors alone.")] = False,
+    unfreeze_tail: Annotated[bool, what("--unfreeze-tail", help="Fit the stages after the compressors too.")] = False,
     from_trained: Annotated[
-        bool, _what("--from-trained", help="Start from the weights that the model's compressors have now.")
+        bool, what("--from-trained", help="Start from the weights that the model's compressors have now.")
     ] = False,
     standalone: Annotated[
-        bool, _where("--standalone", help="Write the backbone's weights beside the manifest too.")
+        bool, where("--standalone", help="Write the backbone's weights beside the manifest too.")
     ] = False,
     tau: Annotated[
         list[float] | None,
@@ -253,10 +256,10 @@ def train_backbone(
     options: Options,
     unfreeze: Annotated[
         bool,
-        _what("--unfreeze", help="Fit the head too. By default, the stages up to the model's cut stay as they are."),
+        what("--unfreeze", help="Fit the head too. By default, the stages up to the model's cut stay as they are."),
     ] = False,
     from_scratch: Annotated[
-        bool, _what("--from-scratch", help="Start from random weights, and fit all of them.")
+        bool, what("--from-scratch", help="Start from random weights, and fit all of them.")
     ] = False,
 ) -> None:
     """Fine-tune a model's backbone on your own classes: the classifier is replaced, the stages after the cut learn.
@@ -279,7 +282,7 @@ def train_bitstream(
     options: Options,
     teacher: Annotated[
         str | None,
-        _what(
+        what(
             metavar="MODEL[:STRATEGY]",
             help="Learn from what another model says of the same videos, such as ucf16-lite0:dense30. With a teacher, "
             "videos need no labels.",
@@ -309,10 +312,7 @@ def _joined(text: str | None) -> tuple[str, ...]:
 
 def _run(train: Callable[[Paths, Callbacks, Progress | None], Manifest], options: Options) -> None:
     """Train, and end as the way it ended demands."""
-    from vidcomp.cli.errors import Stopped, stop_requests
-    from vidcomp.cli.terminal import download_progress
-    from vidcomp.cli.training_progress import TrainingProgress
-    from vidcomp.training import Interrupted, RequestError, TrainingError
+    from vidcomp.cli.training_progress import told
 
     paths = options.paths()
     if options.push is not None:
@@ -320,23 +320,8 @@ def _run(train: Callable[[Paths, Callbacks, Progress | None], Manifest], options
 
         check_pushable(options.push)
     go_on = "run the same command with --resume to continue"
-    with stop_requests(_STOPPING) as stop:
-        try:
-            with (
-                download_progress(quiet=options.quiet) as progress,
-                TrainingProgress(lambda: stop.number is not None, quiet=options.quiet) as reporter,
-            ):
-                train(paths, reporter, progress)
-        except Interrupted as stopped:
-            fail(f"{stopped}; {go_on}", Stopped(stop.number).exit_code if stop.number is not None else SOME_FAILED)
-        except Stopped as stopped:
-            fail(f"stopped at once; {go_on}", stopped.exit_code)
-        except RequestError as error:
-            raise UsageError(str(error)) from None
-        except TrainingError as error:
-            if options.debug:
-                raise
-            fail(str(error), SOME_FAILED)
+    with told("step", go_on, quiet=options.quiet, debug=options.debug) as (progress, reporter):
+        train(paths, reporter, progress)
     if not options.quiet:
         print(f"wrote {paths.output} with its weights beside it; {paths.log} says how it went")
         print("this was accuracy on the training videos; measure it on others, and without the training:")

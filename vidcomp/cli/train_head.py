@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections import Counter
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vidcomp import DEFAULT_MODEL
-from vidcomp.cli.errors import SOME_FAILED, UsageError, fail, reported
+from vidcomp.cli.errors import SOME_FAILED, reported
 from vidcomp.cli.options import (
     LABELED,
     Debug,
@@ -22,8 +21,8 @@ from vidcomp.cli.options import (
     Precision,
     PrecisionChoice,
     Quiet,
-    finite,
 )
+from vidcomp.cli.train import Cache, CacheGB, what, where
 from vidcomp.files import counted
 
 if TYPE_CHECKING:
@@ -32,19 +31,16 @@ if TYPE_CHECKING:
 # Confused pairs that are shown.
 _PAIRS = 5
 
-_what = functools.partial(typer.Option, rich_help_panel="What is fitted")
-_where = functools.partial(typer.Option, rich_help_panel="Where it is kept")
-
 
 def train_head(
     folder: Annotated[Path, LABELED],
     output: Annotated[
-        Path, _where("--output", "-o", help="The manifest (.yaml) to write. The weights get the same name.")
+        Path, where("--output", "-o", help="The manifest (.yaml) to write. The weights get the same name.")
     ],
     model: Model = DEFAULT_MODEL,
     group_by: Annotated[
         str | None,
-        _what(
+        what(
             "--group-by",
             metavar="PATTERN|COLUMN",
             help="Which videos are of one recording: a regular expression to find in their paths, or a column of the "
@@ -53,7 +49,7 @@ def train_head(
     ] = None,
     background: Annotated[
         Path | None,
-        _what(
+        what(
             "--background",
             metavar="FOLDER",
             help="Videos that show none of the classes; they become the class 'none of these'.",
@@ -61,20 +57,16 @@ def train_head(
     ] = None,
     strategy: Annotated[
         str | None,
-        _what(
+        what(
             "--strategy",
             metavar="NAME",
             help="How videos pass the network, as in classify; by default as the model's manifest says. uniform1x32 "
             "is quick: 32 frames from the middle of each.",
         ),
     ] = None,
-    cache_gb: Annotated[
-        float, _where("--cache-gb", min=0, callback=finite, help="Most disk space for kept features, in GB.")
-    ] = 20.0,
-    cache: Annotated[
-        Path | None, _where("--cache", help="Folder for kept features; by default vidcomp's cache folder.")
-    ] = None,
-    overwrite: Annotated[bool, _where("--overwrite", help="Replace a result that exists.")] = False,
+    cache_gb: CacheGB = 20.0,
+    cache: Cache = None,
+    overwrite: Annotated[bool, where("--overwrite", help="Replace a result that exists.")] = False,
     device: Device = DeviceChoice.AUTO,
     precision: Precision = PrecisionChoice.AUTO,
     decode_workers: DecodeWorkers = None,
@@ -90,10 +82,8 @@ def train_head(
     The exit code is 0 when the model is written, 1 if some videos were skipped, 2 for wrong usage, 130 if interrupted.
     """
     with reported(debug=debug):
-        from vidcomp.cli.errors import Stopped, stop_requests
-        from vidcomp.cli.terminal import download_progress, warn
-        from vidcomp.cli.training_progress import TrainingProgress
-        from vidcomp.training import Interrupted, RequestError, TrainingError
+        from vidcomp.cli.terminal import warn
+        from vidcomp.cli.training_progress import told
         from vidcomp.training.config import Paths
         from vidcomp.training.head import HeadJob
         from vidcomp.training.head import train_head as train
@@ -108,21 +98,8 @@ def train_head(
             device=device.value,
             overwrite=overwrite,
         )
-        with stop_requests(b"\nvidcomp: stopping after this video; once more stops at once\n") as stop:
-            try:
-                with (
-                    download_progress(quiet=quiet) as progress,
-                    TrainingProgress(lambda: stop.number is not None, quiet=quiet) as reporter,
-                ):
-                    result = train(job, paths, reporter, progress)
-            except Interrupted as stopped:
-                fail(str(stopped), Stopped(stop.number).exit_code if stop.number is not None else SOME_FAILED)
-            except RequestError as error:
-                raise UsageError(str(error)) from None
-            except TrainingError as error:
-                if debug:
-                    raise
-                fail(str(error), SOME_FAILED)
+        with told("video", "run the same command to continue", quiet=quiet, debug=debug) as (progress, reporter):
+            result = train(job, paths, reporter, progress)
         for note in () if quiet else result.notes:
             warn(note)
         if not quiet:

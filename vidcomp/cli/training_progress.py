@@ -4,18 +4,53 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from vidcomp.cli.terminal import in_options, warn
+from vidcomp.cli.errors import SOME_FAILED, Stopped, UsageError, fail, stop_requests
+from vidcomp.cli.terminal import download_progress, in_options, warn
 from vidcomp.files import printable
+from vidcomp.training import Interrupted, RequestError, TrainingError
 from vidcomp.training.callbacks import Callbacks, StepState
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+    from vidcomp.transfer import Progress as DownloadProgress
+
 _LINE_EVERY_S = 30.0
+
+
+@contextmanager
+def told(
+    unit: str, go_on: str, *, quiet: bool, debug: bool
+) -> Iterator[tuple[DownloadProgress | None, TrainingProgress]]:
+    """What shows how downloads and a training go; a training that does not succeed ends the command by one line.
+
+    An interrupt stops it after the ``unit`` at work; the line then says how to ``go_on``.
+
+    Raises:
+        UsageError: it cannot be done as asked.
+    """
+    with stop_requests(f"\nvidcomp: stopping after this {unit}; once more stops at once\n".encode()) as stop:
+        try:
+            with (
+                download_progress(quiet=quiet) as progress,
+                TrainingProgress(lambda: stop.number is not None, quiet=quiet) as reporter,
+            ):
+                yield progress, reporter
+        except Interrupted as stopped:
+            fail(f"{stopped}; {go_on}", Stopped(stop.number).exit_code if stop.number is not None else SOME_FAILED)
+        except Stopped as stopped:
+            fail(f"stopped at once; {go_on}", stopped.exit_code)
+        except RequestError as error:
+            raise UsageError(str(error)) from None
+        except TrainingError as error:
+            if debug:
+                raise
+            fail(str(error), SOME_FAILED)
 
 
 class TrainingProgress(Callbacks):

@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 
 from vidcomp.files import replacing
 from vidcomp.inference.prediction import Prediction
-from vidcomp.output.formats import Document, JsonLines, Record, text_only
+from vidcomp.output.formats import Document, JsonLines, text_only
 from vidcomp.output.labels_file import LabelsFile
-from vidcomp.output.places import OutputError, identity
-from vidcomp.output.run import Run
+from vidcomp.output.run import OutputError, Record, Run, identity
 
 _ROWS_AT_ONCE = 1000
 _VECTOR = "features"

@@ -14,9 +14,7 @@ from typing import IO, Any, ClassVar, NamedTuple, TextIO
 
 from vidcomp.files import encodable, printable, replace_file
 from vidcomp.inference.prediction import Prediction
-from vidcomp.output.places import OutputError, identity
-
-Record = dict[str, Any]
+from vidcomp.output.run import OutputError, Record, View, identity
 
 # What a record is in CSV, which has no place for attention, notes and windows. Moments come last, after the others and
 # those of a file: 0.1.0 had none.
@@ -63,31 +61,6 @@ class Entry(NamedTuple):
     def key(self) -> str:
         """What the record is known by."""
         return identity(self.root, self.path)
-
-
-class View(NamedTuple):
-    """Which of a record's labels are shown. The others stay in its file as ``other_labels``, so nothing is lost."""
-
-    top_k: int
-    min_probability: float = 0.0
-
-    def of(self, record: Record) -> Record:
-        """The record with the most probable labels in ``labels``, and those left out, if any, in ``other_labels``."""
-        every = [*record["labels"], *(record.get("other_labels") or ())]
-        shown = self._shown(every)
-        best = shown[0] if shown else {"label": None, "probability": None}
-        seen = {**record, "labels": shown, "label": best["label"], "probability": best["probability"]}
-        seen["other_labels"] = every[len(shown) :]
-        if record.get("windows"):
-            seen["windows"] = [{**part, "labels": self._shown(part["labels"])} for part in record["windows"]]
-        if record.get(_MOMENTS):
-            seen[_MOMENTS] = [part for part in record[_MOMENTS] if part["probability"] >= self.min_probability]
-        if "uncertain" in seen:
-            seen["uncertain"] = record["error"] is None and (not shown or shown[0]["probability"] < 0.5)
-        return seen
-
-    def _shown(self, labels: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [label for label in labels[: self.top_k] if label["probability"] >= self.min_probability]
 
 
 class Streamed(ABC):

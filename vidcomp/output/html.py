@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 from vidcomp.attention import AttendedSegment, bar_heights, timeline
 from vidcomp.files import printable, replacing
 from vidcomp.output.explanations import pictures_of
-from vidcomp.output.formats import Record
-from vidcomp.output.places import OutputError
 from vidcomp.output.plots import PictureError, comparison_picture
+from vidcomp.output.run import OutputError, Record
 from vidcomp.output.terminal import clock, is_short, moment_text, moments
 from vidcomp.video import DecodePool, VideoError
 

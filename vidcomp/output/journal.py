@@ -5,17 +5,47 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
 from vidcomp.files import replace_file
-from vidcomp.output.formats import Entry, Lines, Record, View
-from vidcomp.output.places import OutputError, identity, kept_so_far, unwritable
+from vidcomp.output.formats import Entry, Lines
+from vidcomp.output.run import OutputError, Record, View, identity, kept_so_far, unwritable
 
 # A killed program loses nothing that was written; a power cut at most what was written in this time.
 _SYNC_EVERY_S = 5.0
+
+AnyFinished = TypeVar("AnyFinished", bound="Finished")
+
+
+class Finished(ABC):
+    """A context that finishes what it writes, unless writing is what failed, and lets go of it in any case."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Write what is left to write."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of it."""
+
+    def __enter__(self: AnyFinished) -> AnyFinished:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            # Where writing has failed, more writing would hide the reason.
+            if not isinstance(error, OutputError):
+                self.finish()
+        finally:
+            self.close()
 
 
 class RecordLog:

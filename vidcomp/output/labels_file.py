@@ -8,17 +8,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 
 from vidcomp.files import replace_file
 from vidcomp.inference.batch import Job, Known, Sink, Stamp
 from vidcomp.inference.in_progress import InProgress
 from vidcomp.inference.prediction import Prediction
-from vidcomp.output.formats import Csv, Document, Entry, JsonArray, JsonLines, Lines, Record
-from vidcomp.output.journal import Lock, RecordLog
+from vidcomp.output.formats import Csv, Document, Entry, JsonArray, JsonLines, Lines
+from vidcomp.output.journal import Finished, Lock, RecordLog
 from vidcomp.output.parquet import Parquet
-from vidcomp.output.places import OutputError, identity, kept_so_far, unwritable
-from vidcomp.output.run import Run
+from vidcomp.output.run import OutputError, Record, Run, identity, kept_so_far, unwritable
 
 _LINES: dict[str, Lines] = {"jsonl": JsonLines(), "csv": Csv()}
 _DOCUMENTS: dict[str, Document] = {"json": JsonArray(), "parquet": Parquet()}
@@ -88,7 +86,7 @@ def write_records(path: Path, form: str, records: Iterable[Record]) -> None:
         raise unwritable(path, error) from None
 
 
-class LabelsFile(Sink):
+class LabelsFile(Finished, Sink):
     """Results of many runs in one file: JSON Lines and CSV grow record by record, JSON and Parquet are made at the end.
 
     Until then the records of those two stand in `NAME.journal.jsonl` beside the file. Each record holds, beyond the
@@ -223,20 +221,21 @@ class LabelsFile(Sink):
         """What is kept of a prediction."""
         return self._run.view.of(prediction.to_dict(max(STORED_LABELS, self._run.top_k)))
 
-    def __enter__(self) -> LabelsFile:
-        return self
+    def finish(self) -> None:
+        """Make the document of its journal, or drop superseded lines."""
+        if self._document is None:
+            self._log.tidy()
+            return
+        with kept_so_far(self.path):
+            self._document.write(self.path, self._log.pieces())
+        with contextlib.suppress(OSError):
+            self._journal.unlink()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            # Where writing has failed, more writing would hide the reason.
-            if not isinstance(error, OutputError):
-                self._finish()
-        finally:
-            self._in_progress.close()
-            self._log.close()
-            self._lock.close()
+    def close(self) -> None:
+        """Let others write the file."""
+        self._in_progress.close()
+        self._log.close()
+        self._lock.close()
 
     def _open(self, codec: Lines, resume: bool) -> RecordLog:
         log_path = self.path if self._document is None else self._journal
@@ -303,15 +302,6 @@ class LabelsFile(Sink):
         for key, entry in self._log.entries.items():
             keys.setdefault(entry.path, []).append(key)
         return keys
-
-    def _finish(self) -> None:
-        if self._document is None:
-            self._log.tidy()
-            return
-        with kept_so_far(self.path):
-            self._document.write(self.path, self._log.pieces())
-        with contextlib.suppress(OSError):
-            self._journal.unlink()
 
     @property
     def _journal(self) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 
 from vidcomp.files import replacing
 from vidcomp.output.formats import Document, JsonLines, text_only
-from vidcomp.output.places import OutputError
+from vidcomp.output.run import OutputError
 
 _ROWS_AT_ONCE = 1000
 # Columns that every version of vidcomp has written.

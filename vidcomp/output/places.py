@@ -1,4 +1,4 @@
-"""Where results go: what can be wrong there, a place of its own for each video, and videos sorted into folders."""
+"""Where results go: a place of its own for each video in a folder, and videos sorted into folders."""
 
 from __future__ import annotations
 
@@ -11,47 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 
 from vidcomp.files import absolute
+from vidcomp.output.run import OutputError
 
 _FORBIDDEN = '/\\:*?"<>|\0'
-
-
-class OutputError(Exception):
-    """Results cannot be kept there: the message says where, why, and what to do. What was written stays whole."""
-
-
-def unwritable(path: Path, error: OSError) -> OutputError:
-    """The error for a file that cannot be opened to begin with."""
-    return OutputError(f"--output {path}: cannot be written ({error.strerror}); choose another file")
-
-
-@contextlib.contextmanager
-def kept_so_far(path: Path) -> Iterator[None]:
-    """Turn what the system says while results are written, such as "no space left", into an OutputError."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"--output {path}: writing stopped ({error.strerror}); all that was labeled before is kept: "
-            "fix that, and run the same command again to continue"
-        ) from error
-
-
-def identity(root: str | None, path: str) -> str:
-    """What tells a video from all others: its absolute path, links kept; or its address.
-
-    Args:
-        root: the absolute folder that `path` is relative to; None for an address. A relative path without a root, as
-            vidcomp 0.1.0 wrote it, stands for itself.
-        path: the video as its record names it.
-    """
-    if root is None:
-        return str(PurePath(path)) if os.path.isabs(path) else path  # noqa: PTH117
-    folder, parts = PurePath(root), list(PurePath(path).parts)
-    # Behind a link, "..", leads elsewhere than the text says; the root holds no link's "..".
-    while parts and parts[0] == "..":
-        folder = folder.parent
-        del parts[0]
-    return str(folder.joinpath(*parts))
 
 
 class Places:

@@ -10,7 +10,8 @@ from vidcomp.files import encodable, printable, replace_file
 from vidcomp.inference.batch import Job, Sink, Stamp, Unwritable
 from vidcomp.inference.in_progress import InProgress
 from vidcomp.inference.prediction import Label, Prediction
-from vidcomp.output.places import OutputError, Places, identity, kept_so_far, unwritable
+from vidcomp.output.places import Places
+from vidcomp.output.run import OutputError, identity, kept_so_far, unwritable
 
 # What befalls every video after this one, too.
 _FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -17,7 +17,7 @@ from vidcomp.video.errors import VideoCrashed
 
 if TYPE_CHECKING:
     from vidcomp.inference.classifier import Classifier
-    from vidcomp.output.formats import Record
+    from vidcomp.output.run import Record
 
 KILLED_ACTORS = (
     "it killed two processes, the second of which had no other video; it may need more memory than they have"

@@ -14,15 +14,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from vidcomp.inference.batch import Job, Known
-from vidcomp.output.formats import Record, text_only
-from vidcomp.output.journal import Lock
+from vidcomp.output.formats import text_only
+from vidcomp.output.journal import Finished, Lock
 from vidcomp.output.parquet import record_schema
-from vidcomp.output.places import OutputError, identity
-from vidcomp.output.run import Run
+from vidcomp.output.run import OutputError, Record, Run, identity
 from vidcomp.scale.stores import StoreError, filesystem, is_store, reason_of
 
 FORMATS = ("parquet", "jsonl")
@@ -39,7 +37,7 @@ _SETTINGS = "_vidcomp.json"
 _INSTEAD = "choose another --output, or --no-resume to start over"
 
 
-class Parts:
+class Parts(Finished):
     """Results as `part-*.parquet` or `part-*.jsonl` in a folder, which appear whole and never change.
 
     Use it as a context manager: leaving it publishes what was gathered. A video is known by its name alone, absolute
@@ -95,23 +93,19 @@ class Parts:
                 for name in self._names():
                     self._read(name, retry_errors)
         except BaseException:
-            self._unlock()
+            self.close()
             raise
 
-    def __enter__(self) -> Parts:
-        return self
+    def finish(self) -> None:
+        """Publish what was gathered."""
+        self.publish()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            # Where writing has failed, more writing would hide the reason.
-            if not isinstance(error, OutputError):
-                self.publish()
-        finally:
-            if self._part is not None:
-                self._part.discard()
-            self._unlock()
+    def close(self) -> None:
+        """Throw away what was gathered and not published, and let others write."""
+        if self._part is not None:
+            self._part.discard()
+        if self._lock is not None:
+            self._lock.close()
 
     def check(self, name: str) -> None:
         """Make sure that the run of this name may go on with what is here; the first one is noted.
@@ -266,10 +260,6 @@ class Parts:
 
     def _path(self, name: str) -> str:
         return posixpath.join(self._root, name)
-
-    def _unlock(self) -> None:
-        if self._lock is not None:
-            self._lock.close()
 
     @contextlib.contextmanager
     def _kept(self) -> Iterator[None]:

@@ -30,7 +30,7 @@ _RENAMED = {
     "start_gain": "init_gain",
     "thinning": "temporal_subsampling",
 }
-# Keys of which the two kinds of recipe have defaults of their own.
+# Keys of which several kinds of recipe have defaults of their own.
 Epochs = Annotated[int, Field(ge=1, description="passes over all videos")]
 OptimizerName = Annotated[Literal["sgd", "adamw"], Field(description="sgd (with momentum) or adamw")]
 LearningRate = Annotated[float, Field(gt=0, description="peak learning rate")]
@@ -171,8 +171,19 @@ class CompressorRecipe(Recipe):
         return self
 
 
-class BitstreamRecipe(Recipe):
-    """How a model of the bitstream is fitted: AdamW, a warm-up and a cosine, averaged weights.
+class AdamWRecipe(Recipe):
+    """What trainings of whole networks have in common: AdamW, a warm-up and a cosine, averaged weights."""
+
+    optimizer: OptimizerName = "adamw"
+    weight_decay: WeightDecay = 0.05
+    schedule: Schedule = "cosine"
+    warm_up_steps: WarmUp = 100
+    clip_grad_norm: ClipGradNorm = 2.0
+    label_smoothing: LabelSmoothing = 0.1
+
+
+class BitstreamRecipe(AdamWRecipe):
+    """How a model of the bitstream is fitted, by AdamW.
 
     Of the keys about pictures, ``flip`` alone has a meaning: what the image network makes of them is kept. Videos are
     never played backwards.
@@ -180,14 +191,8 @@ class BitstreamRecipe(Recipe):
 
     epochs: Epochs = 24
     batch: int = Field(16, ge=1, description="videos per step of the optimizer")
-    optimizer: OptimizerName = "adamw"
     learning_rate: LearningRate = 1e-3
-    weight_decay: WeightDecay = 0.05
-    schedule: Schedule = "cosine"
-    warm_up_steps: WarmUp = 100
-    clip_grad_norm: ClipGradNorm = 2.0
     ema_decay: EmaDecay = 0.99
-    label_smoothing: LabelSmoothing = 0.1
     longest: int = Field(2, ge=1, description="groups of pictures of a training video")
     zoom: float = Field(1.25, ge=1, description="P-frames are scaled up or down by at most this factor")
     shift: float = Field(0.15, ge=0, lt=1, description="and shifted by at most this share of half a side")
@@ -197,18 +202,12 @@ class BitstreamRecipe(Recipe):
     )
 
 
-class BackboneRecipe(Recipe):
-    """How a backbone is fine-tuned on clips: AdamW, a warm-up and a cosine, mixup, averaged weights."""
+class BackboneRecipe(AdamWRecipe):
+    """How a backbone is fine-tuned on clips, by AdamW and with mixup."""
 
     epochs: Epochs = 12
-    optimizer: OptimizerName = "adamw"
     learning_rate: LearningRate = 4e-4
-    weight_decay: WeightDecay = 0.05
-    schedule: Schedule = "cosine"
-    warm_up_steps: WarmUp = 100
-    clip_grad_norm: ClipGradNorm = 2.0
     ema_decay: EmaDecay = 0.998
-    label_smoothing: LabelSmoothing = 0.1
     mixup: Mixup = 0.4
     views_cached: ViewsCached = 0
     color_jitter: ColorJitter = True

@@ -29,6 +29,7 @@ from vidcomp.video.frames import VideoInfo, target_size
 from vidcomp.video.motion import Predictor, accumulate, fields_of, grid_size
 from vidcomp.video.orientation import Orientation
 from vidcomp.video.pyav import PyAVReader, Weave
+from vidcomp.video.reader import ReaderBase
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -118,7 +119,7 @@ class BitstreamReport:
 DEFAULTS = BitstreamOptions()
 
 
-class BitstreamReader:
+class BitstreamReader(ReaderBase[BitstreamReport]):
     """The groups of pictures of one video, forward only, in this process.
 
     `info` is what the file claims; `size` the (width, height) of anchors, and `coded_size` that of the pictures that
@@ -160,14 +161,6 @@ class BitstreamReader:
         self._keys: list[int] = []
         self._b_frames = 0
         self._started = False
-        self._report: BitstreamReport | None = None
-
-    @property
-    def report(self) -> BitstreamReport:
-        """What it turned out to be; raises RuntimeError before `groups()` has ended."""
-        if self._report is None:
-            raise RuntimeError("the report is there once groups() has ended")
-        return self._report
 
     def groups(self) -> Iterator[GroupOfPictures]:
         """The groups, one after the other, all arrays but for P of the same shapes.
@@ -217,12 +210,6 @@ class BitstreamReader:
     def close(self) -> None:
         """Let go of the file. May be called more than once."""
         self._reader.close()
-
-    def __enter__(self) -> BitstreamReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _transcoder_for(self, first: Sequence[VideoFrame]) -> _Transcoder | None:
         """What encodes the video anew, if it has to be; the first two frames tell whether any refers to another."""

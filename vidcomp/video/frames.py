@@ -14,8 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor, device, dtype
 
 Interpolation: TypeAlias = Literal["bicubic", "area"]

@@ -15,7 +15,7 @@ from vidcomp.video.motion import grid_size
 from vidcomp.video.reader import DecodeOptions, ReaderBase
 
 
-class GroupReader(ReaderBase):
+class GroupReader(ReaderBase[DecodeReport]):
     """The groups of one video, forward only: as `Reader`, whose frames are the anchors here.
 
     Beside the anchors, chunks of G groups hold what `DecodeOptions.modalities` names of ``motion``, ``mask`` and

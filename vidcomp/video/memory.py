@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidcomp.video.frames import DecodeReport, Frames, VideoInfo, target_size
-from vidcomp.video.reader import DecodeOptions
+from vidcomp.video.reader import DecodeOptions, ReaderBase
 from vidcomp.video.sampling import count_samples
 
 
@@ -50,7 +50,7 @@ class FramesInMemory:
         return MemoryReader(self, path, options)
 
 
-class MemoryReader:
+class MemoryReader(ReaderBase[DecodeReport]):
     """The chosen frames of a video in memory: what `IsolatedReader` is of a file."""
 
     decode_s = 0.0
@@ -63,15 +63,6 @@ class MemoryReader:
             path, width, height, 0, video.fps, count / video.fps, count, "rawvideo", "memory", video.pixels.nbytes
         )
         self.size = target_size(width, height, options.short_side)
-        self._used: int | None = None
-
-    @property
-    def report(self) -> DecodeReport:
-        """How it went; raises RuntimeError before `chunks()` has ended."""
-        if self._used is None:
-            raise RuntimeError("the report is there once chunks() has ended")
-        count = len(self._video.pixels)
-        return DecodeReport(count, self._used, 0, count / self._video.fps, "memory")
 
     def chunks(self) -> Iterator[Frames]:
         """The selected frames, so many at a time as `DecodeOptions` say."""
@@ -88,16 +79,11 @@ class MemoryReader:
                 np.array(indices, np.int64),
                 self.info,
             )
-        self._used = len(used)
+        count = len(self._video.pixels)
+        self._report = DecodeReport(count, len(used), 0, count / self._video.fps, "memory")
 
     def close(self) -> None:
         """Nothing is held that was not there before."""
-
-    def __enter__(self) -> MemoryReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _scaled(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if self.size == (picture.shape[1], picture.shape[0]):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,19 +90,20 @@ def open_reader(path: str, options: DecodeOptions = DEFAULTS) -> Reader | GroupR
     return Reader(path, options) if options.modalities == ("rgb",) else GroupReader(path, options)
 
 
-AnyReader = TypeVar("AnyReader", bound="ReaderBase")
+Report = TypeVar("Report")
+AnyReader = TypeVar("AnyReader", bound="ReaderBase[Any]")
 
 
-class ReaderBase(ABC):
-    """A video that is read forward only, in chunks, with a report at their end; to be closed, or left as a context."""
+class ReaderBase(ABC, Generic[Report]):
+    """A video that is read forward only, with a report at its end; to be closed, or left as a context."""
 
-    _report: DecodeReport | None = None
+    _report: Report | None = None
 
     @property
-    def report(self) -> DecodeReport:
-        """How it went; raises RuntimeError before `chunks()` has ended."""
+    def report(self) -> Report:
+        """How it went; raises RuntimeError before the video was read to its end."""
         if self._report is None:
-            raise RuntimeError("the report is there once chunks() has ended")
+            raise RuntimeError("the report is there once all was read")
         return self._report
 
     @abstractmethod
@@ -116,7 +117,7 @@ class ReaderBase(ABC):
         self.close()
 
 
-class Reader(ReaderBase):
+class Reader(ReaderBase[DecodeReport]):
     """The chosen frames of one video, forward only.
 
     `info` is what the file claims, `size` the (width, height) of the frames to come. `chunks()` may be called once;

@@ -176,7 +176,7 @@ class PrefetchedReader(Generic[Opened]):
     def report(self) -> DecodeReport:
         """How it went; raises RuntimeError before `chunks()` has ended."""
         if self._report is None or self._chunks:
-            raise RuntimeError("the report is there once chunks() has ended")
+            raise RuntimeError("the report is there once all was read")
         return self._report
 
     def chunks(self) -> Iterator[Frames]:

@@ -223,7 +223,7 @@ class DecodeWorker:
             self._ring = None
 
 
-class IsolatedReader(ReaderBase):
+class IsolatedReader(ReaderBase[DecodeReport]):
     """The chosen frames of one video, decoded by a worker: the same interface as `Reader`."""
 
     def __init__(
