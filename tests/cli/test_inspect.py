@@ -57,6 +57,15 @@ def test_what_is_printed_is_for_people(folder: Path) -> None:
     assert "vectors     from re-encoding it as MPEG-4" in lines
 
 
+def test_pictures_too_wide_to_be_scaled_are_shown(tmp_path: Path) -> None:
+    path = clips.make_clip(tmp_path / "wide.mp4", 24, size=(4096, 16), options={"g": "12", "sc_threshold": "0"})
+    result = run(path)
+    assert result.exit_code == 0, result.output
+    lines = [line.rstrip() for line in result.stdout.splitlines()]
+    assert "shown as    4096×16 pixels" in lines
+    assert "key frames  2, 12 frames apart" in lines
+
+
 def test_nothing_to_inspect_is_wrong_usage(tmp_path: Path) -> None:
     result = run(tmp_path / "missing.mp4")
     assert result.exit_code == 2

@@ -111,6 +111,23 @@ def test_a_broadcast_that_is_scrambled_in_part(tmp_path: Path) -> None:
     assert kind_of(path, max_damage=0.3) == "encrypted"
 
 
+def test_of_a_scrambled_packet_little_is_said(tmp_path: Path) -> None:
+    clear = clips.make_clip(tmp_path / "clear.ts", 300, options={"g": "1"})
+    notes = numbers_of(scramble(clear, tmp_path / "part.ts", share=0.004))[1].notes
+    assert "less than 1% of it is encrypted, and was left out" in notes
+
+
+def test_a_picture_that_was_cut_is_left_out_where_nothing_can_stand_for_the_rest(tmp_path: Path) -> None:
+    whole = clips.make_clip(tmp_path / "a.avi", 20, codec="mjpeg", pixel_format="yuvj420p")
+    data = whole.read_bytes()
+    begins = [at for at in range(data.index(b"movi"), len(data)) if data.startswith(b"00dc", at)]
+    (tmp_path / "b.avi").write_bytes(data[: begins[9] + 400])
+    found, report = numbers_of(tmp_path / "b.avi")
+    assert found == list(range(9))
+    assert report.repaired == 1
+    assert "1 coded frame damaged: the decoder concealed or left out such frames" in report.notes
+
+
 def test_a_scrambled_disc(tmp_path: Path) -> None:
     clear = clips.make_clip(tmp_path / "clear.vob", 60, codec="mpeg2video")
     assert numbers_of(clear)[0] == list(range(60))

@@ -48,6 +48,48 @@ def test_they_are_the_frames_that_they_are_among_all(
     assert report.duration_s == pytest.approx(40 / 25, abs=0.05)
 
 
+@pytest.mark.parametrize(
+    ("codec", "apart", "options"),
+    [
+        # Farther apart than the counters of their order can tell (16 and 128).
+        ("libx264", 30, {"x264-params": "open-gop=1:b-adapt=0:bframes=3:b-pyramid=normal"}),
+        ("libx265", 200, {"preset": "ultrafast", "x265-params": "open-gop=1:bframes=3:log-level=none"}),
+    ],
+)
+def test_those_of_open_groups_come_in_order_however_far_apart(
+    tmp_path: Path, codec: str, apart: int, options: dict[str, str]
+) -> None:
+    options = {"g": str(apart), "keyint_min": str(apart), "sc_threshold": "0", **options}
+    path = clips.make_clip(tmp_path / "a.mp4", 3 * apart + 5, codec=codec, options=options)
+    found, report = read(path, Selection(1, keys=True))
+    assert found.indices.tolist() == clips.numbers(found.pixels) == [0, apart, 2 * apart, 3 * apart]
+    np.testing.assert_allclose(found.seconds, found.indices / 25, atol=1e-6)
+    assert report.decoded == 4
+    assert report.duration_s == pytest.approx((3 * apart + 5) / 25, abs=0.1)
+
+
+def test_numbers_and_times_go_on_where_stamps_start_anew(tmp_path: Path) -> None:
+    parts = [
+        clips.make_clip(tmp_path / f"{size[0]}.ts", 30, size=size, first=first, options={**EVERY_12, "bf": "0"})
+        for first, size in ((0, (128, 96)), (30, (96, 128)))
+    ]
+    both = tmp_path / "both.ts"
+    both.write_bytes(b"".join(part.read_bytes() for part in parts))
+    found, report = read(both)
+    assert found.indices.tolist() == clips.numbers(found.pixels) == [0, 12, 24, 30, 42, 54]
+    np.testing.assert_allclose(found.seconds - found.seconds[0], found.indices / 25, atol=1e-3)
+    assert report.duration_s == pytest.approx(60 / 25, abs=0.05)
+
+
+def test_frames_before_the_first_do_not_count(tmp_path: Path) -> None:
+    options = {**EVERY_12, "bf": "0", "x264-params": "repeat-headers=1"}
+    whole = clips.make_clip(tmp_path / "a.ts", 60, options=options).read_bytes()
+    (tmp_path / "b.ts").write_bytes(whole[len(whole) // 4 // 188 * 188 :])
+    numbers = clips.numbers(read(tmp_path / "b.ts")[0].pixels)
+    assert 0 < numbers[0] < 30
+    assert read(tmp_path / "b.ts")[0].indices.tolist() == [number - numbers[0] for number in numbers]
+
+
 def test_those_closer_than_the_stride_are_left_out(tmp_path: Path) -> None:
     path = clips.make_clip(tmp_path / "a.avi", 20, codec="mpeg4", options={"g": "1"})
     assert read(path, Selection(8, keys=True))[0].indices.tolist() == [0, 8, 16]

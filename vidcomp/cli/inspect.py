@@ -75,17 +75,21 @@ def _inspected(videos: tuple[VideoFile, ...]) -> Iterator[tuple[VideoFile, Any]]
 
 
 def _print(found: Inspection) -> None:
-    from vidcomp.files import printable
+    from vidcomp.files import counted, printable
     from vidcomp.output.terminal import console_of, print_facts
 
     info, bitstream = found.info, found.bitstream
     console = console_of(sys.stdout)
     lengths = bitstream.gop_lengths
-    apart = f", {min(lengths)} to {max(lengths)} frames apart" if len(lengths) > 1 else ""
+    least, most = min(lengths, default=0), max(lengths, default=0)
+    far = counted(most, "frame") if least == most else f"{least} to {most} frames"
+    apart = f", {far} apart" if len(lengths) > 1 else ""
     turned = f"{info.rotation}° counter-clockwise" if info.rotation else ""
     mirrored = "mirrored" if info.mirrored else ""
     own = "its own" if bitstream.vectors == "native" else "from re-encoding it as MPEG-4"
-    damaged = f"{bitstream.repaired} coded frames are damaged or missing" if bitstream.repaired else "none found"
+    damaged = "none found"
+    if bitstream.repaired:
+        damaged = f"{counted(bitstream.repaired, 'coded frame')} damaged or missing"
     facts = [
         ("container", f"{info.container}, {info.file_bytes:,} bytes"),
         *((stream.kind, ", ".join(filter(None, (stream.codec, stream.detail)))) for stream in found.streams),

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -52,13 +53,13 @@ _Timed = tuple[int, float, "VideoFrame"]
 class BitstreamOptions:
     """What to read of a bitstream.
 
-    `short_side`: pixels of an anchor's shorter side. `anchor_every`: most frames from one anchor to the next.
+    `short_side`: pixels of an anchor's shorter side, None for the source's size. `anchor_every`: most frames from one anchor to the next.
     `transcode`: "auto" encodes anew what has no vectors, "always" everything (vectors then do not depend on whose
     encoder wrote the file), "never" makes an error of it. `motion`, `residual`: whether they are wanted at all.
     `motion_every`: only every so many-th P-frame counts, and its vectors stand for those in between.
     """
 
-    short_side: int = 160
+    short_side: int | None = 160
     anchor_every: int = 12
     transcode: Literal["auto", "always", "never"] = "auto"
     residual: bool = True
@@ -66,7 +67,7 @@ class BitstreamOptions:
     motion_every: int = 1
 
     def __post_init__(self) -> None:
-        if min(self.short_side, self.anchor_every, self.motion_every) < 1:
+        if min(self.short_side or 1, self.anchor_every, self.motion_every) < 1:
             raise ValueError(f"short_side, anchor_every and motion_every must be at least 1: {self}")
         if self.transcode not in ("auto", "always", "never"):
             raise ValueError(f"transcode must be auto, always or never, got {self.transcode!r}")
@@ -155,9 +156,8 @@ class BitstreamReader(ReaderBase[BitstreamReport]):
             self.close()
             raise
         first = ahead[0][2]
-        stored = (first.width, first.height) if self._transcoder is None else self._transcoder.size
-        self.coded_size = self._reader.orientation(first).size(*stored)
-        self._predictor = Predictor(stored)
+        self._stored = (first.width, first.height) if self._transcoder is None else self._transcoder.size
+        self.coded_size = self._reader.orientation(first).size(*self._stored)
         self._keys: list[int] = []
         self._b_frames = 0
         self._started = False
@@ -249,6 +249,10 @@ class BitstreamReader(ReaderBase[BitstreamReport]):
             if frame.pict_type not in (PictureType.B, PictureType.BI):
                 yield index, seconds, frame, frame, repaired == self._reader.repaired
                 repaired = self._reader.repaired
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        return Predictor(self._stored)
 
     def _finished(self, group: _Group) -> GroupOfPictures:
         if group.size == self._predictor.size:

@@ -204,6 +204,8 @@ class Decoding:
         import av
 
         broken = False
+        end = av.Packet()  # an empty one: nothing follows
+        end.stream, end.time_base = stream, stream.time_base
         try:
             for packet in demux(container, stream, *companions(container, stream)):
                 if packet.stream.index != stream.index:
@@ -220,8 +222,17 @@ class Decoding:
                     if self.encrypted > _HOPELESS and not self.delivered:
                         return
                     continue
+                if packet.is_corrupt and stream.codec_context.codec.intra_only:
+                    # It was cut; where nothing is behind the picture, decoders leave what was in memory by chance.
+                    self.repaired += 1
+                    continue
                 try:
                     frames = packet.decode()
+                    if self._keys is not None and packet.size:
+                        # Each by itself: by the counters of its order, which start anew now and then, a decoder that
+                        # lacks the frames between takes a key frame for an earlier one than the last, and drops it.
+                        frames += end.decode()
+                        stream.codec_context.flush_buffers()
                 except av.EOFError:
                     return
                 except MemoryError:

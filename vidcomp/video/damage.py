@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
+from vidcomp.files import counted
 from vidcomp.video.container import open_container
 from vidcomp.video.errors import VideoDamaged, VideoEncrypted
 from vidcomp.video.frames import Damage, VideoInfo
@@ -69,7 +70,7 @@ def check_damage(path: str, backend: Backend, limit: float, *, complete: bool = 
         raise VideoEncrypted(path, ENCRYPTED)
     share = max(harm.share, _lost(path, backend, limit) if complete else 0.0)
     if share > limit:
-        reason = f"{share:.0%} of its frames are damaged or missing, and at most {limit:.0%} may be"
+        reason = f"{share:.1%} of its frames are damaged or missing, and at most {limit:.0%} may be"
         raise VideoDamaged(path, f"{reason}; copy or record it again, or allow more damage")
     return harm
 
@@ -78,11 +79,12 @@ def notes_on(path: str, backend: Backend, harm: Damage, *, complete: bool = True
     """What to say of what was lacking or had to be guessed."""
     notes = _shortfall(path, backend) if complete else []
     if backend.repaired:
-        notes.append(f"{backend.repaired} coded frames were damaged: the decoder concealed them or left them out")
+        notes.append(f"{counted(backend.repaired, 'coded frame')} damaged: the decoder concealed or left out such frames")
     if harm.encrypted:
-        notes.append(f"{harm.encrypted:.0%} of it is encrypted, and was left out")
+        share = f"{harm.encrypted:.0%}" if harm.encrypted >= 0.01 else "less than 1%"
+        notes.append(f"{share} of it is encrypted, and was left out")
     if backend.clock.invented:
-        notes.append(f"{backend.clock.invented} frames had no usable timestamp; the frame rate gave theirs")
+        notes.append(f"{counted(backend.clock.invented, 'frame')} had no usable timestamp; the frame rate gave theirs")
     return notes
 
 

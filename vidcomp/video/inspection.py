@@ -76,7 +76,7 @@ def inspect_video(path: str, *, max_pixels: int = MAX_PIXELS) -> Inspection:
     """
     with open_container(path) as container:
         streams = tuple(_stream_info(stream) for stream in container.streams)
-    with BitstreamReader(path, BitstreamOptions(), max_pixels=max_pixels, max_damage=1.0) as reader:
+    with BitstreamReader(path, BitstreamOptions(short_side=None), max_pixels=max_pixels, max_damage=1.0) as reader:
         return Inspection(reader.info, streams, reader.skim())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 from vidcomp.video.errors import DecodeFailed, VideoTruncated
@@ -26,8 +27,11 @@ class KeyPackets:
 
     def __init__(self) -> None:
         self.coded = 0
+        self.lost = 0
+        """Frames before the first key frame, which no decoder can show: they are not numbered."""
         self.end: int | None = None
         """The latest time of presentation of any frame, in units of the stream's time base."""
+        self._begun = False
         self._waiting: deque[list[Any]] = deque()  # presentation time and number of those not yet out of the decoder
 
     def takes(self, packet: Packet[Any]) -> bool:
@@ -38,10 +42,14 @@ class KeyPackets:
         if stamp is not None:
             self.end = stamp if self.end is None else max(self.end, stamp)
         if packet.is_keyframe:
+            self._begun = True
             self._waiting.append([stamp, self.coded])
         elif stamp is not None and latest is not None and latest[0] is not None and stamp < latest[0]:
             latest[1] += 1  # it is coded after the key frame, and shown before
-        self.coded += not packet.is_discard
+        if self._begun:
+            self.coded += not packet.is_discard
+        else:
+            self.lost += 1
         return bool(packet.is_keyframe)
 
     def number(self, frame: VideoFrame) -> int | None:
@@ -69,7 +77,7 @@ class KeyFrameReader(PyAVReader):
         try:
             super().__init__(path, keys=self._keys, **options)
         except (DecodeFailed, VideoTruncated) as error:
-            if not self._keys.coded:
+            if not self._keys.coded + self._keys.lost:
                 raise  # it did not come as far as that
             raise DecodeFailed(path, "no key frame of it can be shown; choose another strategy") from error
 
@@ -93,13 +101,19 @@ class KeyFrameReader(PyAVReader):
 
     def timed(self) -> Iterator[tuple[int, float, VideoFrame]]:
         """Every key frame, as decoded, with its number and its time in seconds."""
-        for frame in self._decoding:
+        # A frame is numbered when the next one is there: those that are coded behind it and shown before it then are.
+        last = 0
+        for frame, _ in pairwise(chain(self._decoding, (None,))):
+            assert frame is not None
             number = self._keys.number(frame)
             if number is not None:
                 self.decoded += 1
-                yield number, self.clock.tick(self._stamp(frame, number)), frame
+                yield number, self.clock.tick(self._stamp(frame, number), number - last), frame
+                last = number
         # The video lasts as long as frames follow.
-        if self._keys.end is not None and self._time_base is not None and not self._ticks:
+        if self.clock.invented:
+            self.clock.extend_by(self._keys.coded - 1 - last)
+        elif self._keys.end is not None and self._time_base is not None and not self._ticks:
             self.clock.extend(float(self._keys.end * self._time_base))
         else:
             self.clock.extend(self._stamp(None, self._keys.coded - 1))

@@ -49,8 +49,8 @@ class Clock:
         self._last: float | None = None
         self.invented = 0
 
-    def tick(self, stamp: float | None) -> float:
-        """The time of the next frame, given its raw stamp in seconds."""
+    def tick(self, stamp: float | None, steps: int = 1) -> float:
+        """The time of the next frame, or the one so many frames on, given its raw stamp in seconds."""
         usable = stamp is not None and math.isfinite(stamp) and abs(stamp) < 1e9
         if self._last is None:
             self._last = self._start
@@ -60,19 +60,23 @@ class Clock:
         if usable and stamp is not None:
             if self._offset is None:
                 # The first frames had no time: the clock starts where they have brought it.
-                self._offset = stamp - self._last - self._step
+                self._offset = stamp - self._last - steps * self._step
             time = stamp - self._offset
             if self._last < time < self._last + LONGEST_GAP_S:
                 self._last = time
                 return time
         self.invented += 1
-        self._last += self._step
+        self._last += steps * self._step
         return self._last
 
     def extend(self, stamp: float) -> None:
         """The video is shown at least until the frame with this raw stamp, which was not decoded."""
         if self._offset is not None and self._last is not None and math.isfinite(stamp) and abs(stamp) < 1e9:
             self._last = max(self._last, stamp - self._offset)
+
+    def extend_by(self, frames: int) -> None:
+        """The video is shown for so many frames more, which were not decoded and whose stamps tell nothing."""
+        self._last = (self._last or self._start) + frames * self._step
 
     def seek(self, seconds: float) -> float:
         """Go to a time that is known for certain, in seconds since the first frame, and return it as `tick` does."""
