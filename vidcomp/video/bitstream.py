@@ -53,7 +53,8 @@ _Timed = tuple[int, float, "VideoFrame"]
 class BitstreamOptions:
     """What to read of a bitstream.
 
-    `short_side`: pixels of an anchor's shorter side, None for the source's size. `anchor_every`: most frames from one anchor to the next.
+    `short_side`: pixels of an anchor's shorter side, None for the source's size. `anchor_every`: most frames from one
+    anchor to the next.
     `transcode`: "auto" encodes anew what has no vectors, "always" everything (vectors then do not depend on whose
     encoder wrote the file), "never" makes an error of it. `motion`, `residual`: whether they are wanted at all.
     `motion_every`: only every so many-th P-frame counts, and its vectors stand for those in between.
