@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -37,6 +38,7 @@ from vidcomp.video.streams import (
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
@@ -204,8 +206,8 @@ class Decoding:
         import av
 
         broken = False
-        end = av.Packet()  # an empty one: nothing follows
-        end.stream, end.time_base = stream, stream.time_base
+        end: Packet[VideoStream] = av.Packet()  # nothing follows
+        end.stream, end.time_base = stream, stream.time_base or Fraction(1, av.time_base)
         try:
             for packet in demux(container, stream, *companions(container, stream)):
                 if packet.stream.index != stream.index:
