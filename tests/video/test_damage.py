@@ -125,7 +125,7 @@ def test_a_picture_that_was_cut_is_left_out_where_nothing_can_stand_for_the_rest
     found, report = numbers_of(tmp_path / "b.avi")
     assert found == list(range(9))
     assert report.repaired == 1
-    assert "1 coded frame damaged: the decoder concealed or left out such frames" in report.notes
+    assert "1 damaged frame, concealed by the decoder or left out" in report.notes
 
 
 def test_a_scrambled_disc(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -38,7 +37,6 @@ from vidcomp.video.streams import (
 
 if TYPE_CHECKING:
     from av.container import InputContainer
-    from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
@@ -206,8 +204,6 @@ class Decoding:
         import av
 
         broken = False
-        end: Packet[VideoStream] = av.Packet()  # nothing follows
-        end.stream, end.time_base = stream, stream.time_base or Fraction(1, av.time_base)
         try:
             for packet in demux(container, stream, *companions(container, stream)):
                 if packet.stream.index != stream.index:
@@ -233,8 +229,7 @@ class Decoding:
                     if self._keys is not None and packet.size:
                         # Each by itself: by the counters of its order, which start anew now and then, a decoder that
                         # lacks the frames between takes a key frame for an earlier one than the last, and drops it.
-                        frames += end.decode()
-                        stream.codec_context.flush_buffers()
+                        frames += _drained(stream)
                 except av.EOFError:
                     return
                 except MemoryError:
@@ -255,6 +250,16 @@ class Decoding:
         except av.FFmpegError:
             # The container itself is damaged here: what came before is what there is; the report tells how much.
             self.repaired += 1
+
+
+def _drained(stream: VideoStream) -> list[VideoFrame]:
+    """The frames that a decoder still holds; it then begins anew."""
+    frames = stream.codec_context.decode()
+    stream.codec_context.flush_buffers()
+    for frame in frames:
+        if stream.time_base is not None:
+            frame.time_base = stream.time_base
+    return frames
 
 
 def check_pixels(path: str, width: int, height: int, limit: int) -> None:

@@ -79,9 +79,7 @@ def notes_on(path: str, backend: Backend, harm: Damage, *, complete: bool = True
     """What to say of what was lacking or had to be guessed."""
     notes = _shortfall(path, backend) if complete else []
     if backend.repaired:
-        notes.append(
-            f"{counted(backend.repaired, 'coded frame')} damaged: the decoder concealed or left out such frames"
-        )
+        notes.append(f"{counted(backend.repaired, 'damaged frame')}, concealed by the decoder or left out")
     if harm.encrypted:
         share = f"{harm.encrypted:.0%}" if harm.encrypted >= 0.01 else "less than 1%"
         notes.append(f"{share} of it is encrypted, and was left out")
