@@ -108,14 +108,14 @@ A GMAC is 10⁹ multiply-accumulates; the paper's "GFLOPs" are these. Parameters
 with them: the paper leaves them out for Slow-only and counts them for TPN and R(2+1)D. Convolutions, linear layers and
 attention's products are counted, as `torch.utils.flop_counter` does; everything is counted on the network that is run.
 
-- **Slow-only** is within 0.5 % for dense sampling and within 3.2 % for every row with SFC, most within 1 %. The rows of
+- **Slow-only** is within 0.5% for dense sampling and within 3.2% for every row with SFC, most within 1%. The rows of
   table 6a are the widest: the paper does not say how wide its abstraction is at cuts with other channel counts, and the
   same recipe (C → C/2 → C) was kept for all.
 - **R(2+1)D-152** is exact for dense sampling on one reading only: 32 frames of 128×128 pixels, no pool after the stem
   (329.1 GMACs a clip, which is also what the network's authors publish). SFC's whole frame is then half of 256×312, and
-  288 frames at stride 2 are 144: 0.5 % below the paper.
-- **TPN-50** with SFC after res4 has 85.97 M parameters for the paper's 85.7 M (0.3 %), but costs 341 GMACs for 359,
-  4.9 % below. No reading that was tried gives both: a cut after res3 fits neither (75.3 M, 277 GMACs), and sending
+  288 frames at stride 2 are 144: 0.5% below the paper.
+- **TPN-50** with SFC after res4 has 85.97 M parameters for the paper's 85.7 M (0.3%), but costs 341 GMACs for 359,
+  4.9% below. No reading that was tried gives both: a cut after res3 fits neither (75.3 M, 277 GMACs), and sending
   res4's features to the pyramid uncompressed would give 369 GMACs. The difference is left standing.
 - **Table 7** counts a single crop as 54 G where table 2's 1643 G are 54.8 a crop; ours are 54.5. Its SFC rows repeat
   table 2's and 3's costs for "256×1" frames, which fits 36 frames into the network (288 read), not 256/8 = 32; the

@@ -17,7 +17,7 @@ ABOUT_MEAN = 0.5
 """Importance from which a frame counts about as much as the others."""
 
 NEGLIGIBLE = 0.01
-"""Importance below which a frame contributed next to nothing: 1 % of what it would if all frames counted alike."""
+"""Importance below which a frame contributed next to nothing: 1% of what it would if all frames counted alike."""
 
 
 # A gap between neighbors of more than so many usual gaps was not looked at: clips spread over a long video.

@@ -127,7 +127,7 @@ def _print(result: HeadResult) -> None:
             "videos",
             f"{len(result.truth)} of {len(result.classes)} classes, {counted(len(set(result.groups)), 'recording')}",
         ),
-        ("accuracy", f"{right.mean():.1%} on videos kept out (95 %: {low:.1%} to {high:.1%})"),
+        ("accuracy", f"{right.mean():.1%} on videos kept out (95%: {low:.1%} to {high:.1%})"),
         ("balanced", f"{sum(per_class) / len(per_class):.1%}, the mean over classes"),
     ]
     if not tested.all():

@@ -52,10 +52,10 @@ def spread(values: Sequence[float]) -> Spread | None:
 
 
 def interval_of_median(values: Sequence[float]) -> tuple[float, float]:
-    """The interval between two of the values that holds the true median with 95 % certainty.
+    """The interval between two of the values that holds the true median with 95% certainty.
 
     The classical one from order statistics (the sign test turned round), which holds for any distribution. Fewer than
-    six values cannot give 95 %; the whole range is returned, which n values give with certainty 1 − 2^(1−n).
+    six values cannot give 95%; the whole range is returned, which n values give with certainty 1 − 2^(1−n).
 
     Raises:
         ValueError: there are no values.
@@ -75,7 +75,7 @@ def interval_of_median(values: Sequence[float]) -> tuple[float, float]:
 
 
 def interval_of_mean(values: ArrayLike, groups: Sequence[str]) -> tuple[float, float]:
-    """The interval that holds the mean with 95 % certainty where whole groups were drawn by chance, not single values.
+    """The interval that holds the mean with 95% certainty where whole groups were drawn by chance, not single values.
 
     The bootstrap over groups, by percentiles of 2,000 draws, always the same ones. A single group gives from the least
     to the greatest that a mean may be here.
@@ -128,7 +128,7 @@ def counted_ratio(dense: float | None, row: float | None) -> Ratio | None:
 def differs(only_first: int, only_second: int) -> bool:
     """Whether two rows' numbers of right answers on the same videos differ by more than chance.
 
-    McNemar's exact test, two-sided, at 5 %: of the videos that just one of the two got right, were too many the same
+    McNemar's exact test, two-sided, at 5%: of the videos that just one of the two got right, were too many the same
     one's? ``only_first`` and ``only_second`` count these.
     """
     count = only_first + only_second

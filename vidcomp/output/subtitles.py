@@ -18,7 +18,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def subtitles(prediction: Prediction, form: str) -> str:
-    """One cue per moment found, "PushUps 93 %", or else per window, which ends where the next begins.
+    """One cue per moment found, "PushUps 93%", or else per window, which ends where the next begins.
 
     Windows without a label have none, nor have those that start together with the next, or end before the player's
     clock starts. In the form ``ffmetadata`` each is a chapter.
