@@ -61,7 +61,7 @@ def compare(
         videos: paths, or videos with their classes. Without any, labels are not compared.
         strategies: names as :mod:`vidcomp.inference.grammar` has them; the others are compared with the first dense
             one. ``whole@x3d_m`` is another model's. By default ``dense30`` and the model's own compressors.
-        rounds: how often everything is timed, at most; without rounds only labels and GMACs are told.
+        rounds: how often everything is timed, at most; without rounds, only labels and GMACs are measured.
         seconds: no round is begun that would end later than this after the first began; one is always run.
         device: ``auto``, ``cpu`` or ``cuda``.
         random_weights: do not look for weights: cost alone is measured.
@@ -132,7 +132,7 @@ class Evaluator:
 
         Where ``strict``, each must be possible and have its weights; else what is not possible is noted and left out,
         and random weights stand for those that are not available. ``classifier`` makes a classifier of a
-        :class:`LoadedModel`, given ``device``, ``strategy`` and ``pool``. ``tell`` is told each note, ``progress`` of
+        :class:`LoadedModel`, given ``device``, ``strategy`` and ``pool``. ``tell`` receives each note, ``progress`` of
         downloads. ``in_progress`` remembers which video was in the works, should the program be killed.
         """
         self.manifest = model if isinstance(model, Manifest) else find_manifest(model)

@@ -45,7 +45,7 @@ def stamp_of(path: str) -> Stamp | None:
 class Job:
     """A video to label: `path` opens it, `name` is what it is called in the results.
 
-    `certain` is false for a file that may be anything: if it is no video, it is passed over. `root` is the absolute
+    `certain` is false for a file that may be anything: if it is not a video, it is skipped. `root` is the absolute
     folder that `name` is relative to; None for an address.
     """
 

@@ -81,7 +81,7 @@ class Runner:
     ) -> None:
         """Put a copy of the network on the device, to be computed in a precision that `choose_precision` knows.
 
-        The caller's stays as it is. Weights are shared with it until they are folded, moved or laid out anew.
+        The caller's stays as it is. Weights are shared with it until they are folded, moved or laid out again.
 
         ``videos_at_once`` may go through compressor and tail together; by default 1 on a CPU and 16 on CUDA.
 
@@ -286,7 +286,7 @@ class Compilation:
 
 
 class AnyLength(nn.Module):
-    """A segment compiled for any number of frames, and anew for each size of picture.
+    """A segment compiled for any number of frames, and again for each size of picture.
 
     Were the size left open too, the arithmetic of all strided layers would be done in symbols, which for ``lite0``
     takes many minutes.

@@ -44,7 +44,7 @@ class Insertion:
 class CompressedModel(VideoModel):
     """A backbone with one or more compressors inserted (the identity, where nothing is to be compressed).
 
-    The head is what stands before the first compressor, the tail what stands after the last.
+    The head is what comes before the first compressor, the tail what comes after the last.
 
     Behind a compressor whose output's length is the video's own (SGS), videos of the same length run together and
     nothing is padded. In training mode a BatchNorm there takes its statistics from each such bucket by itself; keep

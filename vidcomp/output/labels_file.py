@@ -68,7 +68,7 @@ def read_records(path: Path) -> Iterator[Record]:
 
 
 def write_records(path: Path, form: str, records: Iterable[Record]) -> None:
-    """Write records anew, in one of `FORMATS`, as a file that classify can go on with.
+    """Write records anew, in one of `FORMATS`, as a file that classify can continue.
 
     Raises:
         OutputError: it cannot be written; what was there stays.
@@ -116,8 +116,8 @@ class LabelsFile(Finished, Sink):
             path: where the labels go; a link is followed.
             form: one of `FORMATS`, or another kind of document.
             run: model and settings.
-            any_precision: go on with records that were computed in another precision than `run`'s.
-            resume: keep the records that are there; else begin anew.
+            any_precision: continue with records that were computed in another precision than `run`'s.
+            resume: keep the records that are there; else start over.
             retry_errors: do videos again that failed.
 
         Raises:

@@ -31,7 +31,7 @@ class MomentClips:
             paths: all videos that may come.
             pool: whose processes decode for ``exact``.
             root: the folder below which the videos lie; by default the deepest that holds them all.
-            exact: encode each moment anew, from its first frame to its last and without sound, instead of copying
+            exact: re-encode each moment, from its first frame to its last and without sound, instead of copying
                 packets, with sound, from the key frame before on.
         """
         self._places, self._pool, self._exact = Places(folder), pool, exact

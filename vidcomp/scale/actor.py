@@ -62,7 +62,7 @@ class Labeler:
     def answers(self) -> Iterator[Any]:
         """How many jobs may be begun at once, and ``about``, when the model is loaded; then lists of answers.
 
-        The answer for what is no video, and need not have been one, is None.
+        The answer for a file that is not a video, and need not have been one, is None.
 
         Raises:
             Exception: the model cannot be loaded, or the system starts no decoding process.

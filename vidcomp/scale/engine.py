@@ -163,7 +163,7 @@ class Engine(Generic[AnyJob]):
     def run(self, jobs: Iterable[AnyJob]) -> Iterator[tuple[AnyJob, Any]]:
         """Each job with its answer, in the order in which they are done; jobs are drawn as actors take them.
 
-        The answer of a job that is no video, and need not have been one, is None.
+        The answer of a job that is not a video, and need not have been one, is None.
 
         Raises:
             EngineError: actors end before they answer anything, again and again.

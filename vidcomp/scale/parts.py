@@ -66,7 +66,7 @@ class Parts(Finished):
             share: which share of the videos this is; several programs write one folder only if each has its own.
             resume: keep what is there; else remove the parts of this share, or of all where there are no shares.
             retry_errors: forget the records of errors.
-            any_precision: go on with records that were computed in another precision.
+            any_precision: continue with records that were computed in another precision.
             rows, seconds: a part is published when it has so many records, or is so old.
 
         Raises:

@@ -54,7 +54,7 @@ class Callbacks:
 class EpochLog:
     """A CSV file with a line per epoch, and TensorBoard where it is asked for.
 
-    The file is written anew after each epoch, so that a training that goes on repeats none.
+    The file is written again after each epoch, so that a training that continues repeats none.
     """
 
     def __init__(self, file: Path, tensorboard: Path | None = None) -> None:

@@ -61,7 +61,7 @@ def train_compressor(
 
     Raises:
         TrainingError: the videos, the recipe or a file are not as they must be, or a loss is not finite.
-        Interrupted: it was asked to stop; ``paths.resume`` goes on.
+        Interrupted: it was asked to stop; ``paths.resume`` continues.
         ZooError: the model or its weights are not available.
         SourceError: ``paths.source`` does not exist.
     """

@@ -1,4 +1,4 @@
-"""What a training leaves on disk: its checkpoint, from which it goes on, and the model that it fitted.
+"""What a training leaves on disk: its checkpoint, from which it continues, and the model that it fitted.
 
 Every file is written under another name and then renamed: it is whole, or not there.
 """

@@ -1,6 +1,6 @@
 """One training: readable videos, epochs of steps, checkpoints between them, and an end that leaves nothing half done.
 
-All chance follows from the seed, the epoch and the step, never from what ran before, so that a training which goes on
+All chance follows from the seed, the epoch and the step, never from what ran before, so that a training that continues
 from its checkpoint is the one that was never stopped, bit for bit on the same machine.
 """
 
@@ -68,7 +68,7 @@ class Trainer:
             recipe: all numbers.
             paths: where it reads and writes, and on which device it runs.
             pool: where frames come from.
-            callbacks: who is told.
+            callbacks: who is notified.
             in_progress: remembers which video was being read, should the program be killed.
 
         Raises:

@@ -7,7 +7,7 @@ B-frames are left out: decoders do not tell which pictures theirs refer to.
 
 FFmpeg tells the vectors of H.264, MPEG-1, -2 and -4, H.261, H.263 and their kin alone. Anything else passes through an
 MPEG-4 encoder, in memory, and the vectors of that are read. So do pictures of more than 1280 × 720 pixels, which are
-cheaper to encode anew at a small size than to take residuals of, and videos in which no picture refers to another.
+cheaper to re-encode at a small size than to take residuals of, and videos in which no picture refers to another.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class BitstreamOptions:
 
     `short_side`: pixels of an anchor's shorter side, None for the source's size. `anchor_every`: most frames from one
     anchor to the next.
-    `transcode`: "auto" encodes anew what has no vectors, "always" everything (vectors then do not depend on whose
+    `transcode`: "auto" re-encodes what has no vectors, "always" everything (vectors then do not depend on whose
     encoder wrote the file), "never" makes an error of it. `motion`, `residual`: whether they are wanted at all.
     `motion_every`: only every so many-th P-frame counts, and its vectors stand for those in between.
     """
@@ -103,7 +103,7 @@ class BitstreamReport:
     """What a bitstream turned out to be, known once it was read.
 
     `gop_lengths` are frames from each key frame to the next, as the file has them; `share_of_b` is the share of its
-    frames that are B-frames. `vectors` are "native", or "transcoded" where the video was encoded anew. `frames` counts
+    frames that are B-frames. `vectors` are "native", or "transcoded" where the video was re-encoded. `frames` counts
     the frames decoded, `repaired` the coded frames that came damaged or not at all, and `duration_s` is the time that
     they cover.
     """

@@ -99,7 +99,7 @@ def find_videos(
     extension is that of a video (or `all_files`), leaving out hidden ones; links are followed, but no folder is entered
     twice. A pattern (`*`, `?`, `[…]`, `**`) stands for what it matches, unless a file has that very name. `-` stands
     for the list on `stdin`. A link with a video's extension that leads nowhere is a video too, which fails when its
-    turn comes. With `allow_urls` a web address that is no file's name is a video, to be fetched when its turn comes.
+    turn comes. With `allow_urls` a web address that is not a file's name is a video, to be fetched when its turn comes.
 
     A list names one path per line, or separates them by NUL if `null` is set or it has no line ends; see `names_of`.
     Its names are never patterns. What it names and is not there is a video all the same, which fails when its turn

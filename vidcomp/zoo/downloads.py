@@ -1,9 +1,9 @@
 """Files of weights from the web: fetched once into one folder, checked, counted, and removed.
 
-A download goes on where an earlier attempt broke off. Checksums are remembered from one start to the next for as long
+A download continues where an earlier attempt broke off. Checksums are remembered from one start to the next for as long
 as the files look unchanged.
 
-``VIDCOMP_CACHE`` names another folder. ``VIDCOMP_MIRROR`` is an address that stands before each file's own host and
+``VIDCOMP_CACHE`` names another folder. ``VIDCOMP_MIRROR`` is an address that is put before each file's own host and
 path: ``https://mirror.example/weights`` is asked for ``https://mirror.example/weights/HOST/PATH``. With
 ``VIDCOMP_OFFLINE`` (or ``HF_HUB_OFFLINE``) set to 1, nothing is fetched.
 """

@@ -51,7 +51,7 @@ def locate(
 ) -> Path:
     """Find the weights on this machine, downloading and converting them first if need be.
 
-    Checksums of files that look unchanged are remembered from earlier; ``fresh`` computes them anew.
+    Checksums of files that look unchanged are remembered from earlier; ``fresh`` computes them again.
 
     Raises:
         WeightsError: they are missing, cannot be fetched, have another checksum, or fit no backbone.

@@ -59,7 +59,7 @@ def transformers_video(
         revision: theirs, likewise.
 
     Raises:
-        ValueError: it is no configuration of a video classifier, or transformers is not installed.
+        ValueError: it is not a configuration of a video classifier, or transformers is not installed.
     """
     try:
         from transformers import AutoConfig, AutoModelForVideoClassification

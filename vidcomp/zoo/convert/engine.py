@@ -53,9 +53,9 @@ Rule = Rename | Leave
 class Source:
     """A publisher of checkpoints.
 
-    ``families`` gives, for each backbone family that is published, the rules for its keys. ``normalization`` is
-    what the weights want, where that is not the backbone's own. ``read`` reads a file that is none of
-    torch's and not safetensors, and brings its tensors to torch's order of axes; it may raise anything.
+    ``families`` gives, for each backbone family that is published, the rules for its keys. ``normalization`` is what
+    the weights want, where that is not the backbone's own. ``read`` reads a file that is neither torch's nor
+    safetensors, and brings its tensors to torch's order of axes; it may raise anything.
     """
 
     summary: str
@@ -266,7 +266,7 @@ def guess_source(path: Path, sources: Mapping[str, Source], family: str | None =
 
 
 def _read_tensors(path: Path, read: Callable[[Path], Mapping[str, Tensor]] | None) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by the publisher's names; ``read`` reads what is none of torch's.
+    """The tensors of a checkpoint by the publisher's names; ``read`` reads what is not torch's.
 
     Raises:
         WeightsError: the file is missing, unreadable, or holds no tensors.
