@@ -143,8 +143,8 @@ def test_verify_reads_the_weights() -> None:
         ),
         (["show", "ucf16-lite0", "--cut", "res9"], "unknown cut 'res9'"),
         (["show", "ucf16-lite0", "--compressor", "zip"], "choose sfc, sgs, sgs+sfc, bitstream or none"),
-        (["labels", "--match", "skiiing"], "no label of kinetics400-i3d holds it; near it: ski"),
-        (["labels", "ucf16-lite0", "--match", "1234"], "no label of ucf16-lite0 holds it; try a shorter text"),
+        (["labels", "--match", "skiiing"], "no label of kinetics400-i3d contains it; near it: ski"),
+        (["labels", "ucf16-lite0", "--match", "1234"], "no label of ucf16-lite0 contains it; try a shorter text"),
         (["show", "ucf16-lite0", "--size", "big"], "--size 'big' is not height x width"),
     ],
 )

@@ -127,8 +127,8 @@ def _print_list(rows: list[dict[str, Any]]) -> None:
     headings = ("model", "weights", "labels", "GMACs", "top-1", "license", "compressors", "what it is")
     print_table(console, headings, cells, right=(2, 3, 4), spare=(7, 6, 5, 2, 3, 4))
     for line in (
-        "* the default. One download: vidcomp models get NAME, or on first use.",
-        "GMACs: of ten seconds. Top-1: as published, of Kinetics-400.",
+        "* is the default. One download: fetched on first use, or by vidcomp models get NAME.",
+        "GMACs are for ten seconds of video; top-1 is as published, on Kinetics-400.",
     ):
         console.print("\n".join(textwrap.wrap(line, console.width if console.is_terminal else 1000)), style="dim")
 
