@@ -33,6 +33,14 @@ def quick_decoders() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def no_power_cut() -> Iterator[None]:
+    """Files are not waited for until they are on the disk, which takes longer than most tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def commands_built_once() -> Iterator[None]:
     """Typer would build all commands anew for each one that a test runs."""
     with pytest.MonkeyPatch.context() as patch:

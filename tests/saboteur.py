@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +64,15 @@ def _strike(fault: str | None) -> None:
         os.kill(os.getppid(), signal.SIGTERM)
 
 
-def run(arguments: Sequence[object], fault: str, told: Path) -> int:
+def run(arguments: Sequence[object], fault: str, told: Path, *, streams: Mapping[str, str | None] | None = None) -> int:
     """The exit code of `vidcomp` in a process of its own, minus the signal's number if one ended it.
 
     All that it prints is in the file ``told`` then. Programs are forked from one that has imported everything.
+    ``streams`` says where else `stdin`, `stdout` or `stderr` lead: to a file, or nowhere, as they are closed.
     """
-    program = forked.Process(target=_main, args=(list(map(str, arguments)), {**os.environ, VARIABLE: fault}, told))
+    environment = {**os.environ, VARIABLE: fault}
+    given = (list(map(str, arguments)), environment, told, dict(streams or {}))
+    program = forked.Process(target=_main, args=given)
     program.start()
     program.join()
     code: int = program.exitcode
@@ -77,7 +80,7 @@ def run(arguments: Sequence[object], fault: str, told: Path) -> int:
     return code
 
 
-def _main(arguments: list[str], environment: dict[str, str], told: Path) -> None:
+def _main(arguments: list[str], environment: dict[str, str], told: Path, streams: dict[str, str | None]) -> None:
     from vidcomp.cli import main
 
     gc.freeze()  # to look through what is shared with others would copy it
@@ -85,6 +88,13 @@ def _main(arguments: list[str], environment: dict[str, str], told: Path) -> None
     with told.open("wb") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
+    for name, path in streams.items():
+        number = ("stdin", "stdout", "stderr").index(name)
+        if path is None:
+            os.close(number)
+            setattr(sys, name, None)  # as the interpreter finds it
+        else:
+            os.dup2(os.open(path, os.O_WRONLY), number)
     process.BOOTSTRAP = BOOTSTRAP
     sys.argv = ["vidcomp", *arguments]
     main()

@@ -39,6 +39,12 @@ def small() -> LoadedModel:
     return load_variant(find_manifest("ucf16-lite0").with_changes(preprocessing=SMALL))
 
 
+@pytest.fixture(scope="module")
+def quick(small: LoadedModel) -> Iterator[Classifier]:
+    with Classifier(small, device="cpu") as classifier:
+        yield classifier
+
+
 def probabilities(prediction: Prediction) -> np.ndarray:
     assert prediction.error is None, prediction.error
     values = np.zeros(len(prediction.labels))
@@ -103,12 +109,10 @@ def test_videos_that_go_together_are_answered_as_alone(small: LoadedModel, clip:
             np.testing.assert_array_equal(answer.attention.seconds, other.attention.seconds)
 
 
-def test_a_bad_file_is_an_answer_and_the_next_video_is_unharmed(
-    classifier: Classifier, clip: Path, tmp_path: Path
-) -> None:
+def test_a_bad_file_is_an_answer_and_the_next_video_is_unharmed(quick: Classifier, clip: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty.mp4"
     empty.touch()
-    bad, good = classifier.classify_all([str(empty), str(clip)])
+    bad, good = quick.classify_all([str(empty), str(clip)])
     assert bad.error is not None
     assert bad.error.kind == "empty"
     assert str(empty) in bad.error.message
@@ -116,23 +120,23 @@ def test_a_bad_file_is_an_answer_and_the_next_video_is_unharmed(
     assert good.ok
 
 
-def test_a_killed_decoder_costs_one_video(classifier: Classifier, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert classifier.classify(str(clip)).ok
-    (pid,) = classifier.pool.pids
+def test_a_killed_decoder_costs_one_video(quick: Classifier, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert quick.classify(str(clip)).ok
+    (pid,) = quick.pool.pids
     assert pid is not None
-    run = classifier.runner.encode
+    run = quick.runner.encode
 
     def kill_first(chunks: Iterator[np.ndarray]) -> object:
         with suppress(ProcessLookupError):  # gone by the second try
             os.kill(pid, signal.SIGKILL)
         return run(chunks)
 
-    monkeypatch.setattr(classifier.runner, "encode", kill_first)
-    crashed = classifier.classify(str(clip))
+    monkeypatch.setattr(quick.runner, "encode", kill_first)
+    crashed = quick.classify(str(clip))
     monkeypatch.undo()
     assert crashed.error is None or crashed.error.kind == "crashed"
-    assert classifier.classify(str(clip)).ok
-    assert classifier.pool.pids != [pid]
+    assert quick.classify(str(clip)).ok
+    assert quick.pool.pids != [pid]
 
 
 def test_dense_views_are_the_mean_over_views_of_the_plain_network(clip: Path) -> None:
@@ -220,18 +224,18 @@ def test_memory_is_asked_for_what_a_strategy_holds(
     assert held == pytest.approx(frames * bytes_each * 1000, rel=0.02)
 
 
-def test_the_limit_of_damage(classifier: Classifier, clip: Path, tmp_path: Path) -> None:
+def test_the_limit_of_damage(quick: Classifier, clip: Path, tmp_path: Path) -> None:
     damaged = str(clips.damage(clip, tmp_path / "damaged.mp4", 0.5, 0.6))
-    accepted = classifier.classify(damaged)
+    accepted = quick.classify(damaged)
     assert accepted.ok
     assert 0 < accepted.frames.repaired < 0.5 * accepted.frames.decoded
-    with Classifier(classifier.model, device="cpu", max_damage=0.0) as strict:
+    with Classifier(quick.model, device="cpu", max_damage=0.0) as strict:
         refused = strict.classify(damaged)
         assert refused.error is not None
         assert refused.error.kind == "damaged"
         assert strict.classify(str(clip)).ok
     with pytest.raises(ValueError, match="max_damage is a share"):
-        Classifier(classifier.model, device="cpu", max_damage=30)
+        Classifier(quick.model, device="cpu", max_damage=30)
 
 
 @pytest.mark.parametrize(

@@ -74,15 +74,16 @@ def test_half_of_the_bins_cost_what_table_6_says(cut: str, paper: float) -> None
     "family",
     ["x3d_xs", "x3d_s", "x3d_xl", "resnet3d_18", "resnet3d_50", "slowfast_4x16_r50", "slowfast_8x8_r50"],
 )
-@pytest.mark.parametrize("cut", ["stem", "res2", "res3"])
-def test_sgs_can_stand_after_each_early_stage(family: str, cut: str) -> None:
+def test_sgs_can_stand_after_each_early_stage(family: str) -> None:
     with torch.device("meta"):
         backbone = BACKBONES[family](classes=7)
         assert list(backbone.stages) == STAGES
-        features = backbone.split([cut])[0](torch.empty(1, 3, 16, 64, 64))
-        channels = tuple(p.shape[1] for p in features) if isinstance(features, tuple) else features.shape[1]
-        model = CompressedModel(backbone, [Insertion(cut, build_sgs(channels))]).eval()
-        assert model(torch.empty(2, 3, 16, 64, 64)).logits.shape == (2, 7)
+        features = torch.empty(1, 3, 16, 64, 64)
+        for cut in ("stem", "res2", "res3"):
+            features = backbone.stages[cut](features)
+            channels = tuple(p.shape[1] for p in features) if isinstance(features, tuple) else features.shape[1]
+            model = CompressedModel(backbone, [Insertion(cut, build_sgs(channels))]).eval()
+            assert model(torch.empty(2, 3, 16, 64, 64)).logits.shape == (2, 7)
 
 
 def wide_videos(count: int, frames: int) -> Tensor:

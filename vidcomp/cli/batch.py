@@ -106,8 +106,6 @@ def run(
 def _jobs(options: ClassifyOptions) -> list[Job]:
     given, output = options.input, options.output
     selection = given.selection()
-    if not given.paths and not given.lists:
-        raise UsageError("name a video, a folder, a pattern, - for a list on standard input, or --files-from FILE")
     found = find_videos(
         given.paths,
         stdin=sys.stdin.buffer,

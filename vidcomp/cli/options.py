@@ -222,6 +222,10 @@ class InputOptions:
     allow_urls: bool = False
     null: bool = False
 
+    def __post_init__(self) -> None:
+        if not self.paths and not self.lists:
+            raise UsageError("name a video, a folder, a pattern, - for a list on standard input, or --files-from FILE")
+
     @property
     def one_folder(self) -> str | None:
         """The folder, if only one is given: names relative to it are distinct; of several, each may hold `x.mp4`."""

@@ -228,8 +228,6 @@ def _of_manifest(manifest: Manifest, options: dict[str, Any]) -> Classifier:
 def _check(options: ClassifyOptions) -> None:
     """Refuse what many actors cannot do."""
     output, explain = options.output, options.explain
-    if not options.input.paths and not options.input.lists:
-        raise UsageError("name a video, a folder, a pattern, - for a list on standard input, or --files-from FILE")
     if output.path is None:
         raise UsageError("--engine ray: give --output too, a folder (or s3://…) for the parts of the results")
     if output.path.is_file():

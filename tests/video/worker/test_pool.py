@@ -13,6 +13,11 @@ from tests import clips
 from vidcomp.video import DecodeOptions, DecodePool, Selection, VideoError
 
 
+@pytest.fixture(autouse=True, scope="module")
+def quick_decoders() -> None:
+    """None: these tests are of true processes."""
+
+
 @pytest.fixture
 def pool() -> Iterator[DecodePool]:
     with DecodePool() as pool:

@@ -34,8 +34,20 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc and
 SMALL_CHUNKS = DecodeOptions(chunk_frames=2)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def quick_decoders() -> None:
+    """None: these tests are of true processes."""
+
+
 @pytest.fixture
 def worker() -> Iterator[DecodeWorker]:
+    with DecodeWorker() as worker:
+        yield worker
+
+
+@pytest.fixture(scope="module")
+def steady() -> Iterator[DecodeWorker]:
+    """A worker for many tests, in which nothing befalls it."""
     with DecodeWorker() as worker:
         yield worker
 
@@ -59,7 +71,7 @@ def test_one_child_serves_many_videos(clip: Path, worker: DecodeWorker, tmp_path
 
 @linux
 def test_no_video_takes_more_memory_than_it_may(tmp_path: Path) -> None:
-    huge = clips.make_clip(tmp_path / "8k.mp4", 1, size=(7680, 4320))
+    huge = clips.make_clip(tmp_path / "8k.mp4", 1, size=(7680, 4320), options={"preset": "ultrafast"})
     with DecodeWorker(memory_bytes=32 << 20) as capped, pytest.raises(VideoError):
         capped.open(str(huge))
     with DecodeWorker() as worker, worker.open(str(huge), DecodeOptions(short_side=64)) as reader:
@@ -74,38 +86,38 @@ def test_decode_and_probe_on_their_own(clip: Path) -> None:
     assert (info.frame_count, info.counted, info.fps) == (60, True, 25.0)
 
 
-def test_probe_counts_what_the_container_does_not_tell(worker: DecodeWorker, tmp_path: Path) -> None:
+def test_probe_counts_what_the_container_does_not_tell(steady: DecodeWorker, tmp_path: Path) -> None:
     path = str(clips.make_clip(tmp_path / "a.mkv", 13))
-    assert worker.probe(path, count=False).frame_count is None
-    assert worker.probe(path).frame_count == 13
+    assert steady.probe(path, count=False).frame_count is None
+    assert steady.probe(path).frame_count == 13
     with pytest.raises(VideoError, match="gone"):
-        worker.probe(str(tmp_path / "gone.mp4"))
+        steady.probe(str(tmp_path / "gone.mp4"))
 
 
 @pytest.mark.parametrize(("extension", "fps"), [("mp4", 24), ("mkv", 24), ("ts", 25), ("avi", 12), ("h264", 25)])
 @pytest.mark.parametrize("per_second", [5.0, 30.0])
 def test_as_many_samples_are_counted_as_are_read(
-    worker: DecodeWorker, tmp_path: Path, extension: str, fps: int, per_second: float
+    steady: DecodeWorker, tmp_path: Path, extension: str, fps: int, per_second: float
 ) -> None:
     path = str(clips.make_clip(tmp_path / f"a.{extension}", 37, fps=fps))
-    with worker.open(path, DecodeOptions(selection=whole(fps=per_second))) as reader:
+    with steady.open(path, DecodeOptions(selection=whole(fps=per_second))) as reader:
         read = sum(len(chunk) for chunk in reader.chunks())
-    assert worker.count(path, per_second) == read
+    assert steady.count(path, per_second) == read
 
 
 @pytest.mark.parametrize("extension", ["mp4", "mkv"])
-def test_a_video_has_the_samples_of_the_time_it_lasts(worker: DecodeWorker, tmp_path: Path, extension: str) -> None:
+def test_a_video_has_the_samples_of_the_time_it_lasts(steady: DecodeWorker, tmp_path: Path, extension: str) -> None:
     """Whatever rate its header tells: here, in MKV, 25 frames a second, and one in two seconds is true."""
     path = str(clips.make_clip(tmp_path / f"a.{extension}", 10, times=range(0, 500, 50)))
-    assert worker.count(path) == 10
-    assert 18 * 25 <= worker.count(path, 25.0) <= 20 * 25
+    assert steady.count(path) == 10
+    assert 18 * 25 <= steady.count(path, 25.0) <= 20 * 25
 
 
-def test_chunks_are_copies_unless_asked_otherwise(clip: Path, worker: DecodeWorker) -> None:
-    with worker.open(str(clip), SMALL_CHUNKS) as reader:
+def test_chunks_are_copies_unless_asked_otherwise(clip: Path, steady: DecodeWorker) -> None:
+    with steady.open(str(clip), SMALL_CHUNKS) as reader:
         chunks = list(reader.chunks())
     assert [number for chunk in chunks for number in clips.numbers(chunk.pixels)] == list(range(60))
-    with worker.open(str(clip), SMALL_CHUNKS, copy=False) as reader:
+    with steady.open(str(clip), SMALL_CHUNKS, copy=False) as reader:
         assert [number for chunk in reader.chunks() for number in clips.numbers(chunk.pixels)] == list(range(60))
 
 
@@ -115,25 +127,25 @@ def test_uncopied_pixels_outlive_their_worker(clip: Path) -> None:
     assert clips.numbers(chunk.pixels)[:2] == [0, 1]
 
 
-def test_leaving_early_keeps_the_child(clip: Path, worker: DecodeWorker) -> None:
+def test_leaving_early_keeps_the_child(clip: Path, steady: DecodeWorker) -> None:
     for take in (0, 1, 3):
-        with worker.open(str(clip), SMALL_CHUNKS) as reader:
+        with steady.open(str(clip), SMALL_CHUNKS) as reader:
             chunks = reader.chunks()
             for _ in range(take):
                 next(chunks)
-    pid = worker.pid
-    assert count(worker, clip) == 60
-    assert worker.pid == pid
+    pid = steady.pid
+    assert count(steady, clip) == 60
+    assert steady.pid == pid
     with pytest.raises(RuntimeError, match="closed"):
         next(chunks)
 
 
-def test_one_video_at_a_time(clip: Path, worker: DecodeWorker) -> None:
-    with worker.open(str(clip)):
+def test_one_video_at_a_time(clip: Path, steady: DecodeWorker) -> None:
+    with steady.open(str(clip)):
         with pytest.raises(RuntimeError, match="still open"):
-            worker.open(str(clip))
+            steady.open(str(clip))
         with pytest.raises(RuntimeError, match="close"):
-            worker.probe(str(clip))
+            steady.probe(str(clip))
 
 
 def test_workers_side_by_side(clip: Path) -> None:
@@ -186,8 +198,8 @@ def test_a_hang_while_opening_or_probing(clip: Path, worker: DecodeWorker) -> No
         assert caught.value.kind == "timeout"
 
 
-def test_the_callers_own_time_does_not_count(clip: Path, worker: DecodeWorker) -> None:
-    with worker.open(str(clip), SMALL_CHUNKS, timeout_s=4) as reader:
+def test_the_callers_own_time_does_not_count(clip: Path, steady: DecodeWorker) -> None:
+    with steady.open(str(clip), SMALL_CHUNKS, timeout_s=4) as reader:
         chunks = reader.chunks()
         next(chunks)
         time.sleep(4.1)
@@ -282,7 +294,8 @@ def test_a_child_that_cannot_start_is_not_the_videos_fault(clip: Path, monkeypat
 def test_nothing_is_left_after_three_hundred_videos(clip: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(clip.read_bytes()[:900])
-    options = DecodeOptions(short_side=16)
+    short = clips.make_clip(tmp_path / "short.mp4", 8, size=(64, 48))
+    options = DecodeOptions(short_side=16, chunk_frames=4)
     blocks: set[Path] = set()
     with DecodeWorker() as worker:
         for number in range(300):
@@ -293,7 +306,7 @@ def test_nothing_is_left_after_three_hundred_videos(clip: Path, tmp_path: Path) 
                 with pytest.raises(VideoError, match="index is missing"):
                     worker.open(str(broken), options)
                 continue
-            with worker.open(str(clip), options) as reader:
+            with worker.open(str(short), options) as reader:
                 for _ in reader.chunks():
                     blocks.add(block_of(worker))
                     if number % 10 == 5:
