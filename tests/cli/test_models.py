@@ -132,7 +132,7 @@ def test_verify_reads_the_weights() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["show", "x3d-m"], "unknown model 'x3d-m': did you mean x3d_m or"),
+        (["show", "x3d-m"], "unknown model 'x3d-m': did you mean x3d_m, "),
         (["list", "--family", "nothing"], "--family 'nothing': no family is called that; there are "),
         (["get"], "name models, or give --all"),
         (["get", "x3d_xs", "--all"], "not both"),

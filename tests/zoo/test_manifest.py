@@ -99,7 +99,7 @@ def test_what_is_not_a_manifest_is_refused(tmp_path: Path, content: str, message
 
 
 def test_an_unknown_name_is_told_what_it_is_near_to() -> None:
-    with pytest.raises(ManifestError, match=r"unknown model 'X3D-M': did you mean x3d_m or"):
+    with pytest.raises(ManifestError, match=r"unknown model 'X3D-M': did you mean x3d_m, "):
         find_manifest("X3D-M")
     with pytest.raises(ManifestError, match=r"unknown model 'qqqq': 'vidcomp models list' names all"):
         find_manifest("qqqq")

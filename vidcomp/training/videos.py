@@ -56,7 +56,7 @@ def find_training_videos(
     same = Counter(unicodedata.normalize("NFC", name) for name in named)
     if twice := next((name for name in sorted(same) if same[name] > 1), None):
         raise DataError(f"{source}: two classes are called {twice}: they differ in Unicode form only; make them one")
-    otherwise = ", or train a compressor without labels by teacher=dense30"
+    otherwise = "" if classes is None else ", or train the compressor without labels, with teacher=dense30"
     try:
         if not found or not taught:
             check_labeled(str(source), found, otherwise=otherwise)

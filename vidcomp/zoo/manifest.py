@@ -260,7 +260,7 @@ def find_manifest(name_or_file: str | Path) -> Manifest:
         if wanted in manifest.alternatives:
             return manifest.with_changes(name=name_or_file, compressors=manifest.alternatives[wanted])
     near = difflib.get_close_matches(name_or_file.lower(), names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    hint = f"did you mean {', '.join(near)}? " if near else ""
     raise ManifestError(
         f"unknown model {name_or_file!r}: {hint}'vidcomp models list' names all; a file's name must end in .yaml"
     )
