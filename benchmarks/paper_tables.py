@@ -112,7 +112,7 @@ attention's products are counted, as `torch.utils.flop_counter` does; everything
   table 6a are the widest: the paper does not say how wide its abstraction is at cuts with other channel counts, and the
   same recipe (C → C/2 → C) was kept for all.
 - **R(2+1)D-152** is exact for dense sampling on one reading only: 32 frames of 128×128 pixels, no pool after the stem
-  (329.1 GMACs a clip, which is also what the network's authors publish). SFC's whole frame is then half of 256×312, and
+  (329.1 GMACs per clip, as the authors of the network publish). SFC's whole frame is then half of 256×312, and
   288 frames at stride 2 are 144: 0.5% below the paper.
 - **TPN-50** with SFC after res4 has 85.97 M parameters for the paper's 85.7 M (0.3%), but costs 341 GMACs for 359,
   4.9% below. No reading that was tried gives both: a cut after res3 fits neither (75.3 M, 277 GMACs), and sending

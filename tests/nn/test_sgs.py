@@ -207,7 +207,7 @@ def test_pathways_are_sampled_apart() -> None:
         assert slow.shape[1] == 4
         assert 2 <= slow.shape[2] <= 4
         assert attention.shape == (fast.shape[2], 16)
-    with pytest.raises(ValueError, match="one a pathway"):
+    with pytest.raises(ValueError, match="one per pathway"):
         COMPRESSORS["sgs"]((4, 2), block=(2, 8, 8))
 
 

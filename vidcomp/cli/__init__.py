@@ -1,4 +1,4 @@
-"""The command line: one module a command, which parses, calls and renders."""
+"""The command line: one module per command, which parses, calls and renders."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ app = App(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(classify.classify)
-app.command()(evaluate.evaluate)
-app.command()(compare.compare)
-app.command()(inspect.inspect)
 app.command()(results.results)
 app.command()(embed.embed)
 app.command()(search.search)
+app.command()(inspect.inspect)
+app.command()(evaluate.evaluate)
+app.command()(compare.compare)
 app.command()(doctor.doctor)
 train.app.command("head")(train_head.train_head)
 app.add_typer(train.app)

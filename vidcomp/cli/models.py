@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 
 app = App(name="models", help="List, show, fetch and check models; convert checkpoints.", no_args_is_help=True)
-for command in (checkpoints.get, checkpoints.remove, checkpoints.cache, checkpoints.convert, checkpoints.push):
-    app.command()(command)
 
 
 class ShowFormat(str, Enum):
@@ -240,6 +238,10 @@ def verify(
             model = load_variant(manifest, progress)
         count = sum(parameter.numel() for parameter in model.network.parameters())
         print(f"{model.manifest.name}: weights are whole: {count:,} parameters, {counted(len(model.labels), 'label')}")
+
+
+for command in (checkpoints.get, checkpoints.remove, checkpoints.cache, checkpoints.convert, checkpoints.push):
+    app.command()(command)
 
 
 def _parse_size(size: str) -> tuple[int, int]:

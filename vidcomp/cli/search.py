@@ -120,7 +120,7 @@ def _vector_of(
         if made_it is None:
             raise UsageError(
                 f"the table was made by another version of {features.model}; name that one (--model), or make the "
-                f"table again"
+                "table again"
             )
         loaded = load_variant(made_it, progress)
     try:

@@ -38,7 +38,7 @@ PROC = Path("/proc")
 _RESET_PEAK = "5"
 _CGROUP = Path("/sys/fs/cgroup")
 _POWERCAP = Path("/sys/class/powercap")
-# RAPL's counters move about once a millisecond, NVML's some ten times a second: what is read must last longer.
+# RAPL's counters move about once per millisecond, NVML's some ten times per second: what is read must last longer.
 SHORTEST_S = {"cpu": 0.02, "cuda": 0.5}
 
 

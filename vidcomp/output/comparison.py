@@ -85,7 +85,7 @@ COLUMNS = (
         "end to end/s",
         lambda row: _number(row.end_to_end_videos_per_s),
         "end_to_end_videos_per_s",
-        "videos a second from the file to the labels, decoding included",
+        "videos per second from the file to the labels, decoding included",
     ),
     Column(
         "peak MB",

@@ -322,7 +322,7 @@ class JsonArray(Document, Streamed):
                 except ValueError:
                     raise OutputError(
                         f"--output {path}: line {number} was not written by vidcomp; choose another file, or "
-                        f"overwrite this one with --no-resume"
+                        "overwrite this one with --no-resume"
                     ) from None
                 yield element + b"\n"
 

@@ -202,7 +202,7 @@ class RecordLog:
     def _foreign(self, number: int) -> OutputError:
         return OutputError(
             f"--output {self.path}: record {number} was not written by vidcomp; choose another file, or overwrite "
-            f"this one with --no-resume"
+            "this one with --no-resume"
         )
 
 

@@ -170,7 +170,7 @@ class LabelsFile(Finished, Sink):
         if self._filtered:
             remarks.append(
                 f"{self._filtered} of the videos labeled before have only the labels that an earlier --top-k or "
-                f"--min-probability chose; --no-resume labels everything again"
+                "--min-probability chose; --no-resume labels everything again"
             )
         if self._otherwise:
             remarks.append(
@@ -180,7 +180,7 @@ class LabelsFile(Finished, Sink):
         if self._suspected:
             remarks.append(
                 f"vidcomp was killed while it worked on {self._suspected} of these videos; they are tried at the "
-                f"end, one at a time"
+                "end, one at a time"
             )
         return remarks
 

@@ -306,7 +306,7 @@ class Paths:
             if not self.resume:
                 raise RequestError(
                     f"{self.checkpoint}: this training is not finished; continue it (resume=True), or start again "
-                    f"(overwrite=True)"
+                    "(overwrite=True)"
                 )
         elif self.output.exists():
             raise RequestError(f"{self.output}: it exists already; choose another name, or replace it (overwrite=True)")

@@ -74,7 +74,7 @@ class Checkpoint:
             if content["format"] != _FORMAT:
                 raise TrainingError(
                     f"{self.path}: another version of vidcomp wrote this checkpoint, and only that version can "
-                    f"continue it; start again with overwrite=True"
+                    "continue it; start again with overwrite=True"
                 )
             position, state, identity = Position(**content["position"]), content["state"], content["identity"]
         except (OSError, RuntimeError, pickle.UnpicklingError, KeyError, TypeError, EOFError) as error:

@@ -26,7 +26,7 @@ class VideoInfo:
 
     `width` and `height` are pixels of the source as it is shown: stored pictures are mirrored left to right if
     `mirrored`, then turned by `rotation` (degrees counter-clockwise: 0, 90, 180 or 270).
-    `fps` is frames a second on average; `duration_s` and `frame_count` are None where the container does not tell.
+    `fps` is frames per second on average; `duration_s` and `frame_count` are None where the container does not tell.
     `start_s` is when a player shows the first frame: 0, unless sound, say, begins before the pictures.
     `frame_count` is the container's claim, or, where `counted`, the number of coded frames found by walking through it.
     """

@@ -159,7 +159,7 @@ class Reader(ReaderBase[DecodeReport]):
     def chunks(
         self, allocate: Callable[[tuple[int, ...]], NDArray[np.uint8]] | None = None, most: int | None = None
     ) -> Iterator[Frames]:
-        """The selected frames, at most `chunk_frames` at a time, fewer where pictures are large (8 MiB a chunk).
+        """The selected frames, at most `chunk_frames` at a time, fewer where pictures are large (8 MiB per chunk).
 
         `allocate` gives the memory for a full chunk of a given shape (T, H, W, 3); by default each chunk has its own.
         `most` is for memory that holds fewer frames than the options allow.

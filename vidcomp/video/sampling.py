@@ -21,7 +21,7 @@ _SAME_TIME_S = 1e-6
 class Selection:
     """The frames that a reader keeps: every `stride`-th one, or, where given, just those in `indices` (ascending).
 
-    With `fps`, the video is first sampled so many times a second, and `stride` and `indices` count these samples:
+    With `fps`, the video is first sampled so many times per second, and `stride` and `indices` count these samples:
     sample k is the frame nearest in time to k / fps seconds after the first (of two as near, the earlier), so that
     frames of a slower video are repeated, those of a faster one left out, and a variable rate evened out.
 
@@ -142,7 +142,7 @@ def evenly(numbers: Sequence[int], count: int) -> tuple[int, ...]:
 
 
 def count_samples(frame_count: int, frame_rate: float, fps: float | None) -> int:
-    """How many frames a video of so many, at so many a second, has when it is sampled `fps` times a second."""
+    """How many frames a video of so many, at so many per second, has when it is sampled `fps` times per second."""
     return frame_count if fps is None else max(1, math.ceil(frame_count / frame_rate * fps - _SAME_TIME_S))
 
 

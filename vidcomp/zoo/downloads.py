@@ -189,7 +189,7 @@ def _fetch(url: str, sha256: str, target: Path, progress: Progress | None) -> No
         ) from None
     raise WeightsError(
         f"{url}: what arrived has sha256 {found}, not {sha256}; it was discarded: try again, or check the manifest's "
-        f"url and sha256"
+        "url and sha256"
     )
 
 

@@ -148,7 +148,7 @@ class PreprocessingSection(_Section):
 
     clip_frames: int | None = Field(None, ge=1, description="frames of a clip")
     stride: int | None = Field(None, ge=1, description="source frames from one frame of a clip to the next")
-    fps: float | None = Field(None, gt=0, le=1000, description="frames a second that the network was trained on")
+    fps: float | None = Field(None, gt=0, le=1000, description="frames per second that the network was trained on")
     shortest: int | None = Field(None, ge=1, description="fewest frames of a whole video; a shorter one is filled up")
     short_side: int | None = Field(None, ge=16, description="shorter side of a whole frame in pixels")
     crop: int | None = Field(None, ge=16, description="side of a dense view's square in pixels")

@@ -172,7 +172,7 @@ def _mixed(names: Sequence[str]) -> dict[str, nn.Module]:
 
 
 def i3d_inception(classes: int = 400, mixed_4a_stride: int = 2) -> Backbone:
-    """I3D on RGB, for every frame of 25 a second.
+    """I3D on RGB, for every frame at 25 frames per second.
 
     Stages are fine, so that a compressor can stand between any two modules: ``mixed_3b``, ``mixed_3`` (what the paper
     calls Mixed_3c, the last of its scale), ``mixed_4a`` (the pool that opens the scale), ``mixed_4b`` and so on; the

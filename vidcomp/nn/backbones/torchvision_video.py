@@ -1,8 +1,8 @@
 """Adapters that give torchvision's video networks named stages: ResNets, S3D, MViT and Video Swin.
 
 The networks and their public Kinetics-400 weights are torchvision's; only the slicing and the specification (its
-reference preprocessing) are ours. Their references sample 15 frames a second, which is every second frame at the
-30 frames a second of most videos, and for MViT half as many.
+reference preprocessing) are ours. Their references sample 15 frames per second, which is every second frame at the
+30 frames per second of most videos, and for MViT half as many.
 """
 
 from __future__ import annotations

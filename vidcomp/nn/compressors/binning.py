@@ -86,7 +86,7 @@ def check_bins(bins: int | Sequence[int]) -> tuple[int, ...]:
 def assign_bins(delta: Tensor, bins: Sequence[int], kernel: Kernel) -> BinAssignment:
     """Put T frames into similarity bins (equations 2, 3 and 9).
 
-    ``delta`` (T, K) holds K finite coordinates ≥ 0 a frame and ``bins`` their K numbers of bins. On the ``meta``
+    ``delta`` (T, K) holds K finite coordinates ≥ 0 per frame and ``bins`` their K numbers of bins. On the ``meta``
     device, where nothing is known of Δ, as many bins are active as can be.
     """
     frames = len(delta)

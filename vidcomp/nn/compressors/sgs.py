@@ -233,7 +233,7 @@ class PathwaySGS(Compressor):
 def build_sgs(
     channels: int | Sequence[int], *, block: int | Sequence[int] | None = None, **options: object
 ) -> SGS | PathwaySGS:
-    """Build what a manifest's ``sgs`` means: one layer, or one a pathway where there are several numbers of channels.
+    """Build what a manifest's ``sgs`` means: one layer, or one per pathway where there are several numbers of channels.
 
     ``block`` may then hold one length a pathway (SlowFast: 2 in the slow, 8 in the fast one). The other options are
     those of :class:`SGS`.
@@ -247,5 +247,5 @@ def build_sgs(
         return SGS(channels, block=block, **options)  # type: ignore[arg-type]
     blocks = [block] * len(channels) if block is None or isinstance(block, int) else list(block)
     if len(blocks) != len(channels):
-        raise ValueError(f"block needs {len(channels)} numbers, one a pathway, not {block}")
+        raise ValueError(f"block needs {len(channels)} numbers, one per pathway, not {block}")
     return PathwaySGS([build_sgs(c, block=b, **options) for c, b in zip(channels, blocks, strict=True)])  # type: ignore[misc]

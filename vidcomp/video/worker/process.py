@@ -110,7 +110,7 @@ def _text(path: Path) -> str:
 
 
 def _field(path: Path, name: str) -> int:
-    """The number behind a name in a file of one name and number a line; 0 where there is none."""
+    """The number behind a name in a file of one name and number per line; 0 where there is none."""
     return next((int(line.split()[1]) for line in _text(path).splitlines() if line.split()[:1] == [name]), 0)
 
 
