@@ -91,10 +91,11 @@ def _print(found: Inspection) -> None:
     if bitstream.repaired:
         damaged = f"{counted(bitstream.repaired, 'coded frame')} damaged or missing"
     facts = [
-        ("container", f"{info.container}, {info.file_bytes:,} bytes"),
+        ("size", f"{info.file_bytes:,} bytes"),
+        ("container", info.container.replace(",", ", ")),
         *((stream.kind, ", ".join(filter(None, (stream.codec, stream.detail)))) for stream in found.streams),
         ("shown as", ", ".join(filter(None, (f"{info.width}×{info.height} pixels", mirrored, turned)))),
-        ("frames", f"{bitstream.frames} in {bitstream.duration_s:.2f} s, {info.fps:.4g} a second"),
+        ("frames", f"{bitstream.frames} in {bitstream.duration_s:.2f} s, {info.fps:.4g} per second"),
         ("key frames", f"{len(lengths)}{apart}"),
         ("B-frames", f"{bitstream.share_of_b:.0%}"),
         ("vectors", own),
