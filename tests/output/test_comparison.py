@@ -7,12 +7,14 @@ import csv
 import io
 import json
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests import clips
+from vidcomp.cli.compare import ComparisonFormat, _render
 from vidcomp.evaluation.comparison import Answer, Comparison, Row, VideoResult
 from vidcomp.evaluation.statistics import Ratio, Spread
 from vidcomp.output import plots
@@ -121,6 +123,18 @@ def test_on_a_very_narrow_terminal_each_row_has_a_table_of_its_own(monkeypatch: 
     lines = [line.split() for line in re.sub(r"\x1b\[[0-9;]*m", "", written("table")).splitlines()]
     assert [line for line in lines if line in (["dense30"], ["sfc"])] == [["dense30"], ["sfc"]]
     assert [line for line in lines if line[:1] == ["GMACs"]] == [["GMACs", "1,636"], ["GMACs", "244.9"]]
+
+
+@pytest.mark.parametrize(("told", "times"), [(True, 0), (False, 1)])
+def test_a_note_stands_on_a_terminal_once(monkeypatch: pytest.MonkeyPatch, told: bool, times: int) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(sys, "stderr", stream)
+    noted = replace(comparison(), notes=("it was late",))
+    _render(noted, ComparisonFormat.TABLE, save=None, plot=None, told=told)
+    assert stream.getvalue().count("it was late") == times
+    assert "vidcomp compare --help explains the columns" in stream.getvalue()
 
 
 def test_markdown_is_a_table_of_equal_rows() -> None:

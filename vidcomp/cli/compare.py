@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -196,7 +197,7 @@ def compare(
             raise UsageError(str(error)) from None
         with evaluator:
             comparison = _measure(evaluator, quiet=quiet)
-            _render(comparison, output_format, save=save, plot=plot)
+            _render(comparison, output_format, save=save, plot=plot, told=not quiet)
         if comparison.interrupted:
             raise typer.Exit(Stopped(stop.number).exit_code if stop.number else INTERRUPTED)
         if comparison.failed:
@@ -249,10 +250,14 @@ def _measure(evaluator: Evaluator, *, quiet: bool) -> Comparison:
     return evaluator.comparison()
 
 
-def _render(comparison: Comparison, chosen: ComparisonFormat, *, save: Path | None, plot: Path | None) -> None:
+def _render(
+    comparison: Comparison, chosen: ComparisonFormat, *, save: Path | None, plot: Path | None, told: bool
+) -> None:
     from vidcomp.output.comparison import WRITERS
 
-    WRITERS[chosen.value](comparison, sys.stdout)
+    # Notes that a terminal shows already need not stand below the table too.
+    seen = told and chosen is ComparisonFormat.TABLE and sys.stdout.isatty() and sys.stderr.isatty()
+    WRITERS[chosen.value](replace(comparison, notes=()) if seen else comparison, sys.stdout)
     sys.stdout.flush()
     if save is not None:
         from vidcomp.output.html import comparison_page

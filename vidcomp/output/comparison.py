@@ -188,7 +188,8 @@ def write_table(comparison: Comparison, stream: TextIO) -> None:
         tables = [_rows_across(comparison, [row]) for row in comparison.rows]
     for table in tables:
         wide.print(table)
-    for line in (*remarks(comparison), machine_line(comparison)):
+    explained = ["vidcomp compare --help explains the columns"] if console.is_terminal else []
+    for line in (*remarks(comparison), *explained, machine_line(comparison)):
         console.print(Text(printable(line), style="dim"))
 
 
