@@ -86,7 +86,7 @@ def test_a_compressor_is_fitted_and_classifies_at_once(folder: Path, fitted: Pat
     output = tmp_path / "my.yaml"
     told = train(folder, fitted, output, "--compressor", "sfc", "--tau", 2, "--tau", 4, "--val", folder)
     assert told.exit_code == 0, told.stderr
-    assert f"--model {output}" in told.stdout
+    assert told.stdout.splitlines()[-1] == f"use it: vidcomp classify VIDEO --model {output}"
     assert {path.name for path in tmp_path.iterdir()} == {"my.yaml", "my.safetensors", "my.log.csv"}
     log = rows(tmp_path / "my.log.csv")
     assert {"val_accuracy_tau2", "val_accuracy_tau4"} < log[0].keys()

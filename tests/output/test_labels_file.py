@@ -300,6 +300,22 @@ def test_parquet_round_trip(tmp_path: Path) -> None:
     assert paths(path) == ["x.mp4", "bad\\udcff.mp4", "y.mp4"]
 
 
+def test_pandas_opens_each_file_as_it_is(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    readers = {
+        "l.parquet": pandas.read_parquet,
+        "l.jsonl": lambda path: pandas.read_json(path, lines=True),
+        "l.csv": pandas.read_csv,
+    }
+    for name, read in readers.items():
+        with opened(tmp_path / name) as file:
+            write(file, "x.mp4", "y.mp4")
+        table = read(tmp_path / name)
+        assert list(table.path) == ["x.mp4", "y.mp4"]
+        assert set(table.label) == {"jump"}
+
+
 def test_equal_names_in_two_folders_are_two_videos(form: str, tmp_path: Path) -> None:
     path, other = tmp_path / f"labels.{form}", Stamp(7, 7)
     with opened(path) as file:

@@ -62,6 +62,7 @@ def test_a_model_learns_two_classes_and_classify_takes_it(videos: Path, tiny: Pa
     assert result.exit_code == 0, result.output
     assert "8 of 2 classes, 2 recordings" in result.output
     assert "accuracy  100.0%" in result.output
+    assert result.output.endswith(f"try: vidcomp classify VIDEO --model {videos.parent / 'mine.yaml'}\n")
     manifest = read_manifest(videos.parent / "mine.yaml")
     assert (manifest.base, manifest.labels) == (str(tiny), ("bright", "dark"))
     assert (videos.parent / "mine.safetensors").stat().st_size < 20_000

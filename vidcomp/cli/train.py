@@ -324,7 +324,7 @@ def _run(train: Callable[[Paths, Callbacks, Progress | None], Manifest], options
         train(paths, reporter, progress)
     if not options.quiet:
         print(f"wrote {paths.output} with its weights beside it; {paths.log} says how it went")
-        print("this was accuracy on the training videos; measure it on others, and without the training:")
+        print("the accuracy above is on the training videos; measure the new model, and the old one, on others:")
         print(f"  vidcomp evaluate OTHER-VIDEOS --model {paths.output}")
         print(f"  vidcomp evaluate OTHER-VIDEOS --model {options.model}")
         print(f"use it: vidcomp classify VIDEO --model {paths.output}")
