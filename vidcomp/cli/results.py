@@ -176,4 +176,4 @@ def _draw(records: Sequence[Record], path: Path, title: str, stats: RunStats, *,
             advance()
     stats.done = 0
     if not records:
-        warn(f"--report {path}: there are no videos to draw")
+        warn(f"--report {path}: no video is left to draw, and no page was written")
