@@ -84,6 +84,8 @@ def comparison_picture(comparison: Comparison, kind: str = "png") -> bytes:
         (right, lambda row: row.model_ms and row.model_ms.median, "model, ms per video"),
     ):
         _scatter(axes, comparison, score, cost, heading)
+    bottom, top = left.get_ylim()
+    left.set_yticks([tick for tick in left.get_yticks() if bottom <= tick <= min(top, 100)])
     left.set_ylabel(_SCORES[score])
     figure.suptitle(f"{plain(comparison.model)}: up is better, left is cheaper", fontsize=11)
     buffer = io.BytesIO()
@@ -118,7 +120,7 @@ def _scatter(axes: Axes, comparison: Comparison, score: str, cost: Callable[[Row
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if right > _DECADE * left else MaxNLocator(5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}" if y <= 100 else ""))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     axes.tick_params(labelsize=9)
 
 
