@@ -207,6 +207,7 @@ def test_videos_of_one_recording_cannot_be_tested(videos: Path, tiny: Path) -> N
     result = teach(videos, tiny, "--group-by", r"\.mp4")
     assert result.exit_code == 0, result.output
     assert "accuracy: not known" in result.output
+    assert "all 8 videos are of one recording, '.mp4', so nothing can be tested" in result.output
 
 
 def test_a_column_says_what_was_recorded_together(videos: Path, tiny: Path) -> None:
@@ -233,7 +234,19 @@ def test_groups_are_found_in_names(group_by: str | None, groups: list[str]) -> N
     assert groups_of([TrainingVideo(name, 0) for name in names], group_by)[0] == groups
 
 
-@pytest.mark.parametrize(("group_by", "said"), [("(", "not a regular expression"), ("day", "neither a column")])
+@pytest.mark.parametrize(
+    ("group_by", "said"), [("(", "not a regular expression"), ("day", "neither a column"), ("x*", "neither")]
+)
 def test_a_pattern_that_finds_nothing_is_told(group_by: str, said: str) -> None:
     with pytest.raises(RequestError, match=said):
-        groups_of([TrainingVideo("x/a.mp4", 0)], group_by)
+        groups_of([TrainingVideo("y/a.mp4", 0)], group_by)
+
+
+def test_a_column_may_have_any_name() -> None:
+    assert groups_of([TrainingVideo("y/a.mp4", 0, "1"), TrainingVideo("y/b.mp4", 0, "2")], "take (") == (["1", "2"], [])
+
+
+def test_the_strategy_of_another_network_is_refused(videos: Path) -> None:
+    result = teach(videos, "ucf16-lite0", "--strategy", "bitstream")
+    assert result.exit_code == 2
+    assert "--strategy bitstream: it passes another network; name ucf16-bitstream as model" in result.output

@@ -49,6 +49,7 @@ _OPTIONS = {
     "null": "--null",
     "precision": "--precision",
     "resume": "--resume",
+    "strategy": "--strategy",
     "tau": "--tau",
     "teacher": "--teacher",
 }

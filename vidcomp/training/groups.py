@@ -24,6 +24,8 @@ def groups_of(videos: Sequence[TrainingVideo], group_by: str | None = None) -> t
     Raises:
         RequestError: ``group_by`` is no regular expression, or finds nothing.
     """
+    if group_by is not None and all(video.group for video in videos):
+        group_by = None  # it is a column, whose name need not be a pattern
     try:
         pattern = re.compile(_GUESS if group_by is None else group_by)
     except re.error as error:
@@ -32,7 +34,7 @@ def groups_of(videos: Sequence[TrainingVideo], group_by: str | None = None) -> t
     for video in videos:
         path = PurePath(os.fsencode(video.path).decode("utf-8", "backslashreplace"))
         match = pattern.search(path.name if group_by is None else path.as_posix())
-        found.append(video.group or (match and (match[1] if pattern.groups else match[0])))
+        found.append(video.group or (match and (match[1] if pattern.groups else match[0])) or None)
     without = sum(group is None for group in found)
     if group_by is not None and without == len(found):
         raise RequestError(
@@ -46,4 +48,6 @@ def groups_of(videos: Sequence[TrainingVideo], group_by: str | None = None) -> t
         )
     elif without:
         notes.append(f"{without} of {len(found)} videos have no group: each is one of its own")
+    elif len(found) > 1 and len(set(found)) == 1:
+        notes.append(f"all {len(found)} videos are of one recording, {found[0]!r}, so nothing can be tested")
     return [video.path if group is None else group for video, group in zip(videos, found, strict=True)], notes

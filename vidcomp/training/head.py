@@ -116,8 +116,13 @@ def train_head(
     base = find_manifest(job.model)
     try:
         named = parse_strategy(job.strategy)
+        variant = named.manifest(base)
+        if variant.backbone.family != base.backbone.family:
+            raise RequestError(
+                f"strategy={job.strategy!r}: it passes another network; give {variant.name} as the model"
+            )
         classifier = Classifier(
-            load_variant(_usable(named.manifest(base)), progress),
+            load_variant(_usable(variant), progress),
             device=paths.device,
             strategy=named.strategy,
             precision=job.precision,
