@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,20 +59,51 @@ class _Table(Document):
 
     def read(self, path: Path) -> Iterator[bytes]:
         """The records, each with its vectors."""
-        rows = self.rows(path)
-        for row in rows:
-            if row.record is None:
-                raise OutputError(f"--output {path}: not a table of features that vidcomp wrote; choose another file")
-            record = json.loads(row.record)
+        rows = self.checked(path)
+        for row, record in rows:
+            assert record is not None
             parts = record.get("windows") or [record]
-            vectors = [row.vector, *(next(rows).vector for _ in parts[1:])]
+            vectors = [row.vector, *(next(rows)[0].vector for _ in parts[1:])]
             for part, vector in zip(parts, vectors, strict=True):
                 part[_VECTOR] = _text(vector)
             yield self.journal.encode(record)
 
+    def checked(self, path: Path) -> Iterator[tuple[Row, Record | None]]:
+        """The rows of a finished table, the first of each video with its record.
+
+        Raises:
+            OutputError: it is no such table, or damaged.
+        """
+        left, width = 0, None
+        try:
+            for row in self.rows(path):
+                record = None
+                if not left:
+                    record = json.loads(row.record or "")
+                    left = len(record.get("windows") or [record])
+                    if not all(isinstance(record[name], str) for name in ("path", "model", "strategy", "run")):
+                        raise _foreign(path)
+                left -= 1
+                if not isinstance(row.path, str):
+                    raise _foreign(path)
+                if row.vector is not None:
+                    width = width or row.vector.shape
+                    if row.vector.ndim != 1 or row.vector.shape != width or not np.isfinite(row.vector).all():
+                        raise _foreign(path)
+                yield row, record
+        except (OutputError, MemoryError):
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            # Readers of files that others made, or that are damaged, raise whatever comes.
+            raise _foreign(path) from None
+        if left:
+            raise _foreign(path)
+
     @abstractmethod
     def rows(self, path: Path) -> Iterator[Row]:
-        """The rows of a finished table; raises OutputError if it is none."""
+        """The rows of a finished table; raises anything if it is none."""
 
 
 class Row(NamedTuple):
@@ -102,19 +132,13 @@ class FeatureParquet(_Table):
 
     def rows(self, path: Path) -> Iterator[Row]:
         """A thousand in memory at a time."""
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        try:
-            with pq.ParquetFile(path) as file:
-                if set(file.schema_arrow.names) != {*_COLUMNS, _VECTOR, "record"}:
-                    raise _foreign(path)
-                for batch in file.iter_batches(_ROWS_AT_ONCE):
-                    for row in batch.to_pylist():
-                        vector, record = row.pop(_VECTOR), row.pop("record")
-                        yield Row(**row, vector=None if vector is None else np.float32(vector), record=record)
-        except pa.ArrowInvalid:
-            raise _foreign(path) from None
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(_ROWS_AT_ONCE):
+                for row in batch.to_pylist():
+                    vector, record = row.pop(_VECTOR), row.pop("record")
+                    yield Row(**row, vector=None if vector is None else np.float32(vector), record=record)
 
     def write(self, path: Path, pieces: Iterable[bytes]) -> None:
         """A thousand rows in memory at a time."""
@@ -137,16 +161,13 @@ class FeatureNpz(_Table):
 
     def rows(self, path: Path) -> Iterator[Row]:
         """All of them."""
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                columns = {name: arrays[name] for name in (*_COLUMNS, _VECTOR, "records")}
-        except (OSError, ValueError, KeyError, BadZipFile):
-            raise _foreign(path) from None
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            columns = {name: arrays[name] for name in (*_COLUMNS, _VECTOR, "records")}
         records = iter(columns.pop("records").tobytes().decode().splitlines())
         vectors = columns.pop(_VECTOR)
         left = 0
-        for number, vector in enumerate(vectors):
-            values = {name: _value(columns[name][number]) for name in _COLUMNS}
+        for *held, vector in zip(*(columns[name] for name in _COLUMNS), vectors, strict=True):
+            values = dict(zip(_COLUMNS, map(_value, held), strict=True))
             record = None
             if not left:
                 record = next(records, None)
@@ -219,18 +240,17 @@ def read_table(path: Path) -> FeatureTable:
     if not path.is_file():
         raise OutputError(f"{path}: there is no such table of features; make it with vidcomp embed")
     rows, files = [], []
-    record: Record = {}
-    for row in document_of(path).rows(path):
-        if row.record is not None:
-            record = json.loads(row.record)
+    known: Record = {}
+    for row, record in document_of(path).checked(path):
+        known = record or known
         if row.vector is not None:
-            source = record.get("input") or {}
+            source = known.get("input") or {}
             rows.append(row)
-            files.append((identity(source.get("root"), record["path"]), source.get("size"), source.get("mtime_ns")))
+            files.append((identity(source.get("root"), known["path"]), source.get("size"), source.get("mtime_ns")))
     if not rows:
         raise OutputError(f"{path}: none of its rows has features; make it again with vidcomp embed")
     vectors = np.stack([row.vector for row in rows if row.vector is not None])
-    return FeatureTable(tuple(rows), vectors, record["model"], record["strategy"], record["run"], tuple(files))
+    return FeatureTable(tuple(rows), vectors, known["model"], known["strategy"], known["run"], tuple(files))
 
 
 def _rows(pieces: Iterable[bytes]) -> Iterator[Row]:
