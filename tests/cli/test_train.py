@@ -256,6 +256,16 @@ def test_what_is_wrong_is_one_line(
     assert told.stderr.count("\n") == 1
 
 
+def test_a_name_of_new_parameters_that_names_none_is_one_line(folder: Path, tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+    output = tmp_path / "my.yaml"
+    told = run(
+        "train", "backbone", folder, "--model", tiny, "--output", output, "--device", "cpu", "--set", "new=[none]"
+    )
+    assert told.exit_code == 2
+    assert told.stderr.endswith("recipe: new: no parameter of tiny has 'none' in its name\n")
+    assert told.stderr.count("\n") == 1
+
+
 def test_a_class_without_readable_videos_ends_it_before_the_first_step(
     folder: Path,  # noqa: F811
     tiny: Path,  # noqa: F811

@@ -30,7 +30,7 @@ from vidcomp.output.formats import Writer
 Cell = str | Text
 _GAP = "  "
 # Words need so many columns to be wrapped in; with fewer, each row is a block of lines.
-_LEAST_TEXT = 30
+_LEAST_TEXT = 20
 _BAR_CELLS = 20
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 # Rows of a table for many videos that are gathered before their columns are laid out.

@@ -9,7 +9,7 @@ import torch
 
 from vidcomp.inference.in_progress import noted_beside
 from vidcomp.nn.backbones import Backbone
-from vidcomp.training import DataError
+from vidcomp.training import DataError, RequestError
 from vidcomp.training.callbacks import Callbacks
 from vidcomp.training.config import BackboneRecipe, Paths
 from vidcomp.training.export import export, save_weights
@@ -86,6 +86,9 @@ def fit_backbone(
     """
     recipe = trainer.recipe
     assert isinstance(recipe, BackboneRecipe)
+    for part in recipe.new:
+        if not any(part in name for name, _ in backbone.named_parameters()):
+            raise RequestError(f"recipe: new: no parameter of {planned.name} has {part!r} in its name")
     cut = recipe.frozen_up_to or planned.compressors[0].cut
     section = CompressorSection(cut=cut, kind="identity", weights=None)
     network = insert_compressors(planned.with_changes(compressors=(section,)), backbone)

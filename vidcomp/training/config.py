@@ -55,10 +55,10 @@ ViewsCached = Annotated[
 class Recipe(BaseModel):
     """What trainings of compressors and of backbones have in common."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     epochs: Epochs = 15
-    seed: int = Field(0, ge=0, description="random seed")
+    seed: int = Field(0, ge=0, lt=2**63, description="random seed")
     batch: int = Field(8, ge=1, description="videos per step of the optimizer")
     optimizer: OptimizerName = "sgd"
     learning_rate: LearningRate = 0.01
@@ -100,7 +100,7 @@ class Recipe(BaseModel):
     longest: int = Field(64, ge=1, description="most frames (at the model's stride) of a training video")
     views_cached: ViewsCached = 4
     view_seed: int | None = Field(
-        None, ge=0, description="random seed of cached views, for trainings that share them; null: seed"
+        None, ge=0, lt=2**63, description="random seed of cached views, for trainings that share them; null: seed"
     )
     precision: str = Field("fp32", description="number format of the computation: fp32, bf16, fp16 (GPU only), or auto")
 

@@ -383,11 +383,11 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     problems = error.errors(include_url=False)
     first = problems[0]
     section: type[BaseModel] | None = model
-    meaning = ""
+    name = meaning = ""
     for part in first["loc"]:
         field = section.model_fields.get(str(part)) if section is not None else None
         if field is not None:
-            meaning, section = field.description or "", _section_in(field.annotation)
+            name, meaning, section = str(part), field.description or "", _section_in(field.annotation)
     key = ".".join(str(part) for part in first["loc"])
     what = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
@@ -396,7 +396,7 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
         what, meaning = f"unknown key; allowed here are {allowed}", ""
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     said = f"{key}: {what}" if key else what
-    return said + (f" — {key.rsplit('.', 1)[-1]} is {meaning}" if meaning else "") + more
+    return said + (f" — {name} is {meaning}" if meaning else "") + more
 
 
 def _section_in(annotation: Any) -> type[BaseModel] | None:
