@@ -54,7 +54,7 @@ def test_columns_stand_under_their_headings() -> None:
 
 def test_where_nothing_fits_a_row_is_a_block() -> None:
     lines = printed(24, ("class", "right", "taken for"), [("HandstandPushups", "0% of 12", "BodyWeightSquats (3)")])
-    assert lines == ["HandstandPushups", "  right  0% of 12", "  taken for  BodyWeightSquats (3)"]
+    assert lines == ["HandstandPushups", "  right      0% of 12", "  taken for  BodyWeightSquats (3)"]
 
 
 def test_prose_is_wrapped_between_words() -> None:

@@ -97,7 +97,7 @@ def run(
             warn(_farewell(stopped, output), prefix="error")
             raise
     if not output.quiet:
-        places = _places(options, sink, single=single)
+        places = _places(options, sink, single=single, kind="labels" if to is None else "vectors")
         for message in place_lines(places) if single else [run_summary(stats, places)]:
             say(message)
     return SOME_FAILED if stats.errors or sorter.failed else OK
@@ -160,18 +160,18 @@ def _list_videos(jobs: Sequence[Job], options: ClassifyOptions) -> None:
     for job in todo:
         print(printable(job.path))
     if not output.quiet:
-        before = f"; {len(jobs) - len(todo)} more are done in {output.path}" if len(todo) < len(jobs) else ""
+        before = f"; {len(jobs) - len(todo)} are done in {output.path}" if len(todo) < len(jobs) else ""
         say(f"{len(todo)} of {counted(len(jobs), 'video')} would be labeled with {options.model.name}{before}")
 
 
-def _places(options: ClassifyOptions, sink: Sink, *, single: bool) -> list[tuple[str, str | Path | None]]:
+def _places(options: ClassifyOptions, sink: Sink, *, single: bool, kind: str) -> list[tuple[str, str | Path | None]]:
     """What the run made, and where that lies."""
     output, explain = options.output, options.explain
     labels: str | Path | None = output.path
     if isinstance(sink, SubtitleFiles) and (single or labels is None):
         labels = sink.last if single else f"NAME.vidcomp.{output.form.value} beside each video"
     return [
-        ("subtitles" if output.form.is_subtitles else "labels", labels),
+        ("subtitles" if output.form.is_subtitles else kind, labels),
         ("report", explain.report),
         ("pictures", explain.folder),
         ("videos", output.move_to or output.link_to),

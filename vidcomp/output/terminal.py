@@ -109,6 +109,7 @@ def print_facts(console: Console, facts: Iterable[tuple[str, str]]) -> None:
 
 
 def _print_blocks(console: Console, headings: Sequence[str], rows: Iterable[Sequence[Text]], *, prose: bool) -> None:
+    width = max((cell_len(heading) for heading in headings[1:]), default=0)
     for first, *rest in rows:
         console.print(first)
         for number, (heading, cell) in enumerate(zip(headings[1:], rest, strict=True)):
@@ -116,7 +117,7 @@ def _print_blocks(console: Console, headings: Sequence[str], rows: Iterable[Sequ
                 for line in _wrapped(cell.plain, console.width - len(_GAP)):
                     console.print(_GAP + line)
             elif cell.plain.strip():
-                console.print(Text.assemble(_GAP, f"{heading}{_GAP}" if heading else "", cell))
+                console.print(Text.assemble(_GAP, f"{heading:<{width}}{_GAP}" if heading else "", cell))
 
 
 def _wrapped(text: str, width: int) -> list[str]:
