@@ -1,4 +1,4 @@
-"""Models over videos: one loop that decodes the next ones while the network works, and an answer for every one."""
+"""Models over videos: one loop that decodes the next videos while the network works, and gives an answer for each."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class Classifier:
             device: ``auto`` (or None), ``cpu``, ``cuda``, or one GPU, such as ``cuda:1``.
             strategy: how a video passes; by default whole, or as uniform clips above the manifest's ``max_frames``.
             decode_timeout_s: seconds that decoding one video may take; by default scaled to the file.
-            decode_workers: processes that decode the next videos meanwhile; by default one per two cores.
+            decode_workers: processes that decode the next videos in advance; by default one per two cores.
             precision: as :func:`~vidcomp.inference.device.choose_precision` takes it.
             batch: videos that may go through compressor and tail together; by default 1 on a CPU, 16 on CUDA.
             allow_urls: fetch videos that are named by a web address; otherwise an address is a missing file.

@@ -23,7 +23,7 @@ class Label:
 
 @dataclass(frozen=True)
 class FrameCounts:
-    """Frames the decoder delivered, the network was given, and the decoder could not read right.
+    """Frames that the decoder delivered, that the network got, and that the decoder could not read correctly.
 
     ``duration_s`` is the time that the video covers, from ``start_s`` on, when a player shows its first frame.
     """
@@ -114,7 +114,7 @@ class Prediction:
 
     ``windows`` are consecutive windows, if the video was labeled window by window; ``labels`` then hold their mean.
     ``moments`` are the actions found, in order of time, perhaps none; ``None`` if they were not asked for.
-    ``notes`` says in words what was skipped, repeated or repaired, or that nothing is to be seen. Two predictions are
+    ``notes`` says in words what was skipped, repeated or repaired, or that there is nothing to see. Two predictions are
     equal if they say the same, however long it took. ``features`` (M, C) are the last layer's input for M moments, or
     for each of M views on average, if the classifier was asked for them; each window has its own.
     """
@@ -172,7 +172,7 @@ class Prediction:
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Prediction:
-        """What a stored record says, as far as it does: attention is a summary there, and what CSV lacks is 0."""
+        """The prediction of a stored record. Attention is only a summary there, and what CSV lacks is 0."""
         error, frames, timing = record["error"], record["frames"], record.get("timing") or {}
         moments = record.get("moments")
         return cls(
