@@ -23,6 +23,7 @@ from vidcomp.training.groups import groups_of
 from vidcomp.training.head import HeadJob, HeadResult, _export, train_head
 from vidcomp.training.linear import Linear
 from vidcomp.training.videos import TrainingVideo, find_training_videos
+from vidcomp.zoo import ManifestError
 from vidcomp.zoo.build import load_variant
 from vidcomp.zoo.manifest import find_manifest, read_manifest
 
@@ -71,6 +72,13 @@ def test_a_model_learns_two_classes_and_classify_takes_it(videos: Path, tiny: Pa
         for file, prediction in zip(files, classifier.classify_all(files), strict=True):
             assert prediction.top is not None
             assert prediction.top.label == file.parent.name
+    # Of another network's features the layer would make something, and nobody would know.
+    other, mine = videos.parent / "other.yaml", videos.parent / "mine.yaml"
+    weights = f"{{file: tiny.safetensors, sha256: {'0' * 64!r}}}"
+    other.write_text(tiny.read_text().replace("{file: tiny.safetensors}", weights))
+    mine.write_text(mine.read_text().replace(str(tiny), str(other)))
+    with pytest.raises(ManifestError, match=r"mine\.yaml: backbone: .*fitted to another network than its base is now"):
+        read_manifest(mine)
 
 
 def test_what_a_video_gave_is_computed_once(videos: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,4 +257,4 @@ def test_a_column_may_have_any_name() -> None:
 def test_the_strategy_of_another_network_is_refused(videos: Path) -> None:
     result = teach(videos, "ucf16-lite0", "--strategy", "bitstream")
     assert result.exit_code == 2
-    assert "--strategy bitstream: it passes another network; name ucf16-bitstream as model" in result.output
+    assert "--strategy bitstream: it passes another network; give ucf16-bitstream as the model" in result.output

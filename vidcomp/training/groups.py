@@ -48,6 +48,6 @@ def groups_of(videos: Sequence[TrainingVideo], group_by: str | None = None) -> t
         )
     elif without:
         notes.append(f"{without} of {len(found)} videos have no group: each is one of its own")
-    elif len(found) > 1 and len(set(found)) == 1:
+    elif len(set(found)) == 1 and len(found) > len({video.label for video in videos}):
         notes.append(f"all {len(found)} videos are of one recording, {found[0]!r}, so nothing can be tested")
     return [video.path if group is None else group for video, group in zip(videos, found, strict=True)], notes

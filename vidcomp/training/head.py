@@ -322,6 +322,7 @@ def _export(paths: Paths, result: HeadResult, linear: Linear) -> Manifest:
         "backbone": {
             "classes": len(result.classes),
             "head": {"file": file.name, "sha256": sha256_of(file)},
+            "fitted_to": base.backbone.identity,
         },
         "labels": list(result.classes),
         "source": f"made by vidcomp train head from {base.name}, {counted(len(result.truth), 'video')}",

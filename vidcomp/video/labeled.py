@@ -78,11 +78,12 @@ def read_csv(file: Path, group: str | None = None) -> list[LabeledVideo]:
     if set(heading) & _HEADINGS and not (file.parent / rows[0][1][0].strip()).exists():
         if not set(_COLUMNS) <= set(heading):
             raise SourceError(str(file), f"its heading is {','.join(rows[0][1])}; name the columns path and label")
-        if twice := next((name for name in _COLUMNS if heading.count(name) > 1), None):
+        column = "" if group is None else group.strip().lower()
+        if twice := next((name for name in (*_COLUMNS, column) if name and heading.count(name) > 1), None):
             raise SourceError(str(file), f"its heading names the column {twice} more than once; leave the right one")
         places, most = {name: heading.index(name) for name in _COLUMNS}, len(heading)
-        if group is not None and group.strip().lower() in heading:
-            grouped = heading.index(group.strip().lower())
+        if column and column in heading:
+            grouped = heading.index(column)
         del rows[0]
     videos = []
     for number, row in rows:

@@ -9,6 +9,8 @@ from the one it names as its ``base``. A file that ships may hold the models of 
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,6 +121,24 @@ class BackboneSection(_Section):
     head: WeightsSource | None = Field(
         None, description="a safetensors file of the last layer, which takes the place of that in the weights"
     )
+    fitted_to: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{16}$",
+        description="which network the head was fitted to, as vidcomp train head writes it; another one is an error",
+    )
+
+    @model_validator(mode="after")
+    def _head_fits(self) -> BackboneSection:
+        if self.head is not None and self.fitted_to not in (None, self.identity):
+            raise ValueError("its last layer was fitted to another network than its base is now; fit it again")
+        return self
+
+    @property
+    def identity(self) -> str:
+        """16 hex digits over family, options and the checksums of the weights, whatever the last layer is."""
+        parts = self.weights.parts if self.weights else ()
+        said = [self.family, self.options, *(part.sha256 or part.url or part.torchvision for part in parts)]
+        return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
     @property
     def has_weights(self) -> bool:

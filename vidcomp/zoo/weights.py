@@ -163,7 +163,7 @@ def fingerprint(manifest: Manifest, progress: Progress | None = None) -> str:
     """
     said = manifest.model_dump(mode="json", exclude=_REMARKS)
     # Where weights lie may differ from machine to machine; what they are may not.
-    del said["backbone"]["head"]
+    del said["backbone"]["head"], said["backbone"]["fitted_to"]
     # 0.1.0 had no such key, and its outputs continue with whichever of the two a model names now.
     del said["preprocessing"]["interpolation"]
     for section in (said["backbone"], *said["compressors"]):
