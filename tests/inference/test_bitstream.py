@@ -102,3 +102,8 @@ def test_strategies_of_frames_are_refused(folder: Path) -> None:
     model = load_model(folder / "tiny-bitstream.yaml")
     with pytest.raises(ValueError, match="takes a video whole"):
         Classifier(model, strategy=parse_strategy("uniform8").strategy)
+
+
+def test_moments_are_refused(folder: Path) -> None:
+    with pytest.raises(ValueError, match="cannot tell when something happens"):
+        Classifier(load_model(folder / "tiny-bitstream.yaml"), device="cpu", moments=True)

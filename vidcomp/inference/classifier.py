@@ -162,6 +162,9 @@ class Classifier:
         self._remarks: tuple[str, ...] = ()
         if self.runner.spec.modalities != ("rgb",) and not isinstance(strategy, WholeVideo | None):
             raise ValueError(f"a bitstream model takes a video whole, not as {strategy.name}")
+        if moments and self.runner.spec.modalities != ("rgb",):
+            # Its transformer has mixed the groups of pictures by the time that they are named.
+            raise ValueError("a bitstream model cannot tell when something happens; use a model of frames")
         if moments and isinstance(strategy, KeyFrames):
             raise ValueError("moments cannot be found in key frames alone: pass the video whole")
         if moments and isinstance(strategy, DenseViews):
