@@ -29,16 +29,16 @@ from vidcomp.video.labeled import find_labeled
 from vidcomp.zoo.build import load_model
 
 MODEL = "ucf16-bitstream"
+GRIDS = ("image", "motion", "difference")
 CASES = {
-    "all": ("image", "motion", "residual"),
-    "without residuals": ("image", "motion"),
-    "without motion": ("image", "residual"),
+    "all": GRIDS,
+    "without differences": ("image", "motion"),
+    "without motion": ("image", "difference"),
     "pictures alone": ("image",),
     "motion alone": ("motion",),
-    "residuals alone": ("residual",),
-    "motion and residuals": ("motion", "residual"),
+    "differences alone": ("difference",),
+    "motion and differences": ("motion", "difference"),
 }
-GRIDS = ("image", "motion", "residual")
 
 
 def main() -> None:
@@ -86,10 +86,10 @@ class Spikes:
         self.counting = True
         self.fired: dict[str, float] = defaultdict(float)
         self.chances: dict[str, float] = defaultdict(float)
-        for name in ("motion", "residual"):
-            modulator = getattr(encoders, name).modulator
-            assert isinstance(modulator, Spiking)
-            modulator.register_forward_hook(self._hook(name))
+        for name in ("motion", "residual", "difference"):
+            modulator = getattr(getattr(encoders, name), "modulator", None)
+            if isinstance(modulator, Spiking):
+                modulator.register_forward_hook(self._hook(name))
 
     def _hook(self, name: str) -> Any:
         def note(module: Any, inputs: tuple[Tensor, Tensor], rates: Tensor) -> None:
@@ -114,17 +114,19 @@ class Spikes:
 
 def chunks(path: str, runner: Runner, transcode: Literal["auto", "always"]) -> Iterator[dict[str, Any]]:
     """A video as the decoding process would hand it over, with the vectors asked for."""
-    steps = 11 * runner.spec.stride
-    with BitstreamReader(path, BitstreamOptions(short_side=runner.spec.short_side, transcode=transcode)) as reader:
+    joined, steps = runner.spec.stride, 11 * runner.spec.stride
+    options = BitstreamOptions(short_side=runner.spec.short_side, transcode=transcode, residual=False, difference=True)
+    with BitstreamReader(path, options) as reader:
         groups = reader.groups()
-        while joined := list(islice(groups, runner.spec.stride)):
-            arrays: dict[str, Any] = {"keyframes": seen_whole(runner.spec, joined[0].anchor[None])}
-            count = sum(len(group) for group in joined)
-            for name in ("motion", "mask", "residual"):
-                values = np.concatenate([getattr(group, name) for group in joined])
-                arrays[name] = np.zeros((1, steps, *values.shape[1:]), values.dtype)
-                arrays[name][0, :count] = values
-            arrays["present"] = (np.arange(steps) < count).astype(np.uint8)[None]
+        while some := list(islice(groups, joined)):
+            arrays: dict[str, Any] = {"keyframes": seen_whole(runner.spec, some[0].anchor[None])}
+            for name, slots in (("motion", steps), ("mask", steps), ("difference", joined)):
+                values = np.concatenate([getattr(group, name) for group in some])
+                arrays[name] = np.zeros((1, slots, *values.shape[1:]), values.dtype)
+                arrays[name][0, : len(values)] = values
+                arrays["differs" if name == "difference" else "present"] = (np.arange(slots) < len(values)).astype(
+                    np.uint8
+                )[None]
             yield arrays
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vidcomp.evaluation.cost import Accumulates, gmacs
-from vidcomp.nn.bitstream.modulators import PEncoder
+from vidcomp.nn.bitstream.modulators import PEncoder, plain_convolutions
 from vidcomp.nn.whole_video import CompressedModel
 from vidcomp.zoo.build import build_network
 from vidcomp.zoo.manifest import find_manifest
@@ -60,7 +60,7 @@ def test_of_two_compressors_that_depend_on_the_video_each_counts_its_own() -> No
 
 
 def test_each_spike_of_a_step_that_is_present_adds_a_column_of_the_layer_behind() -> None:
-    encoder = PEncoder(1, [(2, 1)], outputs=5, grid=1)
+    encoder = PEncoder(plain_convolutions(1, [(2, 1)]), 2, outputs=5, grid=1)
     counted = Accumulates(encoder)
     # So large that both neurons fire at every step and place: 2 of 3 steps are present, 2 x 2 places.
     encoder.modulator(torch.full((1, 2, 3, 2, 2), 10.0), torch.tensor([[1.0, 1.0, 0.0]]))
@@ -70,4 +70,5 @@ def test_each_spike_of_a_step_that_is_present_adds_a_column_of_the_layer_behind(
 
 
 def test_networks_without_spikes_accumulate_nothing() -> None:
-    assert Accumulates(PEncoder(1, [(2, 1)], outputs=5, grid=1, modulation="mean")).take() is None
+    encoder = PEncoder(plain_convolutions(1, [(2, 1)]), 2, outputs=5, grid=1, modulation="mean")
+    assert Accumulates(encoder).take() is None

@@ -12,7 +12,7 @@ from torch import Tensor
 from vidcomp.nn.backbones import CutError
 from vidcomp.nn.backbones.bitstream import ENCODERS, GRID, bitstream
 from vidcomp.nn.bitstream.mixer import Mixer
-from vidcomp.nn.bitstream.modulators import MODULATIONS, PEncoder, mean_over_steps
+from vidcomp.nn.bitstream.modulators import MODULATIONS, PEncoder, mean_over_steps, plain_convolutions
 from vidcomp.nn.bitstream.neurons import LIF, spike
 from vidcomp.nn.bitstream.tokens import JointTransformer, motion_pictures, residual_pictures
 from vidcomp.nn.bitstream_model import BitstreamModel
@@ -99,7 +99,7 @@ def test_a_neuron_that_cannot_be_is_refused(wrong: dict[str, float]) -> None:
 @pytest.mark.parametrize("modulation", MODULATIONS)
 def test_steps_that_are_absent_change_nothing(modulation: Any) -> None:
     torch.manual_seed(0)
-    encoder = PEncoder(3, ((4, 2), (6, 1)), CHANNELS, GRID, modulation).eval()
+    encoder = PEncoder(plain_convolutions(3, ((4, 2), (6, 1))), 6, CHANNELS, GRID, modulation).eval()
     pictures = torch.randn(2, 3, 5, 12, 16)
     present = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
     both = encoder(pictures, present)
@@ -186,6 +186,9 @@ def groups(network: BitstreamModel, count: int, seed: int = 0) -> dict[str, Tens
     if "present" in chunk:
         chunk["present"] = torch.ones_like(chunk["present"])
         chunk["present"][:, -1, 20:] = 0
+    if "differs" in chunk:
+        chunk["differs"] = torch.ones_like(chunk["differs"])
+        chunk["differs"][:, -1, 2:] = 0
     return chunk
 
 
@@ -194,9 +197,10 @@ def parts(chunk: dict[str, Tensor], size: int) -> list[dict[str, Tensor]]:
     return [{name: values[:, at : at + size] for name, values in chunk.items()} for at in range(0, count, size)]
 
 
+@pytest.mark.parametrize("difference", [None, "leaky"])
 @pytest.mark.parametrize("kind", ["identity", "sfc", "sgs"])
-def test_a_video_is_the_same_alone_in_a_batch_and_in_chunks(kind: str) -> None:
-    network = model(kind)
+def test_a_video_is_the_same_alone_in_a_batch_and_in_chunks(kind: str, difference: str | None) -> None:
+    network = model(kind, difference=difference)
     with torch.inference_mode():
         videos = [groups(network, 4, seed=1), groups(network, 6, seed=2)]
         whole = [network.encode([video]) for video in videos]
@@ -222,9 +226,14 @@ def test_a_video_is_the_same_alone_in_a_batch_and_in_chunks(kind: str) -> None:
         ({"motion": False}, ("keyframes", "residual", "present")),
         ({"residual": False}, ("keyframes", "motion", "mask", "present")),
         ({"motion": False, "residual": False, "mixer": False}, ("keyframes",)),
+        (
+            {"residual": False, "difference": "leaky"},
+            ("keyframes", "motion", "mask", "present", "difference", "differs"),
+        ),
+        ({"motion": False, "residual": False, "difference": "leaky"}, ("keyframes", "difference", "differs")),
     ],
 )
-def test_a_model_asks_for_what_it_looks_at(options: dict[str, bool], wanted: tuple[str, ...]) -> None:
+def test_a_model_asks_for_what_it_looks_at(options: dict[str, Any], wanted: tuple[str, ...]) -> None:
     network = model(**options)
     assert network.input_spec.modalities == wanted
     chunk = groups(network, 2)
@@ -234,6 +243,31 @@ def test_a_model_asks_for_what_it_looks_at(options: dict[str, bool], wanted: tup
     assert output.logits.shape == (1, 3)
     assert output.moments is not None
     torch.testing.assert_close(output.moments[0].mean(dim=0, keepdim=True), output.logits)
+
+
+def test_differences_and_motion_alone_add_their_own_logits() -> None:
+    network = model(residual=False, difference="leaky")
+    with torch.inference_mode():
+        one, other = (network.encode([groups(network, 3, seed)]) for seed in (1, 2))
+        image, motion, difference = one.split(GRID, dim=4)
+        other_image = other[..., :GRID]
+        nothing = torch.zeros_like(image)
+
+        def logits(*grids: Tensor) -> Tensor:
+            return network.finish(torch.cat(grids, dim=4)).logits
+
+        # What a difference adds does not depend on what the picture shows.
+        adds = logits(image, motion, difference) - logits(image, motion, nothing)
+        torch.testing.assert_close(
+            adds, logits(other_image, motion, difference) - logits(other_image, motion, nothing), atol=1e-5, rtol=1e-4
+        )
+        assert adds.abs().max() > 1e-4
+        # Without a picture, what all say together is what motion says alone.
+        through = torch.cat([nothing, motion, difference], dim=4)
+        for stage in list(network.segments[-1])[:-1]:
+            through = stage(through)
+        torch.testing.assert_close(through[..., : 2 * GRID], through[..., 2 * GRID : 4 * GRID])
+        torch.testing.assert_close(through[..., 4 * GRID :], difference)
 
 
 def test_compressors_stand_between_encoders_and_transformer_and_nowhere_else() -> None:

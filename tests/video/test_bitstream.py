@@ -12,8 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from tests import clips
-from vidcomp.video import VideoError, open_reader
+from vidcomp.video import DecodeOptions, VideoError, open_reader
 from vidcomp.video.bitstream import NATIVE, BitstreamOptions, BitstreamReader, BitstreamReport, GroupOfPictures
+from vidcomp.video.groups import GroupReader
 from vidcomp.video.motion import Predictor, accumulate, fields_of
 
 NO_B = {"bf": "0", "g": "250", "sc_threshold": "0"}
@@ -90,12 +91,13 @@ def test_vectors_are_those_of_the_scene(
 
 def test_motion_and_residuals_are_turned_as_the_picture_is(tmp_path: Path) -> None:
     pictures = scene(208, 160, 12)
-    (plain,), _ = groups_of(write(tmp_path / "plain.mp4", pictures))
+    (plain,), _ = groups_of(write(tmp_path / "plain.mp4", pictures), difference=True)
     turned = clips.set_matrix(write(tmp_path / "turned.mp4", pictures, rotated=1), (0, 1, -1, 0))
-    (group,), _ = groups_of(turned)
+    (group,), _ = groups_of(turned, difference=True)
     assert group.anchor.shape == plain.anchor.shape == (160, 208, 3)
     assert group.motion.shape == plain.motion.shape
     assert group.residual.shape == plain.residual.shape
+    assert np.corrcoef(group.difference.ravel(), plain.difference.ravel())[0, 1] > 0.9
     assert np.mean(agreeing(group)) > 0.85
     mirrored = clips.set_matrix(write(tmp_path / "mirrored.mp4", pictures[:, :, ::-1]), (-1, 0, 0, 1))
     (group,), _ = groups_of(mirrored)
@@ -110,6 +112,28 @@ def test_moving_the_picture_before_lowers_the_residual(tmp_path: Path) -> None:
     half = luma.reshape(12, 80, 2, 104, 2).mean(axis=(2, 4))
     plain = np.abs(np.diff(half, axis=0))[:, 4:-12, 4:-12].mean()
     assert np.abs(group.residual[:, 4:-12, 4:-12]).mean() < plain / 4
+
+
+def test_differences_tell_what_changed_in_four_frames(tmp_path: Path) -> None:
+    grays = np.arange(40, 40 + 5 * 26, 5, np.uint8)  # 26 frames: groups of 12, 12 and 2
+    path = write(tmp_path / "a.mp4", np.broadcast_to(grays[:, None, None, None], (26, 48, 64, 3)))
+    groups, _ = groups_of(path, difference=True, residual=False)
+    assert [group.difference.shape for group in groups] == [(1, 24, 32)] * 3
+    # Brightness has 219 steps where colors have 255; of the last group's two frames one is the anchor.
+    for group, frames in zip(groups, (4, 4, 1), strict=True):
+        assert group.difference.mean() == pytest.approx(5 * frames * 219 / 255, abs=2)
+    single = write(tmp_path / "single.mp4", np.full((1, 48, 64, 3), 99, np.uint8))
+    (alone,), _ = groups_of(single, difference=True)
+    assert alone.difference.shape == (0, 24, 32)
+    wanted = ("keyframes", "difference", "differs")
+    reader = GroupReader(str(path), DecodeOptions(48, modalities=wanted, joined=2))
+    (chunk,) = reader.chunks()
+    reader.close()
+    assert chunk.data["differs"].tolist() == [[1, 1], [1, 0]]
+    np.testing.assert_array_equal(
+        chunk.data["difference"][:, 0], np.concatenate([groups[0].difference, groups[2].difference])
+    )
+    assert not chunk.data["difference"][1, 1].any()
 
 
 def test_residual_of_a_known_field_is_zero() -> None:
@@ -216,12 +240,13 @@ def test_pictures_that_change_their_size_come_in_one_shape(tmp_path: Path) -> No
     large = write(tmp_path / "large.h264", scene(208, 160, 6))
     both = tmp_path / "both.h264"
     both.write_bytes(small.read_bytes() + large.read_bytes())
-    groups, report = groups_of(both, short_side=80)
+    groups, report = groups_of(both, short_side=80, difference=True)
     assert report.frames == 12
     assert len(groups) == 2
     assert {group.anchor.shape for group in groups} == {(80, 104, 3)}
     assert {group.motion.shape[1:] for group in groups} == {(10, 13, 2)}
     assert {group.residual.shape[1:] for group in groups} == {(40, 52)}
+    assert {group.difference.shape for group in groups} == {(1, 40, 52)}
     # Vectors are in pixels of the first picture's size: half as long here.
     assert np.mean(agreeing(groups[1], (SHIFT[0] // 2, SHIFT[1] // 2))) > 0.8
 

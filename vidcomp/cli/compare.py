@@ -74,7 +74,9 @@ def compare(
     whole: Annotated[bool, typer.Option("--whole", help="Row: the whole video in one pass, not compressed.")] = False,
     bitstream: Annotated[
         bool,
-        typer.Option("--bitstream", help="Row: key frames, motion vectors and residuals, by the model's sibling."),
+        typer.Option(
+            "--bitstream", help="Row: from the bitstream (key frames and what has moved since), by the model's sibling."
+        ),
     ] = False,
     uniform: Annotated[
         list[int] | None,

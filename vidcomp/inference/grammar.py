@@ -8,7 +8,7 @@
 ``sgs+sfc``            through both; they run in the network's order, in whatever order they are named
 ``uniform8``           8 clips of 128 source frames, joined, in one pass, with the model's compressors
 ``uniform8x32``        the same with clips of 32 source frames
-``bitstream``          the whole video as its encoder made it: key frames, motion vectors and residuals
+``bitstream``          the whole video as its encoder made it: key frames and what has moved since
 ``keyframes``          the key frames alone, joined, in one pass, with the model's compressors
 ``sfc-tau4``           what goes through SFC, with another compression ratio than the model's own
 =====================  =============================================================================

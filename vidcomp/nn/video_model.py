@@ -59,13 +59,15 @@ def blank_input(spec: BackboneSpec, frames: int, height: int, width: int) -> Mod
     if spec.modalities == ("rgb",):
         return torch.zeros(1, 3, frames, height, width)
     steps = (1, frames, _P_FRAMES * spec.stride)
-    grid = -(-height // _CELL), -(-width // _CELL)
+    grid, half = (-(-height // _CELL), -(-width // _CELL)), (-(-height // 2), -(-width // 2))
     shapes = {
         "keyframes": (1, frames, height, width, 3),
         "motion": (*steps, *grid, 2),
         "mask": (*steps, *grid),
-        "residual": (*steps, -(-height // 2), -(-width // 2)),
+        "residual": (*steps, *half),
         "present": steps,
+        "difference": (1, frames, spec.stride, *half),
+        "differs": (1, frames, spec.stride),
     }
     return {name: torch.zeros(shapes[name]) for name in spec.modalities}
 

@@ -135,7 +135,7 @@ class GroupsDataset:
         weights = {
             name: float(tensor.double().sum()) for name, tensor in self._encoders.image.network.named_parameters()
         }
-        kind = {"what": "groups", "spec": repr(self._spec), "every": self._encoders.every, "image": weights}
+        kind = {"what": "groups by name", "spec": repr(self._spec), "every": self._encoders.every, "image": weights}
         self._cache = cache(digest_of(kind))
 
     def prepare(self, videos: Iterable[TrainingVideo]) -> Iterator[tuple[TrainingVideo, VideoError | None]]:
@@ -160,17 +160,16 @@ class GroupsDataset:
         """
         mirrored = self._recipe.flip and bool(random.random() < 0.5)
         parts = self._kept(video, mirrored=mirrored)
-        longest = self._recipe.longest
-        start = int(random.integers(0, max(1, parts[0].shape[1] - longest + 1)))
+        groups, longest = parts["image"].shape[1], self._recipe.longest
+        start = int(random.integers(0, max(1, groups - longest + 1)))
         # Of a shorter video the last group is repeated, so that all of a batch run together.
-        numbers = (start + torch.arange(longest)).clamp(max=parts[0].shape[1] - 1)
-        image, *rest = (part[:, numbers] for part in parts)
-        if rest:
-            *pictures, present = rest
+        numbers = (start + torch.arange(longest)).clamp(max=groups - 1)
+        parts = {name: part[:, numbers] for name, part in parts.items()}
+        if len(parts) > 1:
             scale = float(random.uniform(1 / self._recipe.zoom, self._recipe.zoom))
-            shift = random.uniform(-self._recipe.shift, self._recipe.shift, 2)
-            rest = [*(zoomed(part, scale, shift.tolist()) for part in pictures), present]
-        return View(tuple(part.to(self._device) for part in (image, *rest)))
+            shift = random.uniform(-self._recipe.shift, self._recipe.shift, 2).tolist()
+            parts |= {name: zoomed(parts[name], scale, shift) for name in _PICTURES if name in parts}
+        return View(tuple(part.to(self._device) for part in parts.values()))
 
     def whole(self, video: TrainingVideo, network: CompressedModel) -> Features:
         """Features of a video as it is passed where nothing is trained.
@@ -178,12 +177,12 @@ class GroupsDataset:
         Raises:
             VideoError: it cannot be read.
         """
-        parts = tuple(part.to(self._device) for part in self._kept(video, mirrored=False))
+        parts = tuple(part.to(self._device) for part in self._kept(video, mirrored=False).values())
         with autocast(self._device, PRECISIONS[self._recipe.precision]), torch.no_grad():
             features: Features = network.head(parts)
         return features
 
-    def _kept(self, video: TrainingVideo, *, mirrored: bool) -> tuple[Tensor, ...]:
+    def _kept(self, video: TrainingVideo, *, mirrored: bool) -> dict[str, Tensor]:
         """What ``Encoders.prepare`` makes of all groups, in half precision on the disk."""
 
         def make() -> dict[str, Tensor]:
@@ -194,26 +193,26 @@ class GroupsDataset:
                     chunk = {name: torch.from_numpy(values).unsqueeze(0) for name, values in data.items()}
                     with torch.no_grad():
                         pieces.append(self._encoders.prepare(mirror(chunk) if mirrored else chunk))
-            joined = (torch.cat(parts, dim=1) for parts in zip(*pieces, strict=True))
-            return {str(number): part.half() for number, part in enumerate(joined)}
+            return {name: torch.cat([piece[name] for piece in pieces], dim=1).half() for name in pieces[0]}
 
         try:
             key = file_key(video.path)
         except OSError as error:
             raise VideoError(video.path, f"cannot be looked at ({error.strerror})") from None
         kept = self._cache.get(f"{key}-{'mirrored' if mirrored else 'as-is'}", make)
-        return tuple(kept[str(number)].float() for number in range(len(kept)))
+        return {name: kept[name].float() for name in self._encoders.prepared}
 
 
 def mirror(chunk: dict[str, Tensor]) -> dict[str, Tensor]:
     """A chunk of groups as if the video were mirrored left to right: what moved right moves left."""
-    mirrored = {name: values if name == "present" else values.flip(_WIDTH[name]) for name, values in chunk.items()}
+    mirrored = {name: values.flip(_WIDTH[name]) if name in _WIDTH else values for name, values in chunk.items()}
     if "motion" in mirrored:
         mirrored["motion"] = mirrored["motion"] * torch.tensor([-1.0, 1.0])
     return mirrored
 
 
-_WIDTH = {"keyframes": 3, "motion": 4, "mask": 4, "residual": 4}
+_WIDTH = {"keyframes": 3, "motion": 4, "mask": 4, "residual": 4, "difference": 4}
+_PICTURES = ("motion", "residual", "difference")
 
 
 def zoomed(pictures: Tensor, scale: float, shift: list[float]) -> Tensor:

@@ -43,6 +43,7 @@ TRANSCODED_SIDE = 160
 """Pixels of the shorter side of a picture that is encoded anew."""
 
 _MOST_NATIVE_PIXELS = 1280 * 720
+_LAG = 4  # non-B frames between the two whose difference is taken
 _LAMBDA = 118  # FFmpeg's unit of a quantizer
 _QUALITY = 4  # of MPEG-4's quantizers, 1 to 31, the lowest being the best
 
@@ -56,8 +57,8 @@ class BitstreamOptions:
     `short_side`: pixels of an anchor's shorter side, None for the source's size. `anchor_every`: most frames from one
     anchor to the next.
     `transcode`: "auto" re-encodes what has no vectors, "always" everything (vectors then do not depend on whose
-    encoder wrote the file), "never" makes an error of it. `motion`, `residual`: whether they are wanted at all.
-    `motion_every`: only every so many-th P-frame counts, and its vectors stand for those in between.
+    encoder wrote the file), "never" makes an error of it. `motion`, `residual`, `difference`: whether they are wanted
+    at all. `motion_every`: only every so many-th P-frame counts, and its vectors stand for those in between.
     """
 
     short_side: int | None = 160
@@ -65,6 +66,7 @@ class BitstreamOptions:
     transcode: Literal["auto", "always", "never"] = "auto"
     residual: bool = True
     motion: bool = True
+    difference: bool = False
     motion_every: int = 1
 
     def __post_init__(self) -> None:
@@ -83,7 +85,9 @@ class GroupOfPictures:
     from it, right and down, in pixels of the coded picture, lies in the anchor what it shows now. `mask` uint8
     (P, h, w): 1 where that is known; 0, with motion 0, where it was coded by itself. `residual` int16 (P, H', W'),
     half the coded picture's size, rounded up: brightness, 0 to 255, minus that of the non-B frame before, moved as the
-    vectors say. Without motion or residuals asked for, h and w, or H' and W', are 0.
+    vectors say. `difference` int16 (D, H', W'): brightness of the last P-frame minus that of four non-B frames before,
+    or of the anchor where that is nearer; D is 0 where no P-frame follows the anchor, else 1. Of what was not asked
+    for, height and width are 0.
     """
 
     anchor: NDArray[np.uint8]
@@ -92,6 +96,7 @@ class GroupOfPictures:
     motion: NDArray[np.float32]
     mask: NDArray[np.uint8]
     residual: NDArray[np.int16]
+    difference: NDArray[np.int16]
     times_s: NDArray[np.float64]
 
     def __len__(self) -> int:
@@ -306,6 +311,11 @@ class _Group:
                 for number, field in zip(kept, fields, strict=True)
             ]
             residual = np.stack(left) if left else np.zeros((0, *predictor.half), np.int16)
+        last = len(self._coded) - 1
+        difference = np.zeros((min(1, last), 0, 0), np.int16)
+        if options.difference:
+            pair = [predictor.blurred(_luma(self._coded[number])) for number in (last, max(0, last - _LAG)) if last]
+            difference = predictor.difference(*pair)[None] if pair else np.zeros((0, *predictor.half), np.int16)
         motion, mask = np.zeros((len(kept), 0, 0, 2), np.float32), np.zeros((len(kept), 0, 0), np.uint8)
         if options.motion:
             motion, reached = accumulate(fields * step, known)
@@ -314,7 +324,8 @@ class _Group:
             columns, rows = grid_size(*size)
             ratio = np.divide(size, self.size, dtype=np.float32)
             motion, mask = (_resized(motion, rows, columns) * ratio, _resized(mask, rows, columns))
-            residual = _resized(residual, -(-size[1] // 2), -(-size[0] // 2))
+            half = -(-size[1] // 2), -(-size[0] // 2)
+            residual, difference = _resized(residual, *half), _resized(difference, *half)
         return GroupOfPictures(
             self._anchor,
             self._seconds,
@@ -322,6 +333,7 @@ class _Group:
             np.ascontiguousarray(self._orientation.turn(self._orientation.apply(motion, 1))),
             np.ascontiguousarray(self._orientation.apply(mask, 1)),
             np.ascontiguousarray(self._orientation.apply(residual, 1)),
+            np.ascontiguousarray(self._orientation.apply(difference, 1)),
             np.array([self._times[number] for number in kept], np.float64),
         )
 

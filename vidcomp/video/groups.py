@@ -21,19 +21,21 @@ class GroupReader(ReaderBase[DecodeReport]):
     Beside the anchors, chunks of G groups hold what `DecodeOptions.modalities` names of ``motion``, ``mask`` and
     ``residual``, arrays (G, P, ...) as in `GroupOfPictures`, filled up with zeros to P = 11 (one less than the frames
     from one anchor to the next) for each group that is `joined`: of these, only the first one's anchor is kept, and
-    the P-frames follow one another; and ``present``, uint8 (G, P), 1 where there was a P-frame. The selection counts
-    groups.
+    the P-frames follow one another; and ``present``, uint8 (G, P), 1 where there was a P-frame. ``difference`` has one
+    picture of each group joined, (G, joined, H', W'), and ``differs``, uint8 (G, joined), is 1 where there is one. The
+    selection counts groups.
     """
 
     def __init__(self, path: str, options: DecodeOptions) -> None:
         self._options = options
         wanted = frozenset(options.modalities)
-        if unknown := wanted - {"keyframes", "motion", "mask", "residual", "present"}:
+        if unknown := wanted - {"keyframes", "motion", "mask", "residual", "present", "difference", "differs"}:
             raise ValueError(f"a bitstream has no {', '.join(sorted(unknown))}")
         bitstream = BitstreamOptions(
             short_side=options.short_side or BitstreamOptions.short_side,
             motion=not wanted.isdisjoint({"motion", "mask"}),
             residual="residual" in wanted,
+            difference="difference" in wanted,
         )
         self._steps = (bitstream.anchor_every - 1) * options.joined
         self._reader = BitstreamReader(
@@ -41,11 +43,14 @@ class GroupReader(ReaderBase[DecodeReport]):
         )
         width, height = self._reader.coded_size
         columns, rows = grid_size(width, height)
+        half = -(-height // 2), -(-width // 2)
         layout: Layout = {
             "motion": ("f4", (self._steps, rows, columns, 2)),
             "mask": ("u1", (self._steps, rows, columns)),
-            "residual": ("i2", (self._steps, -(-height // 2), -(-width // 2))),
+            "residual": ("i2", (self._steps, *half)),
             "present": ("u1", (self._steps,)),
+            "difference": ("i2", (options.joined, *half)),
+            "differs": ("u1", (options.joined,)),
         }
         self.layout: Layout = {name: form for name, form in layout.items() if name in wanted}
 
@@ -97,8 +102,9 @@ class GroupReader(ReaderBase[DecodeReport]):
         for row, joined in zip(values, groups, strict=True):
             start = 0
             for group in joined:
-                row[start : start + len(group)] = 1 if name == "present" else getattr(group, name)
-                start += len(group)
+                count = len(group.difference) if name in ("difference", "differs") else len(group)
+                row[start : start + count] = 1 if name in ("present", "differs") else getattr(group, name)
+                start += count
         return values
 
 

@@ -11,7 +11,7 @@ pictures, so that a compressor that stands after ``encoders`` keeps some of the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -21,9 +21,14 @@ from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec
 from vidcomp.nn.backbones.lite0 import SPEC as IMAGE_SPEC
 from vidcomp.nn.backbones.lite0 import lite0_slow
 from vidcomp.nn.bitstream.mixer import Mixer
-from vidcomp.nn.bitstream.modulators import Modulation, PEncoder
-from vidcomp.nn.bitstream.tokens import JointTransformer, motion_pictures, residual_pictures
-from vidcomp.nn.layers import MomentClassifier
+from vidcomp.nn.bitstream.modulators import Modulation, PEncoder, plain_convolutions
+from vidcomp.nn.bitstream.tokens import (
+    JointTransformer,
+    difference_pictures,
+    motion_pictures,
+    residual_pictures,
+)
+from vidcomp.nn.layers import FramewiseConv3d, MomentClassifier, fuse_bn
 from vidcomp.nn.receptive_field import ReceptiveField
 
 ENCODERS, TRANSFORMER, MIXER = "encoders", "transformer", "mixer"
@@ -34,9 +39,14 @@ GRID = 4
 _MOTION_LAYERS = ((24, 2), (48, 2), (64, 1))
 _RESIDUAL_LAYERS = ((12, 2), (24, 2), (48, 2), (64, 2))
 _IMAGE_FEATURES = 1280
+# Stages of the image network that look at differences, and the channels at their end.
+_DIFFERENCE_STAGES, _DIFFERENCE_WIDTH = ("stem", "res2", "res3", "res4"), 112
 # Shares of training videos that do without pictures, and without motion or residuals. The image network knows the
 # videos that it was trained on, and would leave nothing to learn from.
 _IMAGE_DROPPED, _P_DROPPED = 0.4, 0.15
+
+
+_P_FRAMES = ("motion", "mask", "residual", "present")
 
 
 class ImageEncoder(nn.Module):
@@ -62,6 +72,15 @@ class ImageEncoder(nn.Module):
         return tokens.movedim(-1, 1)
 
 
+def difference_convolutions() -> nn.Sequential:
+    """The first stages of EfficientNet-Lite0, its BatchNorm folded, over pictures of one channel."""
+    image = lite0_slow(1, temporal=False)
+    stages = [image.stages[name] for name in _DIFFERENCE_STAGES]
+    trunk = nn.Sequential(FramewiseConv3d(1, 3, 1), *stages)
+    fuse_bn(trunk.eval())
+    return nn.Sequential(trunk, nn.BatchNorm3d(_DIFFERENCE_WIDTH))
+
+
 class ModalityDropout(nn.Module):
     """In training, all of a modality's tokens of some videos are zero, so that the others learn to do without it."""
 
@@ -78,7 +97,7 @@ class ModalityDropout(nn.Module):
 
 
 class Encoders(nn.Module):
-    """The encoders of anchors, motion and residuals; their grids of tokens stand side by side.
+    """The encoders of anchors, motion, residuals and differences; their grids of tokens stand side by side.
 
     The image network stays as it is when a model is trained, and :meth:`prepare` is what never changes.
     """
@@ -86,12 +105,28 @@ class Encoders(nn.Module):
     # Each group of pictures is seen by itself.
     receptive_field = ReceptiveField(1, 0, 0)
 
-    def __init__(self, channels: int, *, motion: bool, residual: bool, modulation: Modulation, every: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        motion: bool,
+        residual: bool,
+        difference: Modulation | None,
+        modulation: Modulation,
+        every: int,
+    ) -> None:
         super().__init__()
         self.every = every
         self.image = ImageEncoder(channels)
-        self.motion = PEncoder(3, _MOTION_LAYERS, channels, GRID, modulation) if motion else None
-        self.residual = PEncoder(1, _RESIDUAL_LAYERS, channels, GRID, modulation) if residual else None
+
+        def encoder(inputs: int, layers: Sequence[tuple[int, int]]) -> PEncoder:
+            return PEncoder(plain_convolutions(inputs, layers), layers[-1][0], channels, GRID, modulation)
+
+        self.motion = encoder(3, _MOTION_LAYERS) if motion else None
+        self.residual = encoder(1, _RESIDUAL_LAYERS) if residual else None
+        self.difference = None
+        if difference is not None:
+            self.difference = PEncoder(difference_convolutions(), _DIFFERENCE_WIDTH, channels, GRID, difference)
         self.image_dropout = ModalityDropout(_IMAGE_DROPPED)
         self.p_dropout = ModalityDropout(_P_DROPPED)
 
@@ -102,61 +137,92 @@ class Encoders(nn.Module):
             *(("motion", "mask") if self.motion is not None else ()),
             *(("residual",) if self.residual is not None else ()),
         ]
-        return ("keyframes", *p_frames, *(("present",) if p_frames else ()))
+        differences = ("difference", "differs") if self.difference is not None else ()
+        return ("keyframes", *p_frames, *(("present",) if p_frames else ()), *differences)
+
+    @property
+    def prepared(self) -> tuple[str, ...]:
+        """What :meth:`prepare` makes, in its order."""
+        return ("image", *(name for name in self.modalities[1:] if name != "mask"))
 
     @property
     def learning(self) -> list[nn.Module]:
         """All but the image network."""
-        parts = [self.image.project, self.motion, self.residual, self.image_dropout, self.p_dropout]
+        parts = [
+            self.image.project,
+            self.motion,
+            self.residual,
+            self.difference,
+            self.image_dropout,
+            self.p_dropout,
+        ]
         return [part for part in parts if part is not None]
 
-    def prepare(self, chunk: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+    def prepare(self, chunk: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Image features and the pictures of P-frames of T groups of a video, as :meth:`forward` takes them.
 
         ``chunk`` holds what :attr:`modalities` names of ``keyframes`` (1, T, H, W, 3), ``motion`` (1, T, P, h, w, 2)
         in pixels, ``mask`` (1, T, P, h, w), ``residual`` (1, T, P, h', w') and ``present`` (1, T, P), which tells what
-        is filled up from P-frames. Of these every ``every``-th is looked at.
+        is filled up from P-frames; of these every ``every``-th is looked at. And ``difference`` (1, T, J, h', w') and
+        ``differs`` (1, T, J), which tells the same of it.
 
         Returns:
-            Features (1, T, 1280, 4, 4), and where they are looked at motion (1, T, 3, P', 24, 32), residuals
-            (1, T, 1, P', 72, 96), and which of these are present (1, T, P').
+            ``image``, features (1, T, 1280, 4, 4), and where they are looked at ``motion`` (1, T, 3, P', 24, 32),
+            ``residual`` (1, T, 1, P', 72, 96), ``present`` (1, T, P'), ``difference`` (1, T, 1, J, 96, 128) and
+            ``differs`` (1, T, J).
         """
         one = {name: values[0] for name, values in chunk.items()}
-        parts = [self.image.features(one["keyframes"])]
-        seen = {name: one[name][:, self.every - 1 :: self.every] for name in self.modalities[1:]}
+        parts = {"image": self.image.features(one["keyframes"])}
+        seen = {name: one[name][:, self.every - 1 :: self.every] for name in self.modalities if name in _P_FRAMES}
         if self.motion is not None:
-            parts.append(motion_pictures(seen["motion"], seen["mask"]))
+            parts["motion"] = motion_pictures(seen["motion"], seen["mask"])
         if self.residual is not None:
-            parts.append(residual_pictures(seen["residual"]))
+            parts["residual"] = residual_pictures(seen["residual"])
         if "present" in seen:
-            parts.append(seen["present"].to(torch.float32))
-        return tuple(part.unsqueeze(0) for part in parts)
+            parts["present"] = seen["present"].to(torch.float32)
+        if self.difference is not None:
+            parts["difference"] = difference_pictures(one["difference"])
+            parts["differs"] = one["differs"].to(torch.float32)
+        return {name: part.unsqueeze(0) for name, part in parts.items()}
 
     def forward(self, chunk: Mapping[str, Tensor] | tuple[Tensor, ...]) -> Tensor:
         """Map T groups of a video, or what :meth:`prepare` made of those of N, to features (N, D, T, 4, M · 4)."""
-        features, *rest = self.prepare(chunk) if isinstance(chunk, Mapping) else chunk
-        videos = features.shape[:2]
-        grids = [self.image_dropout(self.image(features.flatten(0, 1)).unflatten(0, videos))]
-        *pictures, present = (part.flatten(0, 1) for part in rest) if rest else (None,)
-        encoders = [encoder for encoder in (self.motion, self.residual) if encoder is not None]
-        for encoder, picture in zip(encoders, pictures, strict=True):
-            grids.append(self.p_dropout(encoder(picture, present).unflatten(0, videos)))
+        parts = self.prepare(chunk) if isinstance(chunk, Mapping) else dict(zip(self.prepared, chunk, strict=True))
+        videos = parts["image"].shape[:2]
+        flat = {name: part.flatten(0, 1) for name, part in parts.items()}
+        grids = [self.image_dropout(self.image(flat["image"]).unflatten(0, videos))]
+        for encoder, picture, there in (
+            (self.motion, "motion", "present"),
+            (self.residual, "residual", "present"),
+            (self.difference, "difference", "differs"),
+        ):
+            if encoder is not None:
+                grids.append(self.p_dropout(encoder(flat[picture], flat[there]).unflatten(0, videos)))
         return torch.cat(grids, dim=4).transpose(1, 2)
 
 
 class Classifier(MomentClassifier):
-    """A linear layer on the mean of a group's tokens; the mean over the groups."""
+    """A linear layer on the means of a group's tokens, of each version and of what went by; the mean over the groups.
 
-    def __init__(self, channels: int, classes: int, dropout: float) -> None:
+    So each of them has logits of its own, which are added.
+    """
+
+    def __init__(self, channels: int, classes: int, dropout: float, columns: int, versions: int, passing: int) -> None:
         super().__init__()
+        self._columns = [columns] * versions
         self.norm = nn.LayerNorm(channels)
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(channels, classes)
+        self.linear = nn.Linear((versions + (passing > 0)) * channels, classes)
 
     def moments(self, features: Tensor) -> Tensor:
         """Map features (N, D, T, H, W) to the logits of each group (N, T, classes)."""
-        tokens = self.norm(features.flatten(3).movedim(1, -1))
-        logits: Tensor = self.linear(self.dropout(tokens.mean(dim=2)))
+        tokens = features.movedim(1, -1)  # (N, T, H, W, D)
+        rest = tokens.shape[3] - sum(self._columns)
+        *versions, passing = tokens.split([*self._columns, rest], dim=3)
+        means = [self.norm(version).mean(dim=(2, 3)) for version in versions]
+        if rest:
+            means.append(passing.mean(dim=(2, 3)))
+        logits: Tensor = self.linear(self.dropout(torch.cat(means, dim=2)))
         return logits
 
     def forward(self, features: Tensor) -> Tensor:
@@ -172,6 +238,7 @@ def bitstream(
     heads: int = 4,
     motion: bool = True,
     residual: bool = True,
+    difference: Modulation | None = None,
     modulation: Modulation = "spiking",
     mixer: bool = True,
     every: int = 3,
@@ -186,6 +253,9 @@ def bitstream(
         heads: of its attention.
         motion: whether it looks at motion vectors.
         residual: whether it looks at residuals.
+        difference: what sums up how brightness changes within each of the groups joined; ``None`` for a network that
+            does not look at that. What it makes of it does not pass the transformer, and motion, if it is looked at,
+            passes once more without the pictures. All logits are added.
         modulation: what sums up the P-frames of a group: ``spiking``, ``leaky``, ``gru`` or ``mean``.
         mixer: whether the mixer stands after the transformer.
         every: of the P-frames every so many-th is looked at.
@@ -198,15 +268,19 @@ def bitstream(
         raise ValueError(f"channels must be a multiple of twice the heads, not {channels} for {heads}")
     if every < 1:
         raise ValueError(f"every must be at least 1, not {every}")
-    encoders = Encoders(channels, motion=motion, residual=residual, modulation=modulation, every=every)
+    encoders = Encoders(
+        channels, motion=motion, residual=residual, difference=difference, modulation=modulation, every=every
+    )
     modalities = 1 + motion + residual
+    alone = (1,) if difference is not None and motion else ()
+    versions, columns = 1 + len(alone), modalities * GRID
     stages: dict[str, nn.Module] = {
         ENCODERS: encoders,
-        TRANSFORMER: JointTransformer(channels, layers, heads, GRID, modalities, dropout),
+        TRANSFORMER: JointTransformer(channels, layers, heads, GRID, modalities, dropout, alone=alone),
     }
     if mixer:
-        stages[MIXER] = Mixer(channels, modalities * GRID**2, dropout)
-    stages[CLASSIFIER] = Classifier(channels, classes, dropout)
+        stages[MIXER] = Mixer(channels, columns * GRID, dropout, versions)
+    stages[CLASSIFIER] = Classifier(channels, classes, dropout, columns, versions, 0 if difference is None else GRID)
     spec = BackboneSpec(
         clip_frames=1,
         stride=3,

@@ -88,18 +88,13 @@ class PEncoder(nn.Module):
     """Convolutions over the pictures of all steps, a modulator over the steps, and a grid of tokens."""
 
     def __init__(
-        self,
-        inputs: int,
-        layers: Sequence[tuple[int, int]],
-        outputs: int,
-        grid: int,
-        modulation: Modulation = "spiking",
+        self, convolutions: nn.Module, width: int, outputs: int, grid: int, modulation: Modulation = "spiking"
     ) -> None:
-        """Build it for pictures of ``inputs`` channels.
+        """Build it.
 
         Args:
-            inputs: channels of a picture.
-            layers: channels and spatial stride of each convolution.
+            convolutions: what maps pictures (G, C, P, H, W) to features of each, of ``width`` channels.
+            width: see there.
             outputs: channels of a token.
             grid: tokens along each side.
             modulation: what sums up the steps, one of :data:`MODULATIONS`.
@@ -111,16 +106,9 @@ class PEncoder(nn.Module):
             raise ValueError(f"modulation must be one of {', '.join(MODULATIONS)}, not {modulation!r}")
         super().__init__()
         self.grid = grid
-        # Vectors and residuals are small, and far from normal: the BatchNorm of the raw input scales them.
-        modules: list[nn.Module] = [nn.BatchNorm3d(inputs)]
-        for number, (width, stride) in enumerate(layers):
-            modules += [nn.ReLU()] if number else []
-            modules += [FramewiseConv3d(inputs, width, (1, 3, 3), (1, stride, stride), (0, 1, 1), bias=False)]
-            modules += [nn.BatchNorm3d(width)]
-            inputs = width
-        self.convolutions = nn.Sequential(*modules)
-        self.modulator = _MODULATORS[modulation](*([] if modulation == "mean" else [inputs]))
-        self.project = nn.Linear(inputs, outputs)
+        self.convolutions = convolutions
+        self.modulator = _MODULATORS[modulation](*([] if modulation == "mean" else [width]))
+        self.project = nn.Linear(width, outputs)
 
     def forward(self, pictures: Tensor, present: Tensor) -> Tensor:
         """Map pictures (G, C, P, H, W), present (G, P) or not, to tokens (G, D, grid, grid)."""
@@ -128,3 +116,15 @@ class PEncoder(nn.Module):
         pooled = F.adaptive_avg_pool2d(states, (self.grid, self.grid))
         tokens: Tensor = self.project(pooled.movedim(1, -1))
         return tokens.movedim(-1, 1)
+
+
+def plain_convolutions(inputs: int, layers: Sequence[tuple[int, int]]) -> nn.Sequential:
+    """Convolutions of so many channels and such a spatial stride each, over pictures of ``inputs`` channels."""
+    # Vectors and residuals are small, and far from normal: the BatchNorm of the raw input scales them.
+    modules: list[nn.Module] = [nn.BatchNorm3d(inputs)]
+    for number, (width, stride) in enumerate(layers):
+        modules += [nn.ReLU()] if number else []
+        modules += [FramewiseConv3d(inputs, width, (1, 3, 3), (1, stride, stride), (0, 1, 1), bias=False)]
+        modules += [nn.BatchNorm3d(width)]
+        inputs = width
+    return nn.Sequential(*modules)

@@ -6,6 +6,7 @@ Features of groups of pictures are (N, D, T, grid, M · grid): T groups, and the
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,9 @@ MOTION_SIZE = (24, 32)
 
 RESIDUAL_SIZE = (72, 96)
 """Height and width that residuals are brought to."""
+
+DIFFERENCE_SIZE = (96, 128)
+"""Height and width that differences are brought to."""
 
 _CELL = 8
 # Displacements are measured in twelfths of the picture's shorter side: 20 pixels of 240.
@@ -36,6 +40,11 @@ def motion_pictures(motion: Tensor, mask: Tensor) -> Tensor:
 def residual_pictures(residual: Tensor) -> Tensor:
     """Residuals (G, P, h, w) of brightness, up to ±255, as pictures (G, 1, P, 72, 96): divided by 127.5."""
     return _resized(residual.unsqueeze(2).to(torch.float32) / 127.5, RESIDUAL_SIZE)
+
+
+def difference_pictures(difference: Tensor) -> Tensor:
+    """Differences (G, J, h, w) of brightness, up to ±255, as pictures (G, 1, J, 96, 128): divided by 128."""
+    return _resized(difference.unsqueeze(2).to(torch.float32) / 128, DIFFERENCE_SIZE)
 
 
 def _resized(pictures: Tensor, size: tuple[int, int]) -> Tensor:
@@ -95,22 +104,38 @@ class JointTransformer(nn.Module):
     """A transformer over the tokens of all modalities, places and groups of a video.
 
     Groups beyond ``longest`` are in windows of their own, of equal length to one group, so that an hour takes no more
-    memory than a window.
+    memory than a window. Each of the modalities ``alone``, by number, passes it once more by itself, the tokens of the
+    others zero. Grids beyond those of the modalities go by.
     """
 
     def __init__(
-        self, channels: int, layers: int, heads: int, grid: int, modalities: int, dropout: float, longest: int = 64
+        self,
+        channels: int,
+        layers: int,
+        heads: int,
+        grid: int,
+        modalities: int,
+        dropout: float,
+        longest: int = 64,
+        alone: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.longest = longest
+        self.alone = tuple(alone)
+        self._columns = modalities * grid
+        self._grid = grid
         self.modality = nn.Parameter(0.02 * torch.randn(channels, 1, 1, modalities, 1))
         self.place = nn.Parameter(0.02 * torch.randn(channels, 1, grid, 1, grid))
         self.time_gain = nn.Parameter(torch.tensor(0.1))
         self.layers = nn.ModuleList(Layer(channels, heads, dropout) for _ in range(layers))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map features (N, D, T, grid, M · grid) to features of the same shape."""
-        return torch.cat([self._window(part) for part in self._windows(features)], dim=2)
+        """Map features (N, D, T, grid, M · grid + W) to (N, D, T, grid, (1 + A) · M · grid + W), A of M alone."""
+        joint, passing = features.tensor_split([self._columns], dim=4)
+        numbers = torch.arange(self._columns, device=features.device) // self._grid
+        versions = [joint, *(joint * (numbers == modality) for modality in self.alone)]
+        passed = [torch.cat([self._window(part) for part in self._windows(one)], dim=2) for one in versions]
+        return torch.cat([*passed, passing], dim=4)
 
     @torch.no_grad()
     def rollout(self, features: Tensor) -> Tensor:
@@ -119,7 +144,7 @@ class JointTransformer(nn.Module):
         A layer's map is averaged over the tokens of a group that attend and summed over those that are attended to; it
         counts for half, and the identity for the other half.
         """
-        maps = [self._rolled_out(part) for part in self._windows(features)]
+        maps = [self._rolled_out(part) for part in self._windows(features[..., : self._columns])]
         return torch.stack([torch.block_diag(*(window[video] for window in maps)) for video in range(len(features))])
 
     def _windows(self, features: Tensor) -> tuple[Tensor, ...]:
