@@ -17,7 +17,7 @@ from vidcomp.nn.receptive_field import ReceptiveField
 _PROBE_SIDES = (16, 32, 64)
 # Lengths tried in turn: a field must fit in the probe with feature frames to spare. Multiples of many strides, so that
 # rounding does not blur how many frames a feature frame stands for.
-_PROBE_FRAMES = (96, 288, 1152)
+_PROBE_FRAMES = (48, 288, 1152)
 
 
 def probed_fields(stages: Sequence[nn.Module]) -> list[ReceptiveField] | None:
