@@ -64,6 +64,7 @@ def test_a_csv_with_more_columns_in_another_order_and_encoding(encoding: str, tm
         ("a.mp4\tyes\n", "line 1 is separated by tabs"),
         ("video,class\na.mp4,yes\n", "its heading is video,class; name the columns path and label"),
         ("path,label,Path\na.mp4,yes,b.mp4\n", "its heading names the column path more than once"),
+        ("path,label,day,day\na.mp4,yes,1,2\n", "its heading names the column day more than once"),
         ("path,split\na.mp4,val\n", "its heading is path,split; name the columns path and label"),
     ],
 )
@@ -71,7 +72,7 @@ def test_a_csv_of_another_shape_is_told_what_was_found_and_what_is_wanted(text: 
     file = tmp_path / "list.csv"
     file.write_text(text)
     with pytest.raises(SourceError) as caught:
-        read_csv(file)
+        read_csv(file, "day")
     assert said in str(caught.value).replace("\\t", "\t")
 
 
