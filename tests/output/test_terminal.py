@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from vidcomp.attention import AttentionMap, AttentionSummary, summarize
-from vidcomp.output.terminal import attention_line, clock, console_of, print_facts, print_table
+from vidcomp.output.terminal import attention_line, clock, console_of, print_facts, print_table, print_text
 
 PATH = "holidays/a folder/clip of the sea 1.mp4"
 NAMES = ("[red]", "[/b]", ":fire:", "[link=x]y[/link]", "back\\")
@@ -55,6 +55,18 @@ def test_columns_stand_under_their_headings() -> None:
 def test_where_nothing_fits_a_row_is_a_block() -> None:
     lines = printed(24, ("class", "right", "taken for"), [("HandstandPushups", "0% of 12", "BodyWeightSquats (3)")])
     assert lines == ["HandstandPushups", "  right      0% of 12", "  taken for  BodyWeightSquats (3)"]
+
+
+def test_a_paragraph_is_wrapped_between_words_on_a_terminal_and_one_line_elsewhere() -> None:
+    sentence = "ucf16-lite0, sfc: 4 videos, top-1 100.0%, calibration error 0.034"
+    for width, lines in ((30, 3), (None, 1)):
+        stream = io.StringIO()
+        console = console_of(stream)
+        if width:
+            console = Console(file=stream, width=width, force_terminal=True, color_system=None, soft_wrap=True)
+        print_text(console, sentence, "dim")
+        assert stream.getvalue().split() == sentence.split()
+        assert stream.getvalue().count("\n") == lines
 
 
 def test_prose_is_wrapped_between_words() -> None:

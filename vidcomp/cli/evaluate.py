@@ -206,10 +206,11 @@ def _confusion(evaluation: Evaluation, extension: str) -> bytes:
 
 
 def _print(evaluation: Evaluation) -> None:
-    from vidcomp.output.terminal import console_of, print_table
+    from vidcomp.output.terminal import console_of, print_table, print_text
 
     console = console_of(sys.stdout)
-    console.print(
+    print_text(
+        console,
         f"{evaluation.model}, {evaluation.strategy}: {counted(evaluation.videos, 'video')}, "
         f"top-1 {evaluation.top1:.1%}, "
         f"top-5 {evaluation.top5:.1%}, calibration error {evaluation.calibration_error:.3f}, "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-import textwrap
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -99,7 +98,7 @@ def _short_license(text: str) -> str | None:
 def _print_list(rows: list[dict[str, Any]]) -> None:
     from rich.text import Text
 
-    from vidcomp.output.terminal import Cell, console_of, print_table
+    from vidcomp.output.terminal import Cell, console_of, print_table, print_text
 
     def shown(value: float | str | None) -> str:
         return "–" if value is None else f"{value:.1f}" if isinstance(value, float) else str(value)
@@ -128,7 +127,7 @@ def _print_list(rows: list[dict[str, Any]]) -> None:
         "* is the default. One download: fetched on first use, or by vidcomp models get NAME.",
         "GMACs are for ten seconds of video; top-1 is as published, on Kinetics-400.",
     ):
-        console.print("\n".join(textwrap.wrap(line, console.width if console.is_terminal else 1000)), style="dim")
+        print_text(console, line, "dim")
 
 
 @app.command()

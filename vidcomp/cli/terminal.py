@@ -33,6 +33,7 @@ _log = logging.getLogger("vidcomp.cli")
 _log.propagate = False
 _LEVELS = {"error": logging.ERROR, "warning": logging.WARNING}
 _LABELS_SHOWN = 25
+_ROOMY = 60
 # Arguments that the library's messages speak of, and the options that give them.
 _OPTIONS = {
     "allow_urls": "--allow-urls",
@@ -219,8 +220,9 @@ def video_progress(total: int, *, quiet: bool = False) -> Iterator[Callable[[str
         return
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    counts = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    with _bar(TextColumn("classifying"), *counts) as bar:
+    elapsed = [TimeElapsedColumn()] if roomy() else []
+    left = (TextColumn("left"), TimeRemainingColumn())
+    with _bar(TextColumn("classifying"), BarColumn(), MofNCompleteColumn(), *elapsed, *left) as bar:
         task = bar.add_task("videos", total=total)
         yield lambda path: bar.advance(task)
 
@@ -247,6 +249,13 @@ def batch_progress(stats: RunStats, *, quiet: bool = False) -> Iterator[Callable
                 say(f"{time.strftime('%H:%M:%S')} {progress_line(stats)}")
 
         yield advance
+
+
+def roomy() -> bool:
+    """Whether the terminal is wide enough for the time that has passed beside the time that is left."""
+    from rich.console import Console
+
+    return Console(stderr=True).width >= _ROOMY
 
 
 def _bar(*columns: ProgressColumn) -> Progress:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from vidcomp.cli.errors import SOME_FAILED, Stopped, UsageError, fail, stop_requests
-from vidcomp.cli.terminal import download_progress, in_options, warn
+from vidcomp.cli.terminal import download_progress, in_options, roomy, warn
 from vidcomp.files import printable
 from vidcomp.training import Interrupted, RequestError, TrainingError
 from vidcomp.training.callbacks import Callbacks, StepState
@@ -76,7 +76,7 @@ class TrainingProgress(Callbacks):
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TextColumn("{task.fields[state]}"),
-            TimeElapsedColumn(),
+            *([TimeElapsedColumn()] if roomy() else []),
             TextColumn("left"),
             TimeRemainingColumn(),
             console=Console(stderr=True),

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from vidcomp.evaluation.comparison import RATIO_COLUMNS, Comparison, Row
 from vidcomp.files import counted, printable
-from vidcomp.output.terminal import console_of
+from vidcomp.output.terminal import console_of, print_text
 
 ABSENT = "–"
 # Stands behind a ratio that the measurements cannot tell from 1.
@@ -190,7 +190,7 @@ def write_table(comparison: Comparison, stream: TextIO) -> None:
         wide.print(table)
     explained = ["vidcomp compare --help explains the columns"] if console.is_terminal else []
     for line in (*remarks(comparison), *explained, machine_line(comparison)):
-        console.print(Text(printable(line), style="dim"))
+        print_text(console, line, "dim")
 
 
 def _rows_down(comparison: Comparison) -> Table:

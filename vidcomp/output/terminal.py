@@ -96,6 +96,12 @@ def print_table(
             console.print(" " * (sum(widths[:-1]) + len(_GAP) * (len(shown) - 1)) + str(rest))
 
 
+def print_text(console: Console, text: str, style: str = "") -> None:
+    """Print a paragraph: wrapped between words on a terminal, one line elsewhere."""
+    for line in _wrapped(printable(text), console.width) if console.is_terminal else [printable(text)]:
+        console.print(Text(line, style=style))
+
+
 def print_facts(console: Console, facts: Iterable[tuple[str, str]]) -> None:
     """Print names with their values, which are wrapped on a terminal; addresses stay whole."""
     facts = list(facts)
