@@ -214,7 +214,7 @@ def with_agreement(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The rows in Markdown."""
     lines = [
-        "| data | model | strategy | top-1 (95 %) | balanced | as dense30 | as whole | GMACs | ms | peak MiB | note |",
+        "| data | model | strategy | top-1 (95%) | balanced | as dense30 | as whole | GMACs | ms | peak MiB | note |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:

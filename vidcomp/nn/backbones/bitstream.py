@@ -168,7 +168,7 @@ class Encoders(nn.Module):
 
         Returns:
             ``image``, features (1, T, 1280, 4, 4), and where they are looked at ``motion`` (1, T, 3, P', 24, 32),
-            ``residual`` (1, T, 1, P', 72, 96), ``present`` (1, T, P'), ``difference`` (1, T, 1, J, 96, 128) and
+            ``residual`` (1, T, 1, P', 72, 96), ``present`` (1, T, P'), ``difference`` (1, T, 1, J, 72, 96) and
             ``differs`` (1, T, J).
         """
         one = {name: values[0] for name, values in chunk.items()}

@@ -15,11 +15,8 @@ from torch import Tensor, nn
 MOTION_SIZE = (24, 32)
 """Height and width that fields of motion are brought to."""
 
-RESIDUAL_SIZE = (72, 96)
-"""Height and width that residuals are brought to."""
-
-DIFFERENCE_SIZE = (96, 128)
-"""Height and width that differences are brought to."""
+BRIGHTNESS_SIZE = (72, 96)
+"""Height and width that residuals and differences are brought to."""
 
 _CELL = 8
 # Displacements are measured in twelfths of the picture's shorter side: 20 pixels of 240.
@@ -39,12 +36,12 @@ def motion_pictures(motion: Tensor, mask: Tensor) -> Tensor:
 
 def residual_pictures(residual: Tensor) -> Tensor:
     """Residuals (G, P, h, w) of brightness, up to ±255, as pictures (G, 1, P, 72, 96): divided by 127.5."""
-    return _resized(residual.unsqueeze(2).to(torch.float32) / 127.5, RESIDUAL_SIZE)
+    return _resized(residual.unsqueeze(2).to(torch.float32) / 127.5, BRIGHTNESS_SIZE)
 
 
 def difference_pictures(difference: Tensor) -> Tensor:
-    """Differences (G, J, h, w) of brightness, up to ±255, as pictures (G, 1, J, 96, 128): divided by 128."""
-    return _resized(difference.unsqueeze(2).to(torch.float32) / 128, DIFFERENCE_SIZE)
+    """Differences (G, J, h, w) of brightness, up to ±255, as pictures (G, 1, J, 72, 96): divided by 128."""
+    return _resized(difference.unsqueeze(2).to(torch.float32) / 128, BRIGHTNESS_SIZE)
 
 
 def _resized(pictures: Tensor, size: tuple[int, int]) -> Tensor:
