@@ -9,10 +9,11 @@ STAMP := $(VENV)/.installed
 demo: $(STAMP)
 	@$(BIN)/python examples/demo.py
 
-# One process per core, each with one thread: several threads per process would only take each other's cores. Each begins
-# with a share of whole files, whose fixtures are then made once, and takes work from the other when it is done.
+# One process per core and one more, since tests wait for programs that they start. Each has one thread: several would only
+# take each other's cores. Each begins with a share of whole files, whose fixtures are then made once, and takes work from
+# others when it is done.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $$(($$($(BIN)/python -c "import os; print(os.cpu_count())") + 1)) --dist worksteal
 
 # With Ray, which is large, and which tests of a cluster need.
 slow: $(STAMP)
