@@ -4,9 +4,9 @@
 
 FOLDER holds a sub-folder for each of UCF101's classes that Kinetics names. Rows: nothing left out; after the stem, with
 the tail as it is, every τ-th frame, runs of 16 frames that are evenly spread, means of neighbors, or SFC and SGS with
-random weights; every second frame where `mixed_4a` keeps all of them; and the model's siblings. Beside the labels, each
-row is compared with `whole`: how often the best label is the same, and the divergence (KL) of the probabilities.
-Results go to benchmarks/results/i3d_compression.json.
+random weights; every second frame where `mixed_4a` keeps all of them; and the model's own strategies. Beside the
+labels, each row is compared with `whole`: how often the best label is the same, and the divergence (KL) of the
+probabilities. Results go to benchmarks/results/i3d_compression.json.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -55,10 +55,10 @@ class BitstreamOptions:
     """What to read of a bitstream.
 
     `short_side`: pixels of an anchor's shorter side, None for the source's size. `anchor_every`: most frames from one
-    anchor to the next.
-    `transcode`: "auto" re-encodes what has no vectors, "always" everything (vectors then do not depend on whose
-    encoder wrote the file), "never" makes an error of it. `motion`, `residual`, `difference`: whether they are wanted
-    at all. `motion_every`: only every so many-th P-frame counts, and its vectors stand for those in between.
+    anchor to the next. `transcode`: "auto" re-encodes what has no vectors, "always" everything (vectors then do not
+    depend on whose encoder wrote the file), "never" makes an error of it. `motion`, `residual`, `difference`: whether
+    they are wanted at all. `motion_every`: only every so many-th P-frame counts, and its vectors stand for those in
+    between.
     """
 
     short_side: int | None = 160
@@ -302,20 +302,24 @@ class _Group:
         options, step = self._options, self._options.motion_every
         kept = range(step, len(self._coded), step)
         fields, known = fields_of([_vectors(self._coded[number]) for number in kept], self.size)
+
+        @cache
+        def blurred(number: int) -> NDArray[np.uint8]:
+            return predictor.blurred(_luma(self._coded[number]))
+
         residual = np.zeros((len(kept), 0, 0), np.int16)
         if options.residual:
-            wanted = {near for number in kept for near in (number - 1, number)}
-            blurred = {number: predictor.blurred(_luma(self._coded[number])) for number in sorted(wanted)}
             left = [
-                predictor.residual(blurred[number], blurred[number - 1], field)
+                predictor.residual(blurred(number), blurred(number - 1), field)
                 for number, field in zip(kept, fields, strict=True)
             ]
             residual = np.stack(left) if left else np.zeros((0, *predictor.half), np.int16)
         last = len(self._coded) - 1
         difference = np.zeros((min(1, last), 0, 0), np.int16)
         if options.difference:
-            pair = [predictor.blurred(_luma(self._coded[number])) for number in (last, max(0, last - _LAG)) if last]
-            difference = predictor.difference(*pair)[None] if pair else np.zeros((0, *predictor.half), np.int16)
+            difference = np.zeros((min(1, last), *predictor.half), np.int16)
+            if last:
+                difference[0] = predictor.difference(blurred(last), blurred(max(0, last - _LAG)))
         motion, mask = np.zeros((len(kept), 0, 0, 2), np.float32), np.zeros((len(kept), 0, 0), np.uint8)
         if options.motion:
             motion, reached = accumulate(fields * step, known)

@@ -93,8 +93,8 @@ class PEncoder(nn.Module):
         """Build it.
 
         Args:
-            convolutions: what maps pictures (G, C, P, H, W) to features of each, of ``width`` channels.
-            width: see there.
+            convolutions: what maps pictures (G, C, P, H, W) to features of each.
+            width: channels of these features.
             outputs: channels of a token.
             grid: tokens along each side.
             modulation: what sums up the steps, one of :data:`MODULATIONS`.
