@@ -161,3 +161,5 @@ def test_timed_videos_are_spread_over_all() -> None:
     assert spread_over(names[:3], 8) == ["0", "1", "2"]
     chosen = spread_over(names, 8)
     assert (len(set(chosen)), chosen[0], chosen[-1]) == (8, "0", "99")
+    assert spread_over(names, 2) == ["0", "99"]
+    assert spread_over(names, 1) == ["50"]

@@ -11,6 +11,7 @@ from tests import clips
 from tests.tiny_model import make_tiny_model
 from vidcomp.evaluation import compare, evaluate
 from vidcomp.evaluation.evaluator import Evaluator
+from vidcomp.evaluation.strategy_run import StrategyRun
 from vidcomp.video.labeled import LabeledVideo, LabelError
 from vidcomp.zoo import ManifestError, WeightsError
 
@@ -115,3 +116,21 @@ def test_a_strict_evaluation_takes_nothing_else_instead(model: Path, folder: Pat
     bare.write_text(bare.read_text().replace(", weights: {file: tiny.safetensors}", ""))
     with pytest.raises(WeightsError, match="no weights"):
         evaluate(bare, folder, "whole", device="cpu")
+
+
+@pytest.mark.parametrize(("rounds", "seconds", "timed"), [(1, 1.0, 1), (1, 25.0, 2), (5, 61.0, 2), (1, 1000.0, 3)])
+def test_slow_rows_are_timed_on_fewer_videos(
+    rounds: int, seconds: float, timed: int, model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Videos of 5 s, each of which passes twice in a round; three rounds are wanted, or as many as are asked for."""
+    videos = [str(folder / name) for name in ("jump/a.mp4", "jump/b.mp4", "swim/c.mp4")]
+    label = StrategyRun.label
+
+    def slow(run: StrategyRun, path: str) -> None:
+        label(run, path)
+        run.labeling_s[-1] = 5.0
+
+    monkeypatch.setattr(StrategyRun, "label", slow)
+    with Evaluator(model, videos, ["whole"], rounds=rounds, seconds=seconds, device="cpu") as evaluator:
+        evaluator.run()
+        assert sum(video.timed for video in evaluator.comparison().videos) == timed

@@ -149,8 +149,8 @@ def compare(
     times better, so above 1 is always better.
 
     First, every row passes every video once, which warms up and gives labels and memory. Then the rows are timed in
-    turns, round by round, on at most 8 of the videos. A ratio that the rounds cannot tell from 1 is marked.
-    docs/compare.md says more.
+    turns, round by round, on at most 8 of the videos, or fewer if they are slow. A ratio that the rounds cannot tell
+    from 1 is marked. docs/compare.md says more.
 
     The exit code is 0 if everything was measured, 1 if a video or a row could not be, 2 for wrong usage, 130 if
     interrupted, 143 if terminated. An interrupt prints the rows measured so far.

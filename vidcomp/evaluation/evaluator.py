@@ -9,6 +9,7 @@ Without rounds only labels and GMACs are of interest, and the next videos are de
 from __future__ import annotations
 
 import os
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -38,8 +39,10 @@ from vidcomp.zoo.manifest import Manifest, find_manifest
 
 ROUNDS = 5
 SECONDS = 300.0
-# Videos that are timed, spread over all that were given: medians need rounds more than they need videos.
+# Videos that are timed, spread over all that were given: medians need rounds more than they need videos. So they are
+# fewer where fewer rounds than this would fit into the time otherwise.
 TIMED_VIDEOS = 8
+_ROUNDS_WANTED = 3
 
 Video: TypeAlias = str | os.PathLike[str] | LabeledVideo
 
@@ -62,7 +65,8 @@ def compare(
         strategies: names as :mod:`vidcomp.inference.grammar` has them; the others are compared with the first dense
             one. ``whole@x3d_m`` is another model's. By default ``dense30`` and the model's own compressors.
         rounds: how often everything is timed, at most; without rounds, only labels and GMACs are measured.
-        seconds: no round is begun that would end later than this after the first began; one is always run.
+        seconds: no round is begun that would end later than this after the first began; one is always run, of as few
+            videos as it takes.
         device: ``auto``, ``cpu`` or ``cuda``.
         random_weights: do not look for weights: cost alone is measured.
 
@@ -180,7 +184,7 @@ class Evaluator:
 
     @property
     def steps(self) -> int:
-        """How often ``done`` will be called by :meth:`run` if all rounds are run."""
+        """How often ``done`` will be called by :meth:`run`, at most."""
         timed = min(len(self.videos), TIMED_VIDEOS)
         return len(self.runs) * (len(self.videos) + timed * self.rounds)
 
@@ -312,7 +316,10 @@ class Evaluator:
     def _time_rounds(self, done: Callable[[str], None]) -> None:
         runs = [run for run in self.runs if run.observations]
         usable = [video.path for video in self.videos if all(video.path in run.observations for run in runs)]
-        self._timed = spread_over(usable, TIMED_VIDEOS) if runs else []
+        # A round passes a video twice through every row: the network alone, and from the file.
+        per_video = 2 * sum(statistics.median(run.labeling_s) for run in runs)
+        affordable = self.seconds / (min(self.rounds, _ROUNDS_WANTED) * per_video) if runs else 0
+        self._timed = spread_over(usable, max(1, min(TIMED_VIDEOS, int(affordable))))
         if not self._timed:
             self._note("no video could be labeled by every row: nothing was timed", failed=True)
             return
@@ -363,7 +370,9 @@ class Evaluator:
 
 
 def spread_over(items: Sequence[str], most: int) -> list[str]:
-    """At most ``most`` of the items, evenly spaced, from the first to the last."""
+    """At most ``most`` of the items, evenly spaced, from the first to the last; the middle one if it is to be one."""
     if len(items) <= most:
         return list(items)
+    if most == 1:
+        return [items[len(items) // 2]]
     return [items[round(index * (len(items) - 1) / (most - 1))] for index in range(most)]

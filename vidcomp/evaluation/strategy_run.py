@@ -48,8 +48,9 @@ class Observation:
 class StrategyRun:
     """Measures one strategy, video by video.
 
-    ``observations`` and ``errors`` go by the video's path. ``model_s``, ``end_to_end_s`` and ``energy_j`` hold, for
-    every round, one number for each video timed in it. Close it when done: it owns decoding processes.
+    ``observations`` and ``errors`` go by the video's path, and ``labeling_s`` says how long each took. ``model_s``,
+    ``end_to_end_s`` and ``energy_j`` hold, for every round, one number for each video timed in it. Close it when done:
+    it owns decoding processes.
     """
 
     def __init__(self, name: str, classifier: Classifier, *, trained: bool = True) -> None:
@@ -67,6 +68,7 @@ class StrategyRun:
         self.fits_at_once: int | None = None
         self.observations: dict[str, Observation] = {}
         self.errors: dict[str, str] = {}
+        self.labeling_s: list[float] = []
         self.model_s: defaultdict[int, list[float]] = defaultdict(list)
         self.end_to_end_s: defaultdict[int, list[float]] = defaultdict(list)
         self.energy_j: defaultdict[int, list[float]] = defaultdict(list)
@@ -97,6 +99,7 @@ class StrategyRun:
         """Classify a video from its file, with its peak memory: what it gave is kept, or why that is impossible."""
         memory = PeakMemory(self.classifier.runner.device)
         self._accumulates.take()
+        began = time.perf_counter()
         try:
             with memory:
                 prediction = self.classifier.classify(path)
@@ -105,6 +108,7 @@ class StrategyRun:
             self.errors[path] = f"{self.name}: {path}: {str(error).splitlines()[0]}"
         else:
             self._keep(path, prediction, memory.bytes, self._accumulates.take())
+            self.labeling_s.append(time.perf_counter() - began)
 
     def label_all(self, paths: Iterable[str]) -> Iterator[str]:
         """Classify videos in order, the next ones being decoded meanwhile, without memory; yields each one's path."""
