@@ -43,6 +43,10 @@ def test_options_go_over_the_file_and_the_file_over_the_defaults(tmp_path: Path)
         ("scale: [1.2, 1.0]", "scale must be two numbers of at least 1"),
         ("milestones: [8, 3]", "milestones must be ascending"),
         ("- 1", "a recipe must be a mapping of keys"),
+        (
+            "epochs: 3\nseed: 1\nepochs: 4",
+            r"r\.yaml, line 3: not valid YAML: the key epochs stands twice, first in line 1",
+        ),
         ("a: [", "line 1: not valid YAML|line 2: not valid YAML"),
     ],
 )

@@ -14,7 +14,14 @@ from tests.tiny_model import make_tiny_model
 from vidcomp.zoo import ManifestError, ZooError
 from vidcomp.zoo.build import BITSTREAM, Variant, build_network, load_model, load_variant, vary
 from vidcomp.zoo.labels import labels_of
-from vidcomp.zoo.manifest import Manifest, find_manifest, list_manifests, models_folder, read_manifest
+from vidcomp.zoo.manifest import (
+    Manifest,
+    find_manifest,
+    list_manifests,
+    models_folder,
+    parse_yaml,
+    read_manifest,
+)
 from vidcomp.zoo.weights import fingerprint, locate, read
 
 GOOD: dict[str, Any] = {
@@ -89,6 +96,13 @@ def test_a_wrong_key_is_named_in_one_line(tmp_path: Path, keys: tuple[str, ...],
         ("just text", "must be a mapping"),
         ("!!python/object/apply:os.system ['true']", "not valid YAML"),
         ("", "must be a mapping"),
+        (
+            "name: a\nsummary: b\n'name': c",
+            "mine.yaml, line 3: not valid YAML: the key name stands twice, first in line 1",
+        ),
+        ("name: a\nbackbone:\n  options:\n    depth: 5\n    depth: 5", "line 5: .* key depth .* line 4"),
+        ("compressors:\n- cut: res3\n  kind: sfc\n- cut: res4\n  cut: res5", "line 5: .* key cut .* line 4"),
+        ("name: a\nlabels: {x: 1, y: 2, x: 3}", "line 2: .* key x .* line 2"),
     ],
 )
 def test_what_is_not_a_manifest_is_refused(tmp_path: Path, content: str, message: str) -> None:
@@ -96,6 +110,17 @@ def test_what_is_not_a_manifest_is_refused(tmp_path: Path, content: str, message
     path.write_text(content)
     with pytest.raises(ManifestError, match=message):
         read_manifest(path)
+
+
+def test_one_key_in_two_mappings_or_over_a_merged_one_stands_once() -> None:
+    text = "some: &some {a: 1, b: 2}\nmore: {deep: {<<: *some, a: 3}}\nagain: [*some, *some]"
+    assert parse_yaml(text) == {
+        "some": {"a": 1, "b": 2},
+        "more": {"deep": {"a": 3, "b": 2}},
+        "again": [{"a": 1, "b": 2}] * 2,
+    }
+    with pytest.raises(yaml.YAMLError, match="the key b stands twice"):
+        parse_yaml("&a [*a, {b: 1, b: 2}]")
 
 
 def test_an_unknown_name_is_told_what_it_is_near_to() -> None:

@@ -134,6 +134,7 @@ class Options:
 
         from vidcomp.training import RecipeError
         from vidcomp.training.config import make_recipe
+        from vidcomp.zoo.manifest import parse_yaml
 
         options = {**{name: value for name, value in vars(self).items() if name in kind.model_fields}, **more}
         given = {name: value for name, value in options.items() if value is not None}
@@ -142,9 +143,10 @@ class Options:
             if not equals:
                 raise UsageError(f"--set {pair}: write KEY=VALUE, such as --set schedule=cosine")
             try:
-                given[name.strip()] = yaml.safe_load(value)
-            except yaml.YAMLError:
-                raise UsageError(f"--set {pair}: the value is not valid YAML") from None
+                given[name.strip()] = parse_yaml(value)
+            except yaml.YAMLError as error:
+                problem = getattr(error, "problem", None) or "it cannot be parsed"
+                raise UsageError(f"--set {pair}: the value is not valid YAML: {problem}") from None
         try:
             return make_recipe(kind, self.recipe, given)
         except RecipeError as error:

@@ -22,7 +22,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from vidcomp.zoo import ManifestError
 
 # The same as yaml.SafeLoader, several times as fast where PyYAML was built with its C library.
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PACKAGE = Path(__file__).resolve().parent.parent
 # The keys that say where weights lie; a source has exactly one.
 _LOCATIONS = ("file", "path", "url", "torchvision")
@@ -368,6 +368,39 @@ class SchemaError(ValueError):
     """The file is not what it must be: the message begins with its path."""
 
 
+class _Loader(_SAFE_LOADER):  # type: ignore[misc, valid-type]
+    """Reads plain data; a key that stands twice, of which PyYAML keeps the second in silence, is an error."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        root: yaml.Node | None = super().get_single_node()
+        waiting, met = [root], set()
+        while waiting:
+            node = waiting.pop()
+            if not isinstance(node, yaml.CollectionNode) or node in met:
+                continue
+            met.add(node)
+            if isinstance(node, yaml.SequenceNode):
+                waiting += node.value
+                continue
+            keys: dict[tuple[str, str], yaml.Mark] = {}
+            for key, value in node.value:
+                waiting.append(value)
+                first = keys.setdefault((key.tag, str(key.value)), key.start_mark)
+                if first is not key.start_mark:
+                    problem = f"the key {key.value} stands twice, first in line {first.line + 1}"
+                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+        return root
+
+
+def parse_yaml(text: str) -> Any:
+    """What YAML text says; tags are not honored.
+
+    Raises:
+        yaml.YAMLError: it is not YAML, or says a key twice.
+    """
+    return yaml.load(text, Loader=_Loader)
+
+
 def read_mapping(path: Path, what: str, example: str, *, empty: bool = False) -> dict[str, Any]:
     """The keys and values of a YAML file; tags are not honored.
 
@@ -378,10 +411,10 @@ def read_mapping(path: Path, what: str, example: str, *, empty: bool = False) ->
         empty: whether it may have no keys at all.
 
     Raises:
-        SchemaError: it is missing, cannot be read, is not YAML, or holds no mapping.
+        SchemaError: it is missing, cannot be read, is not YAML, or says a key twice, or holds no mapping.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SchemaError(f"{path}: there is no such {what}") from None
     except (OSError, UnicodeDecodeError) as error:
