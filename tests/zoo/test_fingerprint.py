@@ -37,3 +37,11 @@ def test_a_model_of_0_1_0_has_the_name_it_had() -> None:
     """Outputs that were written with it then are gone on with now."""
     name = "153299ed4ae0a62ab3dde8bff10e8239014f9c7af422f62e9c76ba0151ac63ba"
     assert fingerprint(vary(find_manifest("ucf16-lite0"), Variant(compressor="none"))) == name
+
+
+def test_labels_to_choose_among_are_part_of_it_in_whatever_order_and_case() -> None:
+    manifest = find_manifest("ucf16-lite0")
+    chosen = {fingerprint(vary(manifest, Variant(only=only))) for only in (("Swing", "Diving"), ("diving", "swing"))}
+    others = {fingerprint(vary(manifest, Variant(only=only))) for only in ((), ("Swing", "Surfing"))}
+    assert (len(chosen), len(others)) == (1, 2)
+    assert not chosen & others

@@ -207,12 +207,12 @@ def labels(
 ) -> None:
     """Print the labels of a model, one per line, in the order of its outputs. Such a list is what --only-file reads."""
     with reported(debug=debug):
-        from vidcomp.zoo.labels import labels_of, near_labels
+        from vidcomp.zoo.labels import caseless, labels_of, near_labels
         from vidcomp.zoo.manifest import find_manifest
 
         manifest = find_manifest(name)
         known = labels_of(manifest)
-        found = [label for label in known if match is None or match.casefold() in label.casefold()]
+        found = [label for label in known if match is None or caseless(match) in caseless(label)]
         if not found:
             near = ", ".join(near_labels(known, match or ""))
             hint = f"near it: {near}" if near else "try a shorter text"

@@ -268,7 +268,7 @@ class ModelOptions:
     only_file: Path | None = None
 
     def labels(self) -> tuple[str, ...]:
-        """The labels to choose among: those named, and those in the file, one per line."""
+        """The labels to choose among: those named, and those in the file, one per line; # begins a comment."""
         if self.only_file is None:
             return self.only
         from vidcomp.video import SourceError
@@ -279,7 +279,7 @@ class ModelOptions:
         except (OSError, SourceError) as error:
             why = error.reason if isinstance(error, SourceError) else error.strerror
             raise UsageError(f"--only-file {self.only_file}: cannot be read ({why}); name a file of labels") from None
-        named = tuple(line.strip() for line in lines if line.strip())
+        named = tuple(line for line in map(str.strip, lines) if line and not line.startswith("#"))
         if not named:
             raise UsageError(f"--only-file {self.only_file}: it names no label; write one per line")
         return (*self.only, *named)

@@ -185,7 +185,11 @@ def info_of(path: str, container: InputContainer, stream: VideoStream, frame: Vi
 
 def fps_of(stream: VideoStream) -> float:
     """Frames a second; a plausible one where the stream names none, or an absurd one."""
-    for rate in (stream.average_rate, stream.guessed_rate):
+    rates = [stream.average_rate, stream.guessed_rate]
+    if stream.start_time is None:
+        # A bare bitstream has no times to take an average of: it is libav's default, 25, whatever the headers say.
+        rates.reverse()
+    for rate in rates:
         if rate and 0.01 <= rate <= 1000:
             return float(rate)
     return _FALLBACK_FPS

@@ -30,15 +30,16 @@ from vidcomp.zoo.downloads import (
     sha256_of,
     sources_of,
 )
-from vidcomp.zoo.labels import labels_of
+from vidcomp.zoo.labels import chosen_labels, labels_of
 from vidcomp.zoo.manifest import Manifest, WeightsSource
 
 # What is said about a model, and does not change what it answers.
 _REMARKS = {
     *("base", "summary", "group", "siblings", "alternatives", "gmacs", "reported", "measured", "source", "license")
 }
-# Keys that manifests of vidcomp 0.1.0 did not have: unused, they change no name, so that outputs of then go on.
-_NEW_KEYS = {"": {"only"}, "preprocessing": {"fps", "shortest", "central"}}
+# Keys of preprocessing that manifests of vidcomp 0.1.0 did not have: unused, they change no name, so that outputs of
+# then go on.
+_NEW_KEYS = ("fps", "shortest", "central")
 
 
 def locate(
@@ -161,19 +162,19 @@ def fingerprint(manifest: Manifest, progress: Progress | None = None) -> str:
         WeightsError: weights are missing or cannot be fetched.
         ManifestError: the labels do not fit.
     """
-    said = manifest.model_dump(mode="json", exclude=_REMARKS)
+    said = manifest.model_dump(mode="json", exclude={*_REMARKS, "only"})
     # Where weights lie may differ from machine to machine; what they are may not.
     del said["backbone"]["head"], said["backbone"]["fitted_to"]
     # 0.1.0 had no such key, and its outputs continue with whichever of the two a model names now.
     del said["preprocessing"]["interpolation"]
     for section in (said["backbone"], *said["compressors"]):
         section.pop("weights")
-    for section, keys in _NEW_KEYS.items():
-        part = said[section] if section else said
-        for key in keys:
-            if not part[key]:
-                del part[key]
-    said["labels"] = labels_of(manifest)
+    for key in _NEW_KEYS:
+        if not said["preprocessing"][key]:
+            del said["preprocessing"][key]
+    said["labels"] = labels = labels_of(manifest)
+    if (chosen := chosen_labels(manifest)) is not None:
+        said["only"] = [labels[number] for number in chosen]  # in whatever order and spelling they were named
     said["weights"] = [_checksums(source, manifest, progress) for source in sources_of(manifest)]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections import defaultdict
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -31,39 +33,52 @@ def labels_of(manifest: Manifest) -> tuple[str, ...]:
 def chosen_labels(manifest: Manifest) -> tuple[int, ...] | None:
     """Numbers of the labels that the manifest says to choose among, in the classifier's order; None for all.
 
+    Case and Unicode form do not matter, unless labels differ in nothing else.
+
     Raises:
         ManifestError: one of them is no label of the model (the line names similar ones), or there is but one.
     """
     if not manifest.only:
         return None
     labels = labels_of(manifest)
-    numbers = {label.casefold(): number for number, label in enumerate(labels)}
+    numbers: defaultdict[str, list[int]] = defaultdict(list)
+    for number, label in enumerate(labels):
+        numbers[caseless(label)].append(number)
+    chosen: set[int] = set()
     for name in manifest.only:
-        if name.casefold() not in numbers:
+        alike = numbers[caseless(name)]
+        found = [number for number in alike if labels[number] == name] or alike
+        if len({labels[number] for number in found}) != 1:
             near = near_labels(labels, name)
             hint = f"similar are {', '.join(map(repr, near))}" if near else "no label is similar"
             raise ManifestError(
                 f"{manifest.name}: there is no label {name!r}; {hint} ('vidcomp models labels {manifest.name}')"
             )
-    chosen = {numbers[name.casefold()] for name in manifest.only}
+        chosen.update(found)
     if len(chosen) < 2:
         raise ManifestError(f"{manifest.name}: with one label there is nothing to choose; give two or more")
-    return tuple(sorted(chosen))
+    return tuple(sorted(chosen)) if len(chosen) < len(labels) else None
 
 
 def near_labels(labels: Sequence[str], name: str, most: int = 5) -> list[str]:
     """Labels that hold ``name``, or else those with words spelled much like its own, best first."""
-    wanted = name.casefold().strip()
-    found = [label for label in labels if wanted in label.casefold()]
-    if not found:
-        likeness = {label: max(_alike(a, b) for a in _parts(wanted) for b in _parts(label)) for label in labels}
-        found = sorted((label for label in labels if likeness[label] >= 0.6), key=lambda label: -likeness[label])
-    return found[:most]
+    wanted = caseless(name)
+    likeness = {label: _alike(wanted, caseless(label)) for label in labels if wanted in caseless(label)}
+    if not likeness:
+        words = {label: max(_alike(a, b) for a in _parts(name) for b in _parts(label)) for label in labels}
+        likeness = {label: alike for label, alike in words.items() if alike >= 0.6}
+    return sorted(likeness, key=lambda label: -likeness[label])[:most]
+
+
+def caseless(text: str) -> str:
+    """The text as labels are compared: without regard to case, Unicode form, and spaces around it."""
+    return unicodedata.normalize("NFC", text.strip()).casefold()
 
 
 def _parts(text: str) -> list[str]:
     """The text and those of its words that mean something."""
-    return [text.casefold(), *(word for word in re.findall(r"\w+", text.casefold()) if len(word) > 3)]
+    whole = caseless(text)
+    return [whole, *(word for word in re.findall(r"\w+", whole) if len(word) > 3)]
 
 
 def _alike(one: str, other: str) -> float:
