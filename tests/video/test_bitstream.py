@@ -173,7 +173,7 @@ def test_blocks_cover_their_cells_and_nothing_beyond_the_picture() -> None:
         (-1, 16, 16, 400, 8, 8, 8, 4),  # from a damaged picture
     ]
     vectors = np.array(rows, [(name, np.int32) for name in names])
-    field, known = fields_of([None, vectors], (24, 16))
+    field, known = fields_of(vectors, [0, 4], (24, 16))
     assert known.astype(int).tolist() == [[[0, 0, 0]] * 2, [[1, 1, 1], [0, 0, 1]]]
     assert field[1, 0].tolist() == [[1.5, -1], [1.5, -1], [2, 0]]
     assert field[1, 1].tolist() == [[0, 0], [0, 0], [2, 0]]
@@ -215,6 +215,9 @@ def test_anchors_are_key_frames_and_one_more_every_twelve(tmp_path: Path) -> Non
     assert [len(group) for group in some] == [3, 2, 3, 2]
     assert some[0].times_s == pytest.approx(np.array([3, 6, 9]) / 25)
     assert some[0].residual.shape == (3, 0, 0)
+    joined, _ = groups_of(path, short_side=96, joined=3, motion=False, residual=False)
+    assert [group.anchor.shape[:2] for group in joined] == [groups[0].anchor.shape[:2], (0, 0), (0, 0), (96, 128)]
+    np.testing.assert_array_equal(joined[3].anchor, groups[3].anchor)
 
 
 def test_a_third_of_the_vectors_stands_for_the_rest(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, cached_property
-from itertools import chain, islice, pairwise
+from itertools import chain, count, islice, pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -44,6 +44,7 @@ TRANSCODED_SIDE = 160
 
 _MOST_NATIVE_PIXELS = 1280 * 720
 _LAG = 4  # non-B frames between the two whose difference is taken
+_INTRA, _B = (1, 5), (3, 7)  # FFmpeg's numbers of I and SI pictures, and of B and BI pictures
 _LAMBDA = 118  # FFmpeg's unit of a quantizer
 _QUALITY = 4  # of MPEG-4's quantizers, 1 to 31, the lowest being the best
 
@@ -58,7 +59,7 @@ class BitstreamOptions:
     anchor to the next. `transcode`: "auto" re-encodes what has no vectors, "always" everything (vectors then do not
     depend on whose encoder wrote the file), "never" makes an error of it. `motion`, `residual`, `difference`: whether
     they are wanted at all. `motion_every`: only every so many-th P-frame counts, and its vectors stand for those in
-    between.
+    between. `joined`: of so many groups in a row, the first one's anchor alone is wanted.
     """
 
     short_side: int | None = 160
@@ -68,10 +69,11 @@ class BitstreamOptions:
     motion: bool = True
     difference: bool = False
     motion_every: int = 1
+    joined: int = 1
 
     def __post_init__(self) -> None:
-        if min(self.short_side or 1, self.anchor_every, self.motion_every) < 1:
-            raise ValueError(f"short_side, anchor_every and motion_every must be at least 1: {self}")
+        if min(self.short_side or 1, self.anchor_every, self.motion_every, self.joined) < 1:
+            raise ValueError(f"short_side, anchor_every, motion_every and joined must be at least 1: {self}")
         if self.transcode not in ("auto", "always", "never"):
             raise ValueError(f"transcode must be auto, always or never, got {self.transcode!r}")
 
@@ -178,11 +180,14 @@ class BitstreamReader(ReaderBase[BitstreamReport]):
             raise RuntimeError("groups() can be read once; open the file again")
         self._started = True
         group: _Group | None = None
+        numbers = count()
         for index, seconds, coded, original, whole in self._coded():
             if group is None or not whole or not group.takes(index, coded):
                 if group is not None:
                     yield self._finished(group)
-                anchor = self._reader.upright(original).copy()
+                anchor = np.zeros((0, 0, 3), np.uint8)
+                if next(numbers) % self._options.joined == 0:
+                    anchor = self._reader.upright(original).copy()
                 group = _Group(anchor, seconds, index, coded, self._reader.orientation(original), self._options)
             else:
                 group.add(seconds, coded)
@@ -232,27 +237,23 @@ class BitstreamReader(ReaderBase[BitstreamReport]):
 
     def _noted(self, frames: Iterable[_Timed]) -> Iterator[_Timed]:
         """The same frames; what they tell of how they were coded is kept for the report."""
-        from av.video.frame import PictureType
-
         for index, seconds, frame in frames:
             if frame.key_frame:
                 self._keys.append(index)
-            self._b_frames += frame.pict_type in (PictureType.B, PictureType.BI)
+            self._b_frames += frame.pict_type in _B
             yield index, seconds, frame
 
     def _coded(self) -> Iterator[tuple[int, float, VideoFrame, VideoFrame, bool]]:
         """Frames but for B-frames, with number and time: as they are coded, as they are shown, and whether nothing is
         lacking since the one before.
         """
-        from av.video.frame import PictureType
-
         if self._transcoder is not None:
             for index, seconds, coded, original in self._transcoder(self._frames):
                 yield index, seconds, coded, original, True
             return
         repaired = self._reader.repaired
         for index, seconds, frame in self._frames:
-            if frame.pict_type not in (PictureType.B, PictureType.BI):
+            if frame.pict_type not in _B:
                 yield index, seconds, frame, frame, repaired == self._reader.repaired
                 repaired = self._reader.repaired
 
@@ -286,9 +287,7 @@ class _Group:
 
     def takes(self, index: int, coded: VideoFrame) -> bool:
         """Whether a frame belongs to the group: it refers to the ones before, and the anchor is not too far away."""
-        from av.video.frame import PictureType
-
-        if coded.key_frame or coded.pict_type in (PictureType.I, PictureType.SI):
+        if coded.key_frame or coded.pict_type in _INTRA:
             return False
         return index - self._index < self._options.anchor_every and (coded.width, coded.height) == self.size
 
@@ -301,7 +300,8 @@ class _Group:
         """The arrays of the group, brought to those of pictures of `size`, if given."""
         options, step = self._options, self._options.motion_every
         kept = range(step, len(self._coded), step)
-        fields, known = fields_of([_vectors(self._coded[number]) for number in kept], self.size)
+        if options.motion or options.residual:
+            fields, known = fields_of(*_vectors([self._coded[number] for number in kept]), self.size)
 
         @cache
         def blurred(number: int) -> NDArray[np.uint8]:
@@ -378,10 +378,13 @@ class _Transcoder:
             yield index, seconds, coded, original
 
 
-def _vectors(frame: VideoFrame) -> NDArray[Any] | None:
-    """The motion vectors of a frame, as FFmpeg tells them."""
-    vectors: Any = frame.side_data.get("MOTION_VECTORS")
-    return None if vectors is None else vectors.to_ndarray()
+def _vectors(frames: Sequence[VideoFrame]) -> tuple[NDArray[Any], list[int]]:
+    """The motion vectors of all frames, as FFmpeg tells them, and how many there are of each."""
+    found: list[Any] = [frame.side_data.get("MOTION_VECTORS") for frame in frames]
+    told = [vectors for vectors in found if vectors is not None]
+    form = told[0].to_ndarray().dtype if told else np.uint8
+    # Joined as bytes: NumPy would join the records field by field.
+    return np.frombuffer(b"".join(told), form), [0 if vectors is None else len(vectors) for vectors in found]
 
 
 def _luma(frame: VideoFrame) -> NDArray[np.uint8]:

@@ -36,6 +36,7 @@ class GroupReader(ReaderBase[DecodeReport]):
             motion=not wanted.isdisjoint({"motion", "mask"}),
             residual="residual" in wanted,
             difference="difference" in wanted,
+            joined=options.joined,
         )
         self._steps = (bitstream.anchor_every - 1) * options.joined
         self._reader = BitstreamReader(

@@ -23,31 +23,31 @@ def grid_size(width: int, height: int) -> tuple[int, int]:
     return -(-width // CELL), -(-height // CELL)
 
 
-def fields_of(vectors: Sequence[NDArray[Any] | None], size: tuple[int, int]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """The fields of consecutive pictures of `size` (width, height), of each of which the decoder gave
-    an array of vectors as FFmpeg has them: float32 (P, h, w, 2), x and y in pixels, and bool (P, h, w), where there is
-    one.
+def fields_of(
+    vectors: NDArray[Any], counts: Sequence[int], size: tuple[int, int]
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """The fields of consecutive pictures of `size` (width, height): float32 (P, h, w, 2), x and y in pixels, and bool
+    (P, h, w), where there is one.
 
-    Only vectors into the past count. A cell without any was coded by itself, and is 0.
+    `vectors` are records as FFmpeg has them, so many of each picture after the other as `counts` (P) says. Only those
+    into the past count. A cell without any was coded by itself, and is 0.
     """
     columns, rows = grid_size(*size)
     # Blocks of 16 × 16 may reach beyond the last cell.
     wide, high = columns + 2, rows + 2
     # A pair of floats moves as one complex number, at half the price.
-    field = np.zeros(len(vectors) * high * wide, np.complex64)
+    field = np.zeros(len(counts) * high * wide, np.complex64)
     known = np.zeros(len(field), np.bool_)
-    some = [(number, block) for number, block in enumerate(vectors) if block is not None and len(block)]
-    if some:
-        blocks = np.concatenate([block for _, block in some])
-        numbers = np.repeat([number for number, _ in some], [len(block) for _, block in some])
-        width, height = blocks["w"].astype(np.int32), blocks["h"].astype(np.int32)
-        x, y = (blocks["dst_x"] - width // 2) // CELL, (blocks["dst_y"] - height // 2) // CELL
-        fits = (blocks["source"] < 0) & (x >= 0) & (y >= 0) & (x < columns) & (y < rows)
-        values = np.empty((len(blocks), 2), np.float32)
-        np.divide(blocks["motion_x"], blocks["motion_scale"], out=values[:, 0], casting="unsafe")
-        np.divide(blocks["motion_y"], blocks["motion_scale"], out=values[:, 1], casting="unsafe")
+    if len(vectors):
+        pictures = np.repeat(np.arange(len(counts)) * high * wide, counts)
+        width, height = vectors["w"].astype(np.int32), vectors["h"].astype(np.int32)
+        x, y = (vectors["dst_x"] - width // 2) // CELL, (vectors["dst_y"] - height // 2) // CELL
+        fits = (vectors["source"] < 0) & (x >= 0) & (y >= 0) & (x < columns) & (y < rows)
+        values = np.empty((len(vectors), 2), np.float32)
+        np.divide(vectors["motion_x"], vectors["motion_scale"], out=values[:, 0], casting="unsafe")
+        np.divide(vectors["motion_y"], vectors["motion_scale"], out=values[:, 1], casting="unsafe")
         value = values.view(np.complex64)[:, 0]
-        at = (numbers * high + y) * wide + x
+        at = pictures + y * wide + x
         for offset, covers in (
             (0, fits),
             (1, fits & (width > CELL)),
@@ -57,7 +57,7 @@ def fields_of(vectors: Sequence[NDArray[Any] | None], size: tuple[int, int]) -> 
             cells = at[covers] + offset
             field[cells] = value[covers]
             known[cells] = True
-    shape = len(vectors), high, wide
+    shape = len(counts), high, wide
     return (
         field.view(np.float32).reshape(*shape, 2)[:, :rows, :columns],
         known.reshape(shape)[:, :rows, :columns],
