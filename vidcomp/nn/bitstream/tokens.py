@@ -130,9 +130,9 @@ class JointTransformer(nn.Module):
         """Map features (N, D, T, grid, M · grid + W) to (N, D, T, grid, (1 + A) · M · grid + W), A of M alone."""
         joint, passing = features.tensor_split([self._columns], dim=4)
         numbers = torch.arange(self._columns, device=features.device) // self._grid
-        versions = [joint, *(joint * (numbers == modality) for modality in self.alone)]
-        passed = [torch.cat([self._window(part) for part in self._windows(one)], dim=2) for one in versions]
-        return torch.cat([*passed, passing], dim=4)
+        versions = torch.cat([joint, *(joint * (numbers == modality) for modality in self.alone)])
+        passed = torch.cat([self._window(part) for part in self._windows(versions)], dim=2)
+        return torch.cat([*passed.split(len(joint)), passing], dim=4)
 
     @torch.no_grad()
     def rollout(self, features: Tensor) -> Tensor:
@@ -158,11 +158,12 @@ class JointTransformer(nn.Module):
     def _rolled_out(self, features: Tensor) -> Tensor:
         tokens, times = self._tokens(features), features.shape[2]
         rolled = torch.eye(times, device=tokens.device).expand(len(tokens), -1, -1)
-        for layer in self.layers:
+        for number, layer in enumerate(self.layers):
             assert isinstance(layer, Layer)
+            if number:
+                tokens = self.layers[number - 1](tokens)
             weights = layer.weights(tokens).unflatten(1, (times, -1)).unflatten(3, (times, -1)).mean(dim=2).sum(dim=3)
             rolled = (rolled + weights @ rolled) / 2
-            tokens = layer(tokens)
         return rolled
 
     def _tokens(self, features: Tensor) -> Tensor:
