@@ -23,8 +23,8 @@ from torch import Tensor
 
 from vidcomp.evaluation.benchmark import describe_machine
 from vidcomp.inference.device import choose_device
-from vidcomp.inference.memory import tune_malloc
 from vidcomp.inference.runner import Runner
+from vidcomp.memory import tune_malloc
 from vidcomp.nn.backbones import Backbone
 from vidcomp.nn.compressors import SFC, SGS, Compressed, Compressor, Identity
 from vidcomp.nn.compressors.binning import Kernel

@@ -29,12 +29,11 @@ from vidcomp.files import replace_file
 from vidcomp.inference.batch import stamp_of
 from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.grammar import StrategyError, parse_strategy
-from vidcomp.inference.memory import tune_malloc
 from vidcomp.inference.strategies import WholeVideo
+from vidcomp.memory import tune_malloc
 from vidcomp.training.config import Paths
-from vidcomp.training.groups import groups_of
 from vidcomp.training.head import HeadJob, train_head
-from vidcomp.training.videos import TrainingVideo
+from vidcomp.training.videos import TrainingVideo, groups_of
 from vidcomp.video.labeled import LabeledVideo, find_labeled
 from vidcomp.zoo import ZooError
 from vidcomp.zoo.build import load_variant

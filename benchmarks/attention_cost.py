@@ -18,9 +18,9 @@ import torch
 from benchmarks.harness import save
 from vidcomp.attention import summarize
 from vidcomp.evaluation.benchmark import describe_machine
-from vidcomp.inference.memory import tune_malloc
 from vidcomp.inference.runner import Runner
 from vidcomp.inference.strategies import attention_map
+from vidcomp.memory import tune_malloc
 from vidcomp.video import decode
 from vidcomp.zoo.build import load_model
 

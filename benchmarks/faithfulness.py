@@ -24,9 +24,9 @@ from benchmarks.harness import save
 from vidcomp.attention import importance_of
 from vidcomp.evaluation.benchmark import describe_machine
 from vidcomp.inference.device import choose_device
-from vidcomp.inference.memory import tune_malloc
 from vidcomp.inference.runner import Runner
 from vidcomp.inference.strategies import attention_map
+from vidcomp.memory import tune_malloc
 from vidcomp.video import DecodeWorker
 from vidcomp.video.labeled import LabeledVideo, find_labeled
 from vidcomp.zoo.build import Variant, load_model

@@ -27,9 +27,9 @@ from benchmarks.harness import save
 from vidcomp.evaluation.benchmark import describe_machine
 from vidcomp.evaluation.cost import gmacs
 from vidcomp.inference.device import choose_device
-from vidcomp.inference.memory import tune_malloc
 from vidcomp.inference.runner import Runner
 from vidcomp.inference.strategies import seen_whole
+from vidcomp.memory import tune_malloc
 from vidcomp.nn.compressors import SFC, SGS, Compressed, Compressor, Identity
 from vidcomp.nn.compressors.sfc import start_near_identity
 from vidcomp.nn.whole_video import CompressedModel, Insertion

@@ -29,8 +29,8 @@ import vidcomp
 from benchmarks.faithfulness import mean_with_interval
 from benchmarks.harness import save
 from vidcomp.inference.classifier import Classifier
-from vidcomp.inference.memory import tune_malloc
 from vidcomp.inference.prediction import Prediction
+from vidcomp.memory import tune_malloc
 from vidcomp.zoo.labels import labels_of
 from vidcomp.zoo.manifest import find_manifest
 

@@ -27,10 +27,10 @@ from benchmarks.faithfulness import mean_with_interval
 from benchmarks.harness import DOCS, save
 from benchmarks.needle_videos import FPS, NEEDLE_S, overlap, right_labels
 from vidcomp.evaluation.cost import gmacs
-from vidcomp.inference.memory import tune_malloc
 from vidcomp.inference.moments import MomentScores, find_moments
 from vidcomp.inference.runner import Runner
 from vidcomp.inference.strategies import seen_whole
+from vidcomp.memory import tune_malloc
 from vidcomp.nn.backbones import BackboneSpec
 from vidcomp.nn.compressors import Identity, SalientFrames
 from vidcomp.nn.compressors.saliency import picture_statistics

@@ -8,6 +8,7 @@ call, grouped by file; what the decoding process does on its own is not among th
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import threading
@@ -35,15 +36,15 @@ def trace(run: Callable[[], object]) -> dict[str, list[str]]:
     """The functions of vidcomp that are called while ``run`` runs, by file, both in the order of their first call."""
     passed: dict[str, list[str]] = {}
     seen: set[object] = set()
+    ours = f"{PACKAGE}{os.sep}"
 
     def note(frame: FrameType, event: str, _: Any) -> None:
         code = frame.f_code
-        if event != "call" or code in seen or is_import(frame):
+        if event != "call" or code in seen or not code.co_filename.startswith(ours) or is_import(frame):
             return
         seen.add(code)
-        file = Path(code.co_filename)
-        if file.is_relative_to(PACKAGE):
-            passed.setdefault(file.relative_to(PACKAGE.parent).as_posix(), []).append(code.co_qualname)
+        file = Path(code.co_filename).relative_to(PACKAGE.parent).as_posix()
+        passed.setdefault(file, []).append(code.co_qualname)
 
     threading.setprofile(note)
     sys.setprofile(note)

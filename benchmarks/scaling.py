@@ -26,7 +26,7 @@ from benchmarks.harness import DOCS, in_turns, save
 from benchmarks.memory import sample_peak
 from vidcomp.evaluation.benchmark import make_video
 from vidcomp.inference.classifier import Classifier
-from vidcomp.inference.memory import tune_malloc
+from vidcomp.memory import tune_malloc
 
 FRAMES = (64, 128, 256, 512, 1024, 2048, 4096)
 VIDEOS = (1, 2, 4, 8, 16, 32, 64)

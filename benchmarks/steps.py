@@ -23,8 +23,8 @@ from benchmarks.harness import in_turns, save, summary
 from vidcomp.evaluation.benchmark import make_video
 from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.device import cpu_has_bf16
-from vidcomp.inference.memory import BatchSize, tune_malloc
 from vidcomp.inference.runner import Runner, dummy_clip
+from vidcomp.memory import BatchSize, tune_malloc
 from vidcomp.zoo.build import build_network, load_model
 from vidcomp.zoo.manifest import find_manifest
 

@@ -14,7 +14,7 @@ import argparse
 
 from benchmarks.harness import DOCS, save
 from vidcomp.evaluation import compare
-from vidcomp.inference.memory import tune_malloc
+from vidcomp.memory import tune_malloc
 from vidcomp.output.plots import comparison_picture
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import vidcomp
 from tests.tiny_model import make_tiny_model
-from vidcomp.inference import memory
+from vidcomp import memory
 
 
 class Library:

@@ -18,7 +18,7 @@ from tests.tiny_model import make_tiny_model
 from vidcomp.inference.classifier import Classifier
 from vidcomp.inference.grammar import parse_strategy
 from vidcomp.inference.moments import MomentScores, find_moments, moment_scores
-from vidcomp.inference.stretches import cut_frames
+from vidcomp.inference.windows import cut_frames
 from vidcomp.nn.backbones import BACKBONES
 from vidcomp.nn.backbones.lite0 import lite0_slow
 from vidcomp.nn.compressors import SFC, Identity, SalientSFC

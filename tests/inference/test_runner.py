@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from tests.tiny_model import make_tiny_model
-from vidcomp.inference.device import PRECISIONS, choose_precision, cpu_has_bf16, precision_name
-from vidcomp.inference.memory import BatchSize
+from vidcomp.inference.device import PRECISIONS, BatchSize, choose_precision, cpu_has_bf16, precision_name
 from vidcomp.inference.runner import Runner, dummy_clip
 from vidcomp.zoo.build import build_network, load_model
 from vidcomp.zoo.manifest import find_manifest

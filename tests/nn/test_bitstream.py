@@ -11,10 +11,9 @@ from torch import Tensor
 
 from vidcomp.nn.backbones import CutError
 from vidcomp.nn.backbones.bitstream import ENCODERS, GRID, bitstream
-from vidcomp.nn.bitstream.mixer import Mixer
 from vidcomp.nn.bitstream.modulators import MODULATIONS, PEncoder, mean_over_steps, plain_convolutions
 from vidcomp.nn.bitstream.neurons import LIF, spike
-from vidcomp.nn.bitstream.tokens import JointTransformer, motion_pictures, residual_pictures
+from vidcomp.nn.bitstream.tokens import JointTransformer, Mixer, motion_pictures, residual_pictures
 from vidcomp.nn.bitstream_model import BitstreamModel
 from vidcomp.nn.compressors import COMPRESSORS
 from vidcomp.nn.compressors.base import Ragged

@@ -19,10 +19,9 @@ from vidcomp.inference.classifier import Classifier
 from vidcomp.nn.video_model import noting_features
 from vidcomp.training import DataError, RequestError
 from vidcomp.training.config import Paths
-from vidcomp.training.groups import groups_of
 from vidcomp.training.head import HeadJob, HeadResult, _export, train_head
 from vidcomp.training.linear import Linear
-from vidcomp.training.videos import TrainingVideo, find_training_videos
+from vidcomp.training.videos import TrainingVideo, find_training_videos, groups_of
 from vidcomp.zoo import ManifestError
 from vidcomp.zoo.build import load_variant
 from vidcomp.zoo.manifest import find_manifest, read_manifest

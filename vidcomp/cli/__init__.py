@@ -11,7 +11,7 @@ from vidcomp.cli import classify, compare, doctor, embed, evaluate, inspect, mod
 from vidcomp.cli.errors import OUTPUT_ERRORS, tell_lost_output
 from vidcomp.cli.help import App
 from vidcomp.cli.terminal import prepare_streams
-from vidcomp.inference.memory import tune_malloc
+from vidcomp.memory import tune_malloc
 
 app = App(
     name="vidcomp",

@@ -15,22 +15,18 @@ _VALUES |= {"integer": "N", "integer range": "N", "float range": "NUMBER", "text
 
 
 class _Plain:
-    """Names the values of options, and joins the lines of each paragraph of a docstring."""
+    """Names the values of options."""
 
-    def __init__(self, *args: Any, help: str | None = None, **options: Any) -> None:
-        paragraphs = inspect.cleandoc(help or "").split("\n\n")
-        joined = "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
-        super().__init__(*args, help=joined or None, **options)  # type: ignore[call-arg]
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        """The command's arguments and options."""
-        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """What the line of usage says, with which all help begins."""
+        parameters: list[Any] = self.get_params(ctx)  # type: ignore[attr-defined]
         for parameter in parameters:
             if parameter.metavar is None:
                 parameter.metavar = _value(parameter)
             if parameter.param_type_name == "argument":
                 parameter.display_type_rich = lambda ctx: ""  # its name says what it is
-        return parameters
+        pieces: list[str] = super().collect_usage_pieces(ctx)  # type: ignore[misc]
+        return pieces
 
 
 class Command(_Plain, TyperCommand):
@@ -49,8 +45,14 @@ class App(typer.Typer):
         super().__init__(**{"cls": Group, **options})
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[_Function], _Function]:
-        """As :meth:`typer.Typer.command`."""
-        return super().command(name, cls=Command, **options)
+        """As :meth:`typer.Typer.command`; the lines of each paragraph of a function's docstring are joined."""
+
+        def register(function: _Function) -> _Function:
+            paragraphs = (inspect.getdoc(function) or "").split("\n\n")
+            joined = "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
+            return super(App, self).command(name, cls=Command, help=joined, **options)(function)
+
+        return register
 
 
 def _value(parameter: Any) -> str | None:

@@ -28,7 +28,7 @@ import torch
 from numpy.typing import NDArray
 
 from vidcomp import __version__
-from vidcomp.inference.memory import trim_memory
+from vidcomp.memory import trim_memory
 
 _GIB = 2**30
 # Above this share of the cores busy with something else, timings are worth a warning.

@@ -19,20 +19,18 @@ from numpy.typing import NDArray
 
 from vidcomp.files import printable
 from vidcomp.inference.device import choose_device
-from vidcomp.inference.memory import is_out_of_memory, trim_memory
 from vidcomp.inference.moments import find_moments
 from vidcomp.inference.pending import MoreThanClaimed, PendingVideo, VideoOpener
 from vidcomp.inference.prediction import Failure, FrameCounts, Label, Moment, Prediction, Timing, Window
 from vidcomp.inference.runner import Runner
 from vidcomp.inference.strategies import DenseViews, KeyFrames, Outcome, Strategy, WholeVideo, finish, seen_whole
 from vidcomp.inference.windows import Windows, scores_of_windows
+from vidcomp.memory import is_out_of_memory, trim_memory
 from vidcomp.nn.compressors import FeaturesError
 from vidcomp.nn.whole_video import CompressedModel
 from vidcomp.video import DecodeOptions, DecodePool, DecoderUnavailable, DecodeWorker, VideoError
-from vidcomp.video.damage import MAX_DAMAGE
-from vidcomp.video.frames import to_input
+from vidcomp.video.frames import MAX_DAMAGE, DecoderName, check_decoder, to_input
 from vidcomp.video.memory import FramesInMemory
-from vidcomp.video.reader import DecoderName, check_decoder
 from vidcomp.video.remote import Downloads
 from vidcomp.video.worker.pool import default_workers
 from vidcomp.video.worker.prefetch import Prefetcher, lookahead

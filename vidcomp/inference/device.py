@@ -1,10 +1,17 @@
-"""Where and in what precision a network is computed: what was asked for, or what is both fast and safe."""
+"""Where, in what precision and on how much at once a network is computed: as asked for, or what is fast and safe."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+
+from vidcomp.memory import is_out_of_memory, trim_memory
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 PRECISIONS: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -90,3 +97,34 @@ def _auto(device: torch.device) -> torch.dtype:
     if capability >= _BF16_BOARDS:
         return torch.bfloat16
     return torch.float16 if capability >= _FP16_BOARDS else torch.float32
+
+
+class BatchSize:
+    """The number of items worked on together, halved for good whenever there is not memory enough."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    def run(self, items: Sequence[Item], work: Callable[[Sequence[Item]], Result]) -> Iterator[Result]:
+        """Do all items, in order and in groups, yielding each group's result.
+
+        Raises:
+            Exception: what ``work`` raises; of lacking memory, if that is for a single item.
+        """
+        start = 0
+        while start < len(items):
+            group = items[start : start + self.most]
+            done = False
+            try:
+                result = work(group)
+                done = True
+            except Exception as error:
+                if len(group) == 1 or not is_out_of_memory(error):
+                    raise
+            # Beyond the except clause: within it, the traceback would keep alive what is to be given back.
+            if done:
+                yield result
+                start += len(group)
+            else:
+                self.most = len(group) // 2
+                trim_memory()

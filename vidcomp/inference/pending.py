@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from vidcomp.inference.prediction import Timing
 from vidcomp.inference.runner import Runner
 from vidcomp.inference.strategies import Encoded, KeyFrames, OnePass, Outcome, Strategy, UniformClips, WholeVideo
-from vidcomp.inference.stretches import Stretches
+from vidcomp.inference.windows import Stretches
+from vidcomp.memory import memory_at_hand
 from vidcomp.video import (
     DecodeOptions,
     DecodeReport,
@@ -21,13 +22,11 @@ from vidcomp.video import (
     VideoInfo,
     target_size,
 )
-from vidcomp.video.damage import MAX_DAMAGE
 from vidcomp.video.errors import VideoTooLarge
+from vidcomp.video.frames import MAX_DAMAGE, DecoderName
 from vidcomp.video.memory import FramesInMemory
-from vidcomp.video.reader import DecoderName
 from vidcomp.video.sampling import count_samples, whole
 from vidcomp.video.worker.prefetch import AnyReader
-from vidcomp.video.worker.process import memory_at_hand
 
 # Videos that take less than this are not asked about memory, and no pixel of a frame is held in more bytes than this.
 MODEST_BYTES = 2**30

@@ -14,8 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vidcomp.inference.device import autocast, choose_precision
-from vidcomp.inference.memory import BatchSize
+from vidcomp.inference.device import BatchSize, autocast, choose_precision
 from vidcomp.nn.backbones.base import BackboneSpec
 from vidcomp.nn.compressors.base import Features, FeaturesError, Ragged, pathways_of
 from vidcomp.nn.compressors.binning import check_finite

@@ -28,9 +28,8 @@ from vidcomp.training.cache import TensorCache, digest_of, file_key
 from vidcomp.training.callbacks import Callbacks
 from vidcomp.training.config import Paths
 from vidcomp.training.export import base_of, name_of, write_manifest, writing
-from vidcomp.training.groups import groups_of
 from vidcomp.training.linear import Examples, Linear, fit, steps
-from vidcomp.training.videos import TrainingVideo, TrainingVideos, check_classes, find_training_videos
+from vidcomp.training.videos import TrainingVideo, TrainingVideos, check_classes, find_training_videos, groups_of
 from vidcomp.transfer import Progress
 from vidcomp.video import VideoError
 from vidcomp.video.discovery import find_videos
@@ -51,7 +50,7 @@ _GB = 1e9
 class HeadJob:
     """Fit a last layer to the classes of the videos.
 
-    ``group_by`` says which videos were recorded together (:func:`~vidcomp.training.groups.groups_of`); ``background``
+    ``group_by`` says which videos were recorded together (:func:`~vidcomp.training.videos.groups_of`); ``background``
     is a folder of videos that show none of the classes. ``strategy`` says how videos are passed to be learned from, by
     its name in :mod:`~vidcomp.inference.grammar`: ``uniform1x32`` is quick, ``sfc`` shows what that compressor leaves.
     """

@@ -5,9 +5,9 @@ Importing this package is cheap: PyAV, decord and torch are imported by the func
 
 from vidcomp.video.discovery import Shard, SourceError, Sources, VideoFile, VideoSelection, find_videos
 from vidcomp.video.errors import ERRORS, VideoError
-from vidcomp.video.frames import Chunk, DecodeReport, Frames, VideoInfo, target_size
+from vidcomp.video.frames import Chunk, DecodeOptions, DecodeReport, Frames, VideoInfo, target_size
 from vidcomp.video.inspection import Inspection
-from vidcomp.video.reader import DecodeOptions, Reader, open_reader
+from vidcomp.video.reader import Reader, open_reader
 from vidcomp.video.sampling import Selection, View, dense_views, needed, rows_of, uniform_clips, whole
 from vidcomp.video.worker.pool import DecodePool
 from vidcomp.video.worker.process import DecoderUnavailable, default_timeout

@@ -23,14 +23,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcomp.video.container import MAX_PIXELS, check_scaled
-from vidcomp.video.damage import MAX_DAMAGE, check_damage, notes_on
+from vidcomp.video.container import check_scaled
+from vidcomp.video.damage import check_damage, notes_on
 from vidcomp.video.errors import DecodeFailed
-from vidcomp.video.frames import VideoInfo, target_size
+from vidcomp.video.frames import MAX_DAMAGE, MAX_PIXELS, ReaderBase, VideoInfo, target_size
 from vidcomp.video.motion import Predictor, accumulate, fields_of, grid_size
 from vidcomp.video.orientation import Orientation
 from vidcomp.video.pyav import PyAVReader, Weave
-from vidcomp.video.reader import ReaderBase
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame

@@ -22,7 +22,7 @@ from vidcomp.video.errors import (
     VideoTruncated,
     VideoUnreadable,
 )
-from vidcomp.video.frames import Damage, VideoInfo
+from vidcomp.video.frames import MAX_PIXELS, Damage, VideoInfo
 from vidcomp.video.orientation import turns_itself
 from vidcomp.video.streams import (
     ENCRYPTED,
@@ -44,9 +44,6 @@ if TYPE_CHECKING:
 
 MAX_ASPECT = 32
 """How many times longer than the other a side of a picture may be that is scaled: its short side decides its size."""
-
-MAX_PIXELS = 64 * 1024 * 1024
-"""Pixels of a picture above which a video is refused; twice what 8K has."""
 
 # Containers whose bytes lie in the one file. Left out on purpose are those that name further files or addresses (HLS
 # and DASH playlists, concat lists, SDP, image sequences): a video must never make the program read something else.

@@ -13,9 +13,6 @@ from vidcomp.video.pyav import Clock, Picture
 from vidcomp.video.sampling import Selection
 from vidcomp.video.streams import ENCRYPTED, unread_share
 
-MAX_DAMAGE = 0.5
-"""The share of a video's coded frames that may come damaged, or not at all, before it is an error."""
-
 
 class Backend(Protocol):
     """What a decoder must offer: see `pyav` and `decord`."""

@@ -1,4 +1,4 @@
-"""What decoding gives: frames with their timestamps, what the file says of itself, and how the decoding went.
+"""What decoding is asked for, and what it gives: frames with their timestamps, what the file says of itself, a report.
 
 And what frames become for a network: crops, and a normalized float tensor, on whichever device they are.
 """
@@ -6,18 +6,83 @@ And what frames become for a network: crops, and a normalized float tensor, on w
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vidcomp.video.sampling import WHOLE, Selection
 
 if TYPE_CHECKING:
     from torch import Tensor, device, dtype
 
 Interpolation: TypeAlias = Literal["bicubic", "area"]
 """FFmpeg's filters by which pictures are scaled."""
+
+Layout: TypeAlias = Mapping[str, tuple[str, tuple[int, ...]]]
+"""For each array beside the frames its type, as NumPy writes it, and the shape of what belongs to one frame."""
+
+DecoderName: TypeAlias = Literal["auto", "decord", "pyav"]
+
+MAX_PIXELS = 64 * 1024 * 1024
+"""Pixels of a picture above which a video is refused; twice what 8K has."""
+
+MAX_DAMAGE = 0.5
+"""The share of a video's coded frames that may come damaged, or not at all, before it is an error."""
+
+MAX_CHUNK_BYTES = 8 * 1024 * 1024
+"""Pixels of one chunk, in bytes: a chunk holds fewer frames rather than more than this (but always one)."""
+
+
+def check_decoder(name: str) -> None:
+    """Raise ValueError if there is no decoder of that name."""
+    if name not in get_args(DecoderName):
+        raise ValueError(f"decoder must be one of {', '.join(get_args(DecoderName))}, got {name!r}")
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """How to decode.
+
+    `short_side`: pixels of the shorter side, None for the source's size. `selection`: which frames to
+    keep. `chunk_frames`: most frames in one chunk. `threads`: of the decoder; one by default, because several videos
+    are decoded side by side, and threads may make the concealing of damage depend on timing; 0 takes all cores.
+    `max_pixels`: larger pictures are refused, before and after scaling. `max_damage`: the share,
+    0 to 1, of the coded frames read that may come damaged or not at all. `decoder`: see `Reader`. `modalities`: RGB
+    frames, or what of the bitstream is wanted: see `vidcomp.video.groups`; so many groups of it are `joined` to one.
+    `interpolation`: how pictures are scaled; `area` is PyAV's alone, and never that of a bitstream.
+    """
+
+    short_side: int | None = None
+    selection: Selection = WHOLE
+    decoder: DecoderName = "auto"
+    chunk_frames: int = 32
+    threads: int = 1
+    max_pixels: int = MAX_PIXELS
+    max_damage: float = MAX_DAMAGE
+    modalities: tuple[str, ...] = ("rgb",)
+    joined: int = 1
+    interpolation: Interpolation = "bicubic"
+
+    def __post_init__(self) -> None:
+        check_decoder(self.decoder)
+        if self.short_side is not None and self.short_side < 1:
+            raise ValueError(f"short_side must be at least 1 pixel, got {self.short_side}")
+        if self.chunk_frames < 1 or self.threads < 0 or self.max_pixels < 1:
+            raise ValueError(f"chunk_frames and max_pixels must be at least 1, threads at least 0: {self}")
+        if not 0 <= self.max_damage <= 1:
+            raise ValueError(f"max_damage is a share from 0 to 1, got {self.max_damage}")
+
+    def frames_per_chunk(self, size: tuple[int, int], layout: Layout | None = None) -> int:
+        """Frames in a full chunk of pictures of `size` (width, height), and of what `layout` says lies beside them."""
+        beside = sum(np.dtype(kind).itemsize * math.prod(shape) for kind, shape in (layout or {}).values())
+        return max(1, min(self.chunk_frames, MAX_CHUNK_BYTES // (3 * size[0] * size[1] + beside)))
+
+
+DEFAULTS = DecodeOptions()
 
 
 @dataclass(frozen=True)
@@ -61,10 +126,6 @@ class VideoInfo:
         if self.frame_count:
             return self.frame_count
         return None if self.duration_s is None else round(self.duration_s * self.fps)
-
-
-Layout: TypeAlias = Mapping[str, tuple[str, tuple[int, ...]]]
-"""For each array beside the frames its type, as NumPy writes it, and the shape of what belongs to one frame."""
 
 
 class Chunk(Protocol):
@@ -157,6 +218,33 @@ class DecodeReport:
     def __post_init__(self) -> None:
         if not 0 <= self.used <= self.decoded or self.repaired < 0:
             raise ValueError(f"impossible counts: decoded {self.decoded}, used {self.used}, repaired {self.repaired}")
+
+
+Report = TypeVar("Report")
+AnyReader = TypeVar("AnyReader", bound="ReaderBase[Any]")
+
+
+class ReaderBase(ABC, Generic[Report]):
+    """A video that is read forward only, with a report at its end; to be closed, or left as a context."""
+
+    _report: Report | None = None
+
+    @property
+    def report(self) -> Report:
+        """How it went; raises RuntimeError before the video was read to its end."""
+        if self._report is None:
+            raise RuntimeError("the report is there once all was read")
+        return self._report
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the file. May be called more than once."""
+
+    def __enter__(self: AnyReader) -> AnyReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def target_size(width: int, height: int, short_side: int | None) -> tuple[int, int]:

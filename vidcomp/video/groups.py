@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidcomp.video.bitstream import BitstreamOptions, BitstreamReader, GroupOfPictures
-from vidcomp.video.frames import DecodeReport, Frames, Layout, VideoInfo
+from vidcomp.video.frames import DecodeOptions, DecodeReport, Frames, Layout, ReaderBase, VideoInfo
 from vidcomp.video.motion import grid_size
-from vidcomp.video.reader import DecodeOptions, ReaderBase
 
 
 class GroupReader(ReaderBase[DecodeReport]):

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from vidcomp.video.bitstream import BitstreamOptions, BitstreamReader, BitstreamReport
-from vidcomp.video.container import MAX_PIXELS, open_container
-from vidcomp.video.frames import VideoInfo
+from vidcomp.video.container import open_container
+from vidcomp.video.frames import MAX_PIXELS, VideoInfo
 
 if TYPE_CHECKING:
     from av.stream import Stream

@@ -9,8 +9,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcomp.video.frames import DecodeReport, Frames, VideoInfo, target_size
-from vidcomp.video.reader import DecodeOptions, ReaderBase
+from vidcomp.video.frames import DecodeOptions, DecodeReport, Frames, ReaderBase, VideoInfo, target_size
 from vidcomp.video.sampling import count_samples
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests import clips
+from vidcomp.memory import memory_at_hand
 from vidcomp.video import DecodeOptions, VideoError, open_reader
 from vidcomp.video.container import MAX_ASPECT
-from vidcomp.video.worker.process import memory_at_hand
 
 GIB = 2**30
 

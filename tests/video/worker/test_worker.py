@@ -26,7 +26,7 @@ from vidcomp.video import (
     probe,
 )
 from vidcomp.video.sampling import whole
-from vidcomp.video.worker import process, protocol
+from vidcomp.video.worker import process
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc and /dev/shm")
@@ -228,7 +228,7 @@ def test_where_shared_memory_is_short_frames_pass_through_a_file(
     clip: Path, worker: DecodeWorker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(protocol, "free_bytes", no_room("/dev/shm"))
+    monkeypatch.setattr(process, "free_bytes", no_room("/dev/shm"))
     for told in (True, False):
         with worker.open(str(clip)) as reader:
             chunks = list(reader.chunks())
@@ -246,7 +246,7 @@ def test_workers_share_what_memory_there_is(
 ) -> None:
     one = 2 * (16 + 3 * 128 * 96)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(protocol, "free_bytes", lambda folder: 10 * one)
+    monkeypatch.setattr(process, "free_bytes", lambda folder: 10 * one)
     with worker.open(str(clip)) as reader:
         chunks = list(reader.chunks())
     # Half of what is left is room for five frames in each slot: 32 are halved until they fit.
@@ -259,7 +259,7 @@ def test_workers_share_what_memory_there_is(
 def test_memory_that_only_seems_to_be_there_is_not_used(
     clip: Path, worker: DecodeWorker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    reserve, refused = protocol.reserve, list[Path]()
+    reserve, refused = process.reserve, list[Path]()
 
     def others_were_faster(handle: int, size: int) -> None:
         file = Path(f"/proc/self/fd/{handle}").readlink()
@@ -269,7 +269,7 @@ def test_memory_that_only_seems_to_be_there_is_not_used(
         reserve(handle, size)
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(protocol, "reserve", others_were_faster)
+    monkeypatch.setattr(process, "reserve", others_were_faster)
     assert count(worker, clip) == 60
     assert block_of(worker).parent == tmp_path
     assert refused
@@ -277,7 +277,7 @@ def test_memory_that_only_seems_to_be_there_is_not_used(
 
 
 def test_no_memory_to_share_left(clip: Path, worker: DecodeWorker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "free_bytes", lambda folder: 0)
+    monkeypatch.setattr(process, "free_bytes", lambda folder: 0)
     with worker.open(str(clip)) as reader, pytest.raises(VideoError, match="shared memory"):
         list(reader.chunks())
     monkeypatch.undo()

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from vidcomp.nn.backbones.base import CLASSIFIER, Backbone, BackboneSpec
 from vidcomp.nn.backbones.lite0 import SPEC as IMAGE_SPEC
 from vidcomp.nn.backbones.lite0 import lite0_slow
-from vidcomp.nn.bitstream.mixer import Mixer
 from vidcomp.nn.bitstream.modulators import Modulation, PEncoder, plain_convolutions
 from vidcomp.nn.bitstream.tokens import (
     JointTransformer,
+    Mixer,
     difference_pictures,
     motion_pictures,
     residual_pictures,

@@ -90,9 +90,12 @@ class Compressor(nn.Module, ABC):
 
 
 class Identity(Compressor):
-    """Passes features on untouched."""
+    """Passes features on untouched, of however many ``channels``."""
 
     kind = "identity"
+
+    def __init__(self, channels: int = 0) -> None:
+        super().__init__()
 
     def forward(self, features: Features, *, need_attention: bool = False) -> Compressed:
         """Return ``features`` (N, C, T, H, W), or pathways of them, as they are; there is no attention to report."""

@@ -181,3 +181,18 @@ def salient(scores: Tensor, block: int = 1, most: int | None = None, certain: fl
     ranked = ranked[blocks[ranked] >= torch.minimum(best, (best - _NEAR).clamp(min=_NOTHING))]
     numbers = torch.arange(len(scores), device=scores.device).split(block)
     return torch.cat([numbers[number] for number in ranked.sort().values.tolist()])
+
+
+def build_sfc(channels: int, *, pooling: str = "topk", salient: bool = False, **options: object) -> RatioCompressor:
+    """Build what a manifest's ``sfc`` means: :class:`SFC`, or with the pooling "salient" :class:`SalientFrames`.
+
+    With ``salient`` it is :class:`SalientSFC`. The other options are theirs.
+
+    Raises:
+        ValueError: an option is out of its range.
+    """
+    if pooling == "salient":
+        return SalientFrames(channels, **options)  # type: ignore[arg-type]
+    if not isinstance(salient, bool):
+        raise ValueError(f"salient must be true or false, not {salient!r}")
+    return (SalientSFC if salient else SFC)(channels, pooling=pooling, **options)  # type: ignore[arg-type]

@@ -26,8 +26,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from vidcomp.inference.memory import tune_malloc
 from vidcomp.inference.runner import Runner
+from vidcomp.memory import tune_malloc
 from vidcomp.nn.backbones import CLASSIFIER, Backbone
 from vidcomp.nn.backbones.lite0 import APPEARANCE, MOTION, inflate_imagenet, join, lite0_slow
 from vidcomp.nn.compressors import Identity

@@ -1,6 +1,6 @@
 """The decoding process: reads commands on its standard input, decodes into shared memory, answers on its output.
 
-See `protocol` for what it is told and answers, and `worker` for the parent's side.
+See `process` for what it is told and answers, and `worker` for who asks.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import time
 from collections.abc import Iterator
 from typing import IO
 
+from vidcomp.memory import cap_memory
 from vidcomp.video import decord
 from vidcomp.video.container import describe
 from vidcomp.video.errors import DecodeFailed, VideoError, VideoOutOfMemory
 from vidcomp.video.groups import GroupReader
 from vidcomp.video.inspection import inspect_video
 from vidcomp.video.reader import Reader, open_reader
-from vidcomp.video.worker.process import cap_memory
-from vidcomp.video.worker.protocol import Message, options_from_json, slot_arrays, slot_layout
+from vidcomp.video.worker.process import Message, options_from_json, slot_arrays, slot_layout
 
 # How long nothing is asked of a new process before it prepares for what may be asked.
 _IDLE_S = 0.25

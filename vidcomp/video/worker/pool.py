@@ -13,9 +13,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vidcomp.video.frames import VideoInfo
+from vidcomp.video.frames import DEFAULTS, DecodeOptions, VideoInfo
 from vidcomp.video.inspection import Inspection
-from vidcomp.video.reader import DEFAULTS, DecodeOptions
 from vidcomp.video.worker.worker import DecodeWorker, IsolatedReader
 
 _MOST_WORKERS = 8

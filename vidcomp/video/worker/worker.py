@@ -15,21 +15,34 @@ from typing import Any, NoReturn
 
 from numpy.typing import NDArray
 
-from vidcomp.video.container import MAX_PIXELS
 from vidcomp.video.errors import ERRORS, DecodeFailed, VideoCrashed, VideoError, VideoTimeout
-from vidcomp.video.frames import DecodeReport, Frames, Layout, VideoInfo
+from vidcomp.video.frames import (
+    DEFAULTS,
+    MAX_PIXELS,
+    DecodeOptions,
+    DecodeReport,
+    Frames,
+    Layout,
+    ReaderBase,
+    VideoInfo,
+)
 from vidcomp.video.inspection import Inspection
-from vidcomp.video.reader import DEFAULTS, DecodeOptions, ReaderBase
 from vidcomp.video.sampling import count_samples
 from vidcomp.video.worker.process import (
     MEMORY_LIMIT_BYTES,
     OPEN_TIMEOUT_S,
     ChildProcess,
+    Message,
+    Ring,
     default_timeout,
+    options_to_json,
     probe_timeout,
+    ring_for,
+    slot_arrays,
+    slot_bytes,
+    slot_layout,
     watchdog,
 )
-from vidcomp.video.worker.protocol import Message, Ring, options_to_json, ring_for, slot_arrays, slot_bytes, slot_layout
 
 _SLOTS = 2  # one being filled while the other is being read
 _STOP_LIMIT_S = 10.0
