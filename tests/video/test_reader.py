@@ -24,10 +24,11 @@ from vidcomp.video import (
     dense_views,
     needed,
     open_reader,
-    reader,
     rows_of,
     whole,
 )
+from vidcomp.video.container import MAX_ASPECT
+from vidcomp.video.frames import MAX_CHUNK_BYTES
 from vidcomp.video.pyav import Clock
 
 DECODERS = ["pyav", pytest.param("decord", marks=pytest.mark.skipif(not decord.available(), reason="no decord"))]
@@ -298,7 +299,7 @@ def test_wrong_use_is_named(clip: Path) -> None:
 def test_large_pictures_make_small_chunks() -> None:
     assert DecodeOptions().frames_per_chunk((342, 256)) == 31
     assert DecodeOptions().frames_per_chunk((3840, 2160)) == 1
-    assert reader.MAX_CHUNK_BYTES == 8 * 1024 * 1024
+    assert MAX_CHUNK_BYTES == 8 * 1024 * 1024
 
 
 @pytest.mark.parametrize(
@@ -414,3 +415,20 @@ def test_area_makes_means_of_pixels_whichever_decoder_is_asked_for(clip: Path, d
     assert np.abs(frames.pixels[-1] - means).max() < 3
     # At the edges of the tiles, bicubic scaling overshoots.
     assert np.abs(read(clip, short_side=48)[0].pixels[-1] - means).max() > 6
+
+
+@pytest.mark.parametrize("size", [(1026, 16), (16, 1026), (2048, 2)])
+def test_pictures_that_scaling_would_blow_up_are_refused(size: tuple[int, int], tmp_path: Path) -> None:
+    path = str(clips.make_clip(tmp_path / "narrow.mkv", 2, size=size, codec="ffv1"))
+    with pytest.raises(VideoError, match=f"{size[0]}×{size[1]} pixels would be scaled") as caught:
+        open_reader(path, DecodeOptions(short_side=160))
+    assert caught.value.kind == "too_large"
+    # As they are, there is nothing wrong with them.
+    with open_reader(path) as reader:
+        assert reader.size == size
+
+
+def test_pictures_at_the_limit_are_read(tmp_path: Path) -> None:
+    path = str(clips.make_clip(tmp_path / "narrow.mkv", 2, size=(16 * MAX_ASPECT, 16), codec="ffv1"))
+    with open_reader(path, DecodeOptions(short_side=32)) as reader:
+        assert [chunk.pixels.shape for chunk in reader.chunks()] == [(2, 32, 32 * MAX_ASPECT, 3)]

@@ -11,46 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vidcomp import DEFAULT_MODEL
+from vidcomp.cli import options as opt
 from vidcomp.cli.errors import reported
-from vidcomp.cli.options import (
-    PATHS,
-    Batch,
-    ClassifyOptions,
-    Compile,
-    Debug,
-    Decoder,
-    DecoderChoice,
-    DecodeTimeout,
-    DecodeWorkers,
-    Device,
-    DeviceChoice,
-    Exclude,
-    ExplainOptions,
-    FilesFrom,
-    Include,
-    InputOptions,
-    Limit,
-    MaxDamage,
-    Model,
-    ModelOptions,
-    Null,
-    OutputFormat,
-    OutputOptions,
-    PathsAs,
-    PathsChoice,
-    Precision,
-    PrecisionChoice,
-    Quiet,
-    Resume,
-    RetryErrors,
-    Strategy,
-    Tau,
-    Window,
-    finite,
-    how,
-    where,
-    which,
-)
+from vidcomp.cli.options import finite, how, where, which
 from vidcomp.cli.scale import ActorCount, ActorCpus, ActorGpus, Engine, EngineOptions
 from vidcomp.cli.terminal import loading, log_file
 
@@ -61,18 +24,18 @@ _look = partial(typer.Option, rich_help_panel="Pictures and reports")
 
 
 def classify(
-    paths: Annotated[list[str] | None, PATHS] = None,
-    files_from: FilesFrom = None,
-    null: Null = False,
+    paths: Annotated[list[str] | None, opt.PATHS] = None,
+    files_from: opt.FilesFrom = None,
+    null: opt.Null = False,
     all_files: Annotated[
         bool, which("--all-files", help="Try every file of a folder, whatever its extension.")
     ] = False,
-    include: Include = None,
-    exclude: Exclude = None,
+    include: opt.Include = None,
+    exclude: opt.Exclude = None,
     shard: Annotated[
         str | None, which("--shard", metavar="I/N", help="Only share I of N, which is the same on every machine.")
     ] = None,
-    limit: Limit = None,
+    limit: opt.Limit = None,
     allow_urls: Annotated[
         bool,
         which(
@@ -80,7 +43,7 @@ def classify(
             help="Accept http and https addresses: each video is fetched into a temporary file first.",
         ),
     ] = False,
-    model: Model = DEFAULT_MODEL,
+    model: opt.Model = DEFAULT_MODEL,
     compressor: Annotated[
         str | None,
         how(
@@ -89,8 +52,8 @@ def classify(
             help="Use another of the model's compressors; none passes every frame through the tail.",
         ),
     ] = None,
-    tau: Tau = None,
-    strategy: Strategy = None,
+    tau: opt.Tau = None,
+    strategy: opt.Strategy = None,
     only: Annotated[
         list[str] | None, how("--only", metavar="LABEL", help="Choose among these labels only; repeat it for each.")
     ] = None,
@@ -110,15 +73,15 @@ def classify(
     moments: Annotated[
         bool, how("--moments", help="Also find when each action happens: several, one or none per video.")
     ] = False,
-    window: Window = None,
-    device: Device = DeviceChoice.AUTO,
-    precision: Precision = PrecisionChoice.AUTO,
-    compile_model: Compile = False,
-    decode_workers: DecodeWorkers = None,
-    batch: Batch = None,
-    decode_timeout: DecodeTimeout = None,
-    max_damage: MaxDamage = 50.0,
-    decoder: Decoder = DecoderChoice.AUTO,
+    window: opt.Window = None,
+    device: opt.Device = opt.DeviceChoice.AUTO,
+    precision: opt.Precision = opt.PrecisionChoice.AUTO,
+    compile_model: opt.Compile = False,
+    decode_workers: opt.DecodeWorkers = None,
+    batch: opt.Batch = None,
+    decode_timeout: opt.DecodeTimeout = None,
+    max_damage: opt.MaxDamage = 50.0,
+    decoder: opt.Decoder = opt.DecoderChoice.AUTO,
     output: Annotated[
         Path | None,
         where(
@@ -128,20 +91,20 @@ def classify(
         ),
     ] = None,
     output_format: Annotated[
-        OutputFormat | None,
+        opt.OutputFormat | None,
         where(
             "--format",
             help="By default a table, or what --output's extension says. Subtitles (srt, vtt) and chapters "
             "(ffmetadata) go beside each video.",
         ),
     ] = None,
-    resume: Resume = True,
-    retry_errors: RetryErrors = False,
+    resume: opt.Resume = True,
+    retry_errors: opt.RetryErrors = False,
     top_k: Annotated[int, where("--top-k", min=1, help="Labels to show per video.")] = 5,
     min_probability: Annotated[
         float, where("--min-probability", min=0.0, max=1.0, callback=finite, help="Leave out less probable labels.")
     ] = 0.0,
-    paths_as: PathsAs = PathsChoice.RELATIVE,
+    paths_as: opt.PathsAs = opt.PathsChoice.RELATIVE,
     move_to: Annotated[
         Path | None, where("--move-to", metavar="DIR", help="Move each labeled video to DIR/LABEL; never overwrites.")
     ] = None,
@@ -194,8 +157,8 @@ def classify(
         where("--log-file", metavar="FILE", help="Also append all messages to this file, with date and time."),
     ] = None,
     verbose: Annotated[bool, where("--verbose", "-v", help="Print a line per video on standard error.")] = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    quiet: opt.Quiet = False,
+    debug: opt.Debug = False,
 ) -> None:
     """Label videos with their most probable actions, in one pass over each.
 
@@ -208,8 +171,8 @@ def classify(
     """
     with reported(debug=debug), log_file(log):
         on = EngineOptions(engine=engine, actors=actors, cpus=actor_cpus, gpus=actor_gpus)
-        options = ClassifyOptions(
-            input=InputOptions(
+        options = opt.ClassifyOptions(
+            input=opt.InputOptions(
                 paths=tuple(paths or ()),
                 lists=tuple(files_from or ()),
                 null=null,
@@ -220,7 +183,7 @@ def classify(
                 limit=limit,
                 allow_urls=allow_urls,
             ),
-            model=ModelOptions(
+            model=opt.ModelOptions(
                 name=model,
                 compressor=compressor,
                 tau=tau,
@@ -241,7 +204,7 @@ def classify(
                 max_damage=max_damage / 100,
                 decoder=decoder.value,
             ),
-            output=OutputOptions(
+            output=opt.OutputOptions(
                 path=output,
                 chosen=output_format,
                 resume=resume,
@@ -259,7 +222,7 @@ def classify(
                 debug=debug,
                 in_parts=engine is not None,
             ),
-            explain=ExplainOptions(folder=explain, video=explain_video, report=report),
+            explain=opt.ExplainOptions(folder=explain, video=explain_video, report=report),
         )
         if not dry_run:
             loading(model, device.value, quiet=quiet)
@@ -277,7 +240,7 @@ def classify(
 
 
 @contextmanager
-def _decoders(model: ModelOptions) -> Iterator[DecodePool | None]:
+def _decoders(model: opt.ModelOptions) -> Iterator[DecodePool | None]:
     """Decoding processes that get ready while torch is imported; none where the system starts none now."""
     from vidcomp.video.worker.pool import DecodePool, default_workers
     from vidcomp.video.worker.process import DecoderUnavailable

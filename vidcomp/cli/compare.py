@@ -13,21 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vidcomp import DEFAULT_MODEL
+from vidcomp.cli import options as opt
 from vidcomp.cli.errors import INTERRUPTED, SOME_FAILED, Stopped, UsageError, reported, stop_signals
 from vidcomp.cli.files import check_file, write_file
-from vidcomp.cli.options import (
-    Debug,
-    Decoder,
-    DecoderChoice,
-    DecodeTimeout,
-    Device,
-    DeviceChoice,
-    Model,
-    Null,
-    Quiet,
-    complete_strategies,
-    finite,
-)
+from vidcomp.cli.options import complete_strategies, finite
 from vidcomp.cli.terminal import loading, warn
 
 if TYPE_CHECKING:
@@ -57,8 +46,8 @@ def compare(
             show_default=False,
         ),
     ] = None,
-    null: Null = False,
-    model: Model = DEFAULT_MODEL,
+    null: opt.Null = False,
+    model: opt.Model = DEFAULT_MODEL,
     dense: Annotated[
         list[int] | None,
         typer.Option(
@@ -128,11 +117,11 @@ def compare(
             "--random-weights", help="Use random weights. It happens on its own, with a note, if the model has none."
         ),
     ] = False,
-    device: Device = DeviceChoice.AUTO,
-    decode_timeout: DecodeTimeout = None,
-    decoder: Decoder = DecoderChoice.AUTO,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    device: opt.Device = opt.DeviceChoice.AUTO,
+    decode_timeout: opt.DecodeTimeout = None,
+    decoder: opt.Decoder = opt.DecoderChoice.AUTO,
+    quiet: opt.Quiet = False,
+    debug: opt.Debug = False,
 ) -> None:
     """Compare strategies with dense sampling: how good, how fast, how large.
 

@@ -10,39 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vidcomp import DEFAULT_MODEL
+from vidcomp.cli import options as opt
 from vidcomp.cli.errors import UsageError, reported
-from vidcomp.cli.options import (
-    PATHS,
-    ClassifyOptions,
-    Debug,
-    Decoder,
-    DecoderChoice,
-    DecodeWorkers,
-    Device,
-    DeviceChoice,
-    Exclude,
-    ExplainOptions,
-    FilesFrom,
-    Include,
-    InputOptions,
-    Limit,
-    MaxDamage,
-    Model,
-    ModelOptions,
-    OutputFormat,
-    OutputOptions,
-    PathsAs,
-    PathsChoice,
-    Precision,
-    PrecisionChoice,
-    Quiet,
-    Resume,
-    RetryErrors,
-    Strategy,
-    Window,
-    how,
-    where,
-)
+from vidcomp.cli.options import how, where
 from vidcomp.cli.scale import ActorCount, ActorCpus, ActorGpus, Engine, EngineOptions, on_cluster
 
 if TYPE_CHECKING:
@@ -51,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def embed(
-    paths: Annotated[list[str] | None, PATHS] = None,
+    paths: Annotated[list[str] | None, opt.PATHS] = None,
     output: Annotated[
         Path,
         where(
@@ -61,31 +31,31 @@ def embed(
             show_default=False,
         ),
     ] = Path(),
-    files_from: FilesFrom = None,
-    include: Include = None,
-    exclude: Exclude = None,
-    limit: Limit = None,
-    model: Model = DEFAULT_MODEL,
-    strategy: Strategy = None,
+    files_from: opt.FilesFrom = None,
+    include: opt.Include = None,
+    exclude: opt.Exclude = None,
+    limit: opt.Limit = None,
+    model: opt.Model = DEFAULT_MODEL,
+    strategy: opt.Strategy = None,
     every: Annotated[
         str | None,
         how("--every", metavar="TIME", help="Write a row per window; windows start this far apart, such as 4s."),
     ] = None,
-    window: Window = None,
-    device: Device = DeviceChoice.AUTO,
-    precision: Precision = PrecisionChoice.AUTO,
-    decode_workers: DecodeWorkers = None,
-    max_damage: MaxDamage = 50.0,
-    decoder: Decoder = DecoderChoice.AUTO,
-    resume: Resume = True,
-    retry_errors: RetryErrors = False,
-    paths_as: PathsAs = PathsChoice.RELATIVE,
+    window: opt.Window = None,
+    device: opt.Device = opt.DeviceChoice.AUTO,
+    precision: opt.Precision = opt.PrecisionChoice.AUTO,
+    decode_workers: opt.DecodeWorkers = None,
+    max_damage: opt.MaxDamage = 50.0,
+    decoder: opt.Decoder = opt.DecoderChoice.AUTO,
+    resume: opt.Resume = True,
+    retry_errors: opt.RetryErrors = False,
+    paths_as: opt.PathsAs = opt.PathsChoice.RELATIVE,
     engine: Engine = None,
     actors: ActorCount = None,
     actor_cpus: ActorCpus = None,
     actor_gpus: ActorGpus = None,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    quiet: opt.Quiet = False,
+    debug: opt.Debug = False,
 ) -> None:
     """Write a vector per video, or per window: the input of the model's last layer, averaged over time.
 
@@ -98,15 +68,15 @@ def embed(
             raise UsageError("--output FILE: say where the table goes, such as --output features.parquet")
         if output.suffix.lower() not in (".parquet", ".npz"):
             raise UsageError(f"--output {output}: a table of features ends in .parquet or .npz; choose one of these")
-        options = ClassifyOptions(
-            input=InputOptions(
+        options = opt.ClassifyOptions(
+            input=opt.InputOptions(
                 paths=tuple(paths or ()),
                 lists=tuple(files_from or ()),
                 include=tuple(include or ()),
                 exclude=tuple(exclude or ()),
                 limit=limit,
             ),
-            model=ModelOptions(
+            model=opt.ModelOptions(
                 name=model,
                 strategy=strategy,
                 every=every,
@@ -117,16 +87,16 @@ def embed(
                 max_damage=max_damage / 100,
                 decoder=decoder.value,
             ),
-            output=OutputOptions(
+            output=opt.OutputOptions(
                 path=output,
-                chosen=OutputFormat.PARQUET,
+                chosen=opt.OutputFormat.PARQUET,
                 resume=resume,
                 retry_errors=retry_errors,
                 paths=paths_as,
                 quiet=quiet,
                 debug=debug,
             ),
-            explain=ExplainOptions(),
+            explain=opt.ExplainOptions(),
         )
         from vidcomp.cli.batch import run
         from vidcomp.inference.classifier import Classifier
@@ -137,7 +107,7 @@ def embed(
 
 
 @contextmanager
-def _table(options: ClassifyOptions, classifier: Classifier) -> Iterator[Sink]:
+def _table(options: opt.ClassifyOptions, classifier: Classifier) -> Iterator[Sink]:
     """The table as where predictions go, which have features as long as it is open."""
     from vidcomp.cli.batch import run_of
     from vidcomp.output.features import FeaturesFile

@@ -15,28 +15,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vidcomp import DEFAULT_MODEL
+from vidcomp.cli import options as opt
 from vidcomp.cli.errors import INTERRUPTED, SOME_FAILED, Stopped, UsageError, reported, stop_signals
 from vidcomp.cli.files import check_file, write_file
-from vidcomp.cli.options import (
-    LABELED,
-    Batch,
-    Compile,
-    Debug,
-    Decoder,
-    DecoderChoice,
-    DecodeWorkers,
-    Device,
-    DeviceChoice,
-    Exclude,
-    Include,
-    MaxDamage,
-    Model,
-    Precision,
-    PrecisionChoice,
-    Quiet,
-    Strategy,
-    Tau,
-)
 from vidcomp.cli.scale import ActorCount, ActorCpus, ActorGpus, Engine, EngineOptions, evaluating, portable_name
 from vidcomp.cli.terminal import compile_model, loading, warn
 from vidcomp.files import counted
@@ -56,12 +37,12 @@ class EvaluationFormat(str, Enum):
 
 
 def evaluate(
-    folder: Annotated[Path, LABELED],
-    model: Model = DEFAULT_MODEL,
-    include: Include = None,
-    exclude: Exclude = None,
-    strategy: Strategy = None,
-    tau: Tau = None,
+    folder: Annotated[Path, opt.LABELED],
+    model: opt.Model = DEFAULT_MODEL,
+    include: opt.Include = None,
+    exclude: opt.Exclude = None,
+    strategy: opt.Strategy = None,
+    tau: opt.Tau = None,
     agreement: Annotated[
         bool,
         typer.Option("--agreement", help="Also label every video with dense30, and report how often the two agree."),
@@ -75,20 +56,20 @@ def evaluate(
             "may be repeated.",
         ),
     ] = None,
-    device: Device = DeviceChoice.AUTO,
-    precision: Precision = PrecisionChoice.AUTO,
-    compiled: Compile = False,
-    decode_workers: DecodeWorkers = None,
-    batch: Batch = None,
-    max_damage: MaxDamage = 50.0,
-    decoder: Decoder = DecoderChoice.AUTO,
+    device: opt.Device = opt.DeviceChoice.AUTO,
+    precision: opt.Precision = opt.PrecisionChoice.AUTO,
+    compiled: opt.Compile = False,
+    decode_workers: opt.DecodeWorkers = None,
+    batch: opt.Batch = None,
+    max_damage: opt.MaxDamage = 50.0,
+    decoder: opt.Decoder = opt.DecoderChoice.AUTO,
     engine: Engine = None,
     actors: ActorCount = None,
     actor_cpus: ActorCpus = None,
     actor_gpus: ActorGpus = None,
     output_format: Annotated[EvaluationFormat, typer.Option("--format", help="How to print.")] = EvaluationFormat.TABLE,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    quiet: opt.Quiet = False,
+    debug: opt.Debug = False,
 ) -> None:
     """Measure a model on labeled videos: top-1, top-5, accuracy per class, calibration, GMACs per video.
 

@@ -1,16 +1,71 @@
+"""What a process may take of memory; and what the C library is told about freed memory, by programs that ask alone."""
+
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests import clips
+import vidcomp
+from tests.tiny_model import make_tiny_model
+from vidcomp import memory
 from vidcomp.memory import memory_at_hand
-from vidcomp.video import DecodeOptions, VideoError, open_reader
-from vidcomp.video.container import MAX_ASPECT
 
 GIB = 2**30
+
+
+class Library:
+    """Stands for the C library and notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: dict[int, int] = {}
+
+    def mallopt(self, parameter: int, size: int) -> int:
+        self.told[parameter] = size
+        return 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc is Linux's")
+def test_freed_blocks_are_kept_unless_the_user_has_settings_of_his_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = Library()
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: library)
+    for name in [name for name in os.environ if name.startswith("MALLOC_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
+    memory.tune_malloc()
+    assert not library.told
+    monkeypatch.delenv("MALLOC_ARENA_MAX")
+    memory.tune_malloc()
+    threshold, kept = library.told[-3], library.told[-1]
+    assert 0 < threshold < kept
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody is told anything")
+def test_a_program_that_uses_the_library_keeps_its_allocator_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = Library()
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: library)
+    with vidcomp.load(make_tiny_model(tmp_path), device="cpu"):
+        assert not library.told
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody is told anything")
+def test_a_library_without_such_settings_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Bare:
+        def __getattr__(self, name: str) -> None:
+            asked.append(name)
+            raise AttributeError(name)
+
+    asked: list[str] = []
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: Bare())
+    for name in [name for name in os.environ if name.startswith("MALLOC_")]:
+        monkeypatch.delenv(name)
+    memory.tune_malloc()
+    memory.trim_memory()
+    assert asked == ["mallopt", "malloc_trim"]
 
 
 def put(root: Path, **files: str) -> None:
@@ -61,20 +116,3 @@ def test_memory_within_a_limit_of_the_address_space(machine: Path, monkeypatch: 
     monkeypatch.setattr("resource.getrlimit", lambda kind: (5 * GIB, 5 * GIB))
     put(machine, proc__self__status=f"VmPeak: 9 kB\nVmSize: {2 * GIB >> 10} kB\n")
     assert memory_at_hand(machine) == 3 * GIB
-
-
-@pytest.mark.parametrize("size", [(1026, 16), (16, 1026), (2048, 2)])
-def test_pictures_that_scaling_would_blow_up_are_refused(size: tuple[int, int], tmp_path: Path) -> None:
-    path = str(clips.make_clip(tmp_path / "narrow.mkv", 2, size=size, codec="ffv1"))
-    with pytest.raises(VideoError, match=f"{size[0]}×{size[1]} pixels would be scaled") as caught:
-        open_reader(path, DecodeOptions(short_side=160))
-    assert caught.value.kind == "too_large"
-    # As they are, there is nothing wrong with them.
-    with open_reader(path) as reader:
-        assert reader.size == size
-
-
-def test_pictures_at_the_limit_are_read(tmp_path: Path) -> None:
-    path = str(clips.make_clip(tmp_path / "narrow.mkv", 2, size=(16 * MAX_ASPECT, 16), codec="ffv1"))
-    with open_reader(path, DecodeOptions(short_side=32)) as reader:
-        assert [chunk.pixels.shape for chunk in reader.chunks()] == [(2, 32, 32 * MAX_ASPECT, 3)]
