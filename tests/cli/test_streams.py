@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typer.testing import CliRunner, Result
 from tests import clips, saboteur
 from tests.tiny_model import make_tiny_model
 from vidcomp.cli import app
+from vidcomp.cli.terminal import say, warn
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
 
@@ -113,3 +115,32 @@ def test_a_folder_to_work_in_that_was_removed(tmp_path: Path, monkeypatch: pytes
     done = in_process("classify", clip, "--model", model, "--output", "labels.jsonl")
     assert done.exit_code == 2
     assert done.stderr.count("\n") == 1
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("width", [40, 80, 200, None])
+def test_messages_are_wrapped_between_words_on_a_terminal_alone(
+    width: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = Terminal() if width else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("COLUMNS", str(width or 40))
+    path, facts = "/videos/" + "x" * 50 + ".mp4", "2 labeled, 0 failed, 1.7 s per video, the model takes the time"
+    warn(f"{path}: the last frame was repeated 13 times")
+    say(f"{facts}\n  label  videos\n  labels: {path}")
+    told = stream.getvalue()
+    assert (
+        told.split()
+        == (
+            f"vidcomp: warning: {path}: the last frame was repeated 13 times "
+            f"vidcomp: {facts} label videos labels: {path}"
+        ).split()
+    )
+    lines = told.splitlines()
+    assert all(len(line) <= (width or 200) or line.split() == [line.strip()] for line in lines)
+    assert "  label  videos" in lines
+    assert len(lines) == {40: 8, 80: 6}.get(width or 200, 4)

@@ -106,8 +106,12 @@ def test_sixteen_steps_of_sixteen_frames() -> None:
     columns = [0.0] * 16
     columns[3] = columns[4] = 6
     columns[9] = 4
-    line = attention_line(summary(columns), 16.0, 40, unicode=True)
+    line = attention_line(summary(columns), 16.0, 54, unicode=True)
     assert line.plain == "attention  ▁▁▅█▅▁▁▁▃▃▁▁▁▁▁▁  0:02.5–0:04.5 75%, 1 more"
+    timeline, moment = attention_line(summary(columns), 16.0, 40, unicode=True).plain.split("\n")
+    assert timeline.startswith("attention  ▁")
+    assert len(timeline) == 40
+    assert moment == "           0:02.5–0:04.5 75%, 1 more"
     wide = attention_line(summary(columns), 16.0, 200, unicode=False).plain
     assert wide.endswith("  0:02.5-0:04.5 75%, 0:08.5-0:09.5 25%")
     assert wide.isascii()

@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import sys
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -123,8 +124,20 @@ def warn(message: str, prefix: str = "warning") -> None:
 
 def say(message: str, level: int = logging.INFO) -> None:
     """Print a message of one line or more on stderr, and keep it in the log file if there is one."""
-    print(f"vidcomp: {message}", file=sys.stderr, flush=True)
+    print(_fitted(f"vidcomp: {message}"), file=sys.stderr, flush=True)
     note(message, level)
+
+
+def _fitted(text: str) -> str:
+    """Lines as they are or, on a terminal, wrapped between words to its width."""
+    if not sys.stderr.isatty():
+        return text
+    wrapper = textwrap.TextWrapper(_columns(), break_long_words=False, break_on_hyphens=False)
+    lines = []
+    for line in text.splitlines():
+        wrapper.subsequent_indent = " " * (len(line) - len(line.lstrip()) + 2)
+        lines += [line] if len(line) <= wrapper.width else wrapper.wrap(line)
+    return "\n".join(lines)
 
 
 def note(message: str, level: int = logging.INFO) -> None:
@@ -253,9 +266,13 @@ def batch_progress(stats: RunStats, *, quiet: bool = False) -> Iterator[Callable
 
 def roomy() -> bool:
     """Whether the terminal is wide enough for the time that has passed beside the time that is left."""
+    return _columns() >= _ROOMY
+
+
+def _columns() -> int:
     from rich.console import Console
 
-    return Console(stderr=True).width >= _ROOMY
+    return Console(stderr=True).width
 
 
 def _bar(*columns: ProgressColumn) -> Progress:

@@ -162,7 +162,7 @@ class TableWriter(Writer):
         if prediction.error is not None:
             return
         self.console.print(Text(printable(prediction.path), style="bold"))
-        self.console.print(Text(_facts(prediction), style="dim"))
+        print_text(self.console, _facts(prediction), "dim")
         rows = [
             (_named(label, prediction), f"{label.probability:6.1%}", self._bar(label))
             for label in prediction.labels[: self.top_k]
@@ -256,20 +256,21 @@ def attention_line(summary: AttentionSummary, end_s: float | None, width: int, *
     """The line for a terminal of ``width`` columns; in ASCII without ``unicode``.
 
     Height and color are importance: gray for little, cyan about the mean, yellow for attended. After the timeline come
-    the moments with the greatest mass, in order of time: as many as fit, one at least and three at most.
+    the moments with the greatest mass, in order of time: as many as fit, three at most, or one on a line of its own.
     """
     length = end_s if end_s is not None else summary.seconds[-1]
     dash = "–" if unicode else "-"
     texts = [moments(summary.attended, length, count, dash=dash) for count in range(_MOMENTS, 0, -1)]
     room = width - len(_HEADING) - 2
-    text = next((text for text in texts if room - len(text) >= _CELLS_LEAST), texts[-1])
-    cells = max(_CELLS_LEAST, min(_CELLS_MOST, room - len(text)))
+    text = next((text for text in texts if room - len(text) >= _CELLS_LEAST), None)
+    free, gap = (room - len(text), "  ") if text is not None else (width - len(_HEADING), "\n" + " " * len(_HEADING))
+    cells = max(_CELLS_LEAST, min(_CELLS_MOST, free))
     line = Text().append(_HEADING, style="dim")
     values = timeline(summary.seconds, summary.importance, cells, end_s)
     glyphs = _BLOCKS if unicode else _ASCII
     for value, height in zip(values.tolist(), bar_heights(values).tolist(), strict=True):
         line.append(glyphs[min(len(glyphs) - 1, int(height * len(glyphs)))], style=_color(value))
-    return line.append(f"  {text}")
+    return line.append(gap + (text or texts[-1]))
 
 
 def moment_text(start_s: float | None, end_s: float | None) -> str:
