@@ -64,14 +64,22 @@ def _strike(fault: str | None) -> None:
         os.kill(os.getppid(), signal.SIGTERM)
 
 
-def run(arguments: Sequence[object], fault: str, told: Path, *, streams: Mapping[str, str | None] | None = None) -> int:
+def run(
+    arguments: Sequence[object],
+    fault: str,
+    told: Path,
+    *,
+    streams: Mapping[str, str | None] | None = None,
+    largest_file: int | None = None,
+) -> int:
     """The exit code of `vidcomp` in a process of its own, minus the signal's number if one ended it.
 
     All that it prints is in the file ``told`` then. Programs are forked from one that has imported everything.
-    ``streams`` says where else `stdin`, `stdout` or `stderr` lead: to a file, or nowhere, as they are closed.
+    ``streams`` says where else `stdin`, `stdout` or `stderr` lead: to a file, or nowhere, as they are closed. No file
+    that it writes gets more bytes than ``largest_file``, as on a disk that is full.
     """
     environment = {**os.environ, VARIABLE: fault}
-    given = (list(map(str, arguments)), environment, told, dict(streams or {}))
+    given = (list(map(str, arguments)), environment, told, dict(streams or {}), largest_file)
     program = forked.Process(target=_main, args=given)
     program.start()
     program.join()
@@ -80,9 +88,19 @@ def run(arguments: Sequence[object], fault: str, told: Path, *, streams: Mapping
     return code
 
 
-def _main(arguments: list[str], environment: dict[str, str], told: Path, streams: dict[str, str | None]) -> None:
+def _main(
+    arguments: list[str],
+    environment: dict[str, str],
+    told: Path,
+    streams: dict[str, str | None],
+    largest_file: int | None,
+) -> None:
     from vidcomp.cli import main
 
+    if largest_file is not None:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     gc.freeze()  # to look through what is shared with others would copy it
     os.environ.update(environment)
     with told.open("wb") as file:

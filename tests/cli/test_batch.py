@@ -6,9 +6,7 @@ import functools
 import json
 import os
 import re
-import resource
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -21,7 +19,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests import clips
+from tests import clips, saboteur
 from tests.killed import killed_after
 from tests.output.test_formats import GOOD
 from vidcomp.cli import app, terminal
@@ -236,19 +234,12 @@ def test_a_full_disk_is_one_line(folder: Path, model: Path, tmp_path: Path) -> N
         for number in range(100):
             file.write(Job("", f"{number}.mp4"), replace(GOOD, path=f"{number}.mp4"), None)
     before = len(records(output))
-    command = [sys.executable, "-c", "from vidcomp.cli import main; main()", "classify", str(folder)]
-    command += ["--model", str(model), "--output", str(output), "--quiet"]
-    limit = (output.stat().st_size + 900,) * 2  # bytes: one record fits, two do not
-    full = subprocess.run(
-        command,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
-    )
-    assert full.returncode == 2
-    assert "writing stopped" in full.stderr
-    assert full.stderr.count("\n") == 1
+    command = ["classify", folder, "--model", model, "--output", output, "--quiet"]
+    limit = output.stat().st_size + 900  # bytes: one record fits, two do not
+    assert saboteur.run(command, "", tmp_path / "told", largest_file=limit) == 2
+    told = (tmp_path / "told").read_text()
+    assert "writing stopped" in told
+    assert told.count("\n") == 1
     assert [record["path"] for record in records(output)[before:]] == ["a/x.mp4"]
 
 

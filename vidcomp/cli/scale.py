@@ -15,7 +15,7 @@ import typer
 
 from vidcomp.cli.errors import OK, SOME_FAILED, Stopped, UsageError, stop_signals
 from vidcomp.cli.options import ClassifyOptions, ModelOptions, PathsChoice, finite
-from vidcomp.cli.terminal import batch_progress, run_summary, tell_prediction, warn
+from vidcomp.cli.terminal import batch_progress, run_summary, say, tell_prediction, warn
 from vidcomp.files import absolute
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def run(options: ClassifyOptions, engine: EngineOptions) -> int:
             )
             raise
     if not quiet:
-        print(f"vidcomp: {run_summary(stats)}", file=sys.stderr)
+        say(run_summary(stats))
     return SOME_FAILED if stats.errors else OK
 
 
