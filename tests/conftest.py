@@ -14,10 +14,14 @@ import typer.testing
 
 from tests import clips
 
+# While tests are collected next to nothing is thrown away.
+gc.disable()
+
 
 def pytest_collection_finish() -> None:
     """What is imported by now stays: no garbage is looked for in it."""
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests import clips
+from tests import clips, saboteur
 from vidcomp.cli import app
 
 
@@ -46,14 +44,14 @@ def test_json_of_a_folder_with_a_broken_file(folder: Path, model: Path) -> None:
     assert records[0]["labels"] == records[2]["labels"]
 
 
-def test_the_installed_program_keeps_results_and_remarks_apart(folder: Path, model: Path) -> None:
-    command = [sys.executable, "-c", "from vidcomp.cli import main; main()"]
-    command += ["classify", "--model", str(model), str(folder), "--format", "json"]
-    run = subprocess.run(command, capture_output=True, check=False)
-    assert run.returncode == 1
-    assert len(json.loads(run.stdout)) == 3
-    assert b"broken.mp4" in run.stderr
-    assert b"Traceback" not in run.stderr
+def test_the_program_keeps_results_and_remarks_apart(folder: Path, model: Path, tmp_path: Path) -> None:
+    (results := tmp_path / "results").touch()
+    command = ("classify", "--model", model, folder, "--format", "json")
+    assert saboteur.run(command, "", tmp_path / "remarks", streams={"stdout": str(results)}) == 1
+    assert len(json.loads(results.read_text())) == 3
+    remarks = (tmp_path / "remarks").read_text()
+    assert "broken.mp4" in remarks
+    assert "Traceback" not in remarks
 
 
 def test_the_table_of_one_video(folder: Path) -> None:

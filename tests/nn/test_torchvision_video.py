@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torchvision.models import video as tv
 
 from vidcomp.nn.backbones import BACKBONES
 from vidcomp.zoo.convert import SOURCES, recognize_family
@@ -23,8 +22,10 @@ from vidcomp.zoo.convert import SOURCES, recognize_family
     ],
 )
 def test_same_logits_as_torchvision(family: str, shape: tuple[int, int, int]) -> None:
+    from torchvision.models import video as networks  # takes long, and few tests need it
+
     torch.manual_seed(0)
-    reference = getattr(tv, family)(num_classes=7).eval()
+    reference = getattr(networks, family)(num_classes=7).eval()
     backbone = BACKBONES[family](classes=7).eval()
     converted, _ = recognize_family(reference.state_dict(), SOURCES["torchvision"], family)
     backbone.load_state_dict(converted)
