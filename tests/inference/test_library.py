@@ -274,8 +274,9 @@ def test_what_is_no_video_is_told(loaded: Classifier, video: Any, error: type[Ex
     for call in (loaded, loaded.features):
         with pytest.raises(error, match=said):
             call(video)
-    with pytest.raises(ValueError, match="fps=0 is not a frame rate"):
-        loaded(np.zeros((4, 16, 16, 3), np.uint8), fps=0)
+    for fps in (0, 1e-9):  # at the latter a frame is shown for 30 years
+        with pytest.raises(ValueError, match=f"fps={fps} is not a frame rate"):
+            loaded(np.zeros((4, 16, 16, 3), np.uint8), fps=fps)
 
 
 def test_bytes_that_are_no_video_are_an_answer(loaded: Classifier) -> None:

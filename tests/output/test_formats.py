@@ -114,6 +114,12 @@ def test_the_table_of_one_video_has_a_row_a_label_and_a_bar() -> None:
     assert "█" * 15 in text
 
 
+def test_the_table_of_one_video_says_that_no_label_is_probable_enough() -> None:
+    stream = io.StringIO()
+    TableWriter(stream, 5, single=True).write(GOOD.at_least(0.9))
+    assert stream.getvalue().splitlines()[2] == "no label is probable enough"
+
+
 def test_the_table_of_many_has_a_row_a_video() -> None:
     stream = io.StringIO()
     writer = TableWriter(stream, 5, single=False)

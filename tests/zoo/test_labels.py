@@ -42,13 +42,14 @@ def test_the_label_most_like_what_was_asked_for_comes_first() -> None:
 
 
 def test_labels_that_differ_in_case_alone_are_told_apart_and_unicode_forms_are_not() -> None:
-    labels = ("Run", "run", "cafe\u0301", "swim")
+    labels = ("Run", "run", "cafe\u0301", "swim", "long jump")
     manifest = find_manifest("ucf16-lite0")
-    few = manifest.with_changes(labels=labels, backbone=manifest.backbone.model_copy(update={"classes": 4}))
+    few = manifest.with_changes(labels=labels, backbone=manifest.backbone.model_copy(update={"classes": 5}))
     for only, expected in (
         (("run", "caf\u00e9"), (1, 2)),
         (("Run", " SWIM "), (0, 3)),
-        (("Run", "run", "CAFE\u0301", "swim"), None),  # all
+        (("Run", "long  jump"), (0, 4)),
+        (("Run", "run", "CAFE\u0301", "swim", "long jump"), None),  # all
     ):
         assert chosen_labels(few.with_changes(only=only)) == expected
     with pytest.raises(ManifestError, match="no label 'RUN'; similar are 'Run', 'run'"):

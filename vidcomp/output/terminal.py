@@ -167,7 +167,10 @@ class TableWriter(Writer):
             (_named(label, prediction), f"{label.probability:6.1%}", self._bar(label))
             for label in prediction.labels[: self.top_k]
         ]
-        print_table(self.console, ("", "", ""), rows, right=(1,), spare=(2,))
+        if rows:
+            print_table(self.console, ("", "", ""), rows, right=(1,), spare=(2,))
+        else:
+            self.console.print("no label is probable enough", style="dim")
         if prediction.attention is not None:
             end_s = prediction.frames.end_s
             summary = summarize(prediction.attention, end_s)

@@ -9,6 +9,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from vidcomp.video.container import LONGEST_GAP_S
 from vidcomp.video.frames import DecodeOptions, DecodeReport, Frames, ReaderBase, VideoInfo, target_size
 from vidcomp.video.sampling import count_samples
 
@@ -30,7 +31,7 @@ class FramesInMemory:
             self.fps = float(fps)
         except (TypeError, ValueError):
             self.fps = math.nan
-        if not 0 < self.fps < math.inf:
+        if not 1 / LONGEST_GAP_S <= self.fps < math.inf:
             raise ValueError(f"fps={fps!r} is not a frame rate")
         self.pixels = np.ascontiguousarray(pixels)
 

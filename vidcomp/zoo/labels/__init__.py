@@ -50,7 +50,8 @@ def chosen_labels(manifest: Manifest) -> tuple[int, ...] | None:
         found = [number for number in alike if labels[number] == name] or alike
         if len({labels[number] for number in found}) != 1:
             near = near_labels(labels, name)
-            hint = f"similar are {', '.join(map(repr, near))}" if near else "no label is similar"
+            similar = f"similar {'are' if len(near) > 1 else 'is'} {', '.join(map(repr, near))}"
+            hint = similar if near else "no label is similar"
             raise ManifestError(
                 f"{manifest.name}: there is no label {name!r}; {hint} ('vidcomp models labels {manifest.name}')"
             )
@@ -71,8 +72,8 @@ def near_labels(labels: Sequence[str], name: str, most: int = 5) -> list[str]:
 
 
 def caseless(text: str) -> str:
-    """The text as labels are compared: without regard to case, Unicode form, and spaces around it."""
-    return unicodedata.normalize("NFC", text.strip()).casefold()
+    """The text as labels are compared: without regard to case, Unicode form, and extra spaces."""
+    return unicodedata.normalize("NFC", " ".join(text.split())).casefold()
 
 
 def _parts(text: str) -> list[str]:
