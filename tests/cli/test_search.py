@@ -160,7 +160,8 @@ def test_a_moment_of_a_long_video_is_found(root: Path, tmp_path: Path) -> None:
         (("search", "x.mp4", "--in", "list.npz"), "not a table of features that vidcomp wrote"),
         (("search", "x.mp4", "--in", "list.parquet"), "not a table of features that vidcomp wrote"),
         (("search", "x.mp4", "--in", "good.npz"), "the table was made by tiny: give its manifest as --model"),
-        (("search", "x.mp4", "--in", "good.npz", "--model", "ucf16-lite0"), "made by another version of tiny"),
+        (("search", "x.mp4", "--in", "good.npz", "--model", "tiny.yaml"), "made by another version of tiny"),
+        (("search", "x.mp4", "--in", "good.npz", "--model", "ucf16-lite0"), "made by tiny, not by ucf16-lite0; name"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(
@@ -170,6 +171,7 @@ def test_what_cannot_be_done_is_one_line(
     for name in ("list.npz", "list.parquet"):
         Path(name).write_bytes(b"path,label\n")
     shutil.copy(root / "f.npz", "good.npz")
+    make_tiny_model(tmp_path, seed=1)
     result = run(*arguments)
     assert result.exit_code == 2
     assert said in result.stderr

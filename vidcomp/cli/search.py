@@ -118,10 +118,9 @@ def _vector_of(
     with download_progress() as progress:
         made_it = next((one for one in variants if features.is_by(fingerprint(one, progress))), None)
         if made_it is None:
-            raise UsageError(
-                f"the table was made by another version of {features.model}; name that one (--model), or make the "
-                "table again"
-            )
+            same = manifest.name == features.model
+            made_by = f"another version of {features.model}" if same else f"{features.model}, not by {manifest.name}"
+            raise UsageError(f"the table was made by {made_by}; name that one (--model), or make the table again")
         loaded = load_variant(made_it, progress)
     try:
         strategy = parse_strategy(features.strategy).strategy

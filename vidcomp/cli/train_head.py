@@ -131,7 +131,7 @@ def _print(result: HeadResult) -> None:
         ("balanced", f"{sum(per_class) / len(per_class):.1%}, the mean over classes"),
     ]
     if not tested.all():
-        facts.append(("not tested", f"{(~tested).sum()} videos, whose class has no other recording"))
+        facts.append(("not tested", f"{counted(int((~tested).sum()), 'video')}, whose class has no other recording"))
     print_facts(console, facts)
     pairs = Counter(zip(result.truth[tested], result.predicted[tested], strict=True))
     wrong = [(pair, count) for pair, count in pairs.most_common() if pair[0] != pair[1]][:_PAIRS]

@@ -105,7 +105,7 @@ def train_head(
     if len(wanted.classes) < 2:
         raise DataError(
             f"{paths.source}: only one class, {wanted.classes[0]}; add another, or videos that do not show it "
-            "(background)"
+            "(background=FOLDER)"
         )
     check_classes(paths.source, wanted, wanted.videos)
     kept, repeated = _without_repeated(wanted.videos)
