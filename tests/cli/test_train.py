@@ -236,7 +236,7 @@ def test_other_compressors_and_the_whole_network(
         (("--set", "epoch=3"), "epoch: unknown key"),
         (("--set", "epoch"), "write KEY=VALUE"),
         (("--set", "taus=[2"), "--set taus=[2: the value is not valid YAML"),
-        (("--set", "taus={a: 2, a: 3}"), "not valid YAML: the key a stands twice"),
+        (("--set", "taus={{a: 2, a: 3}}"), "not valid YAML: the key a stands twice"),
         (("--learning-rate", "-1"), "learning_rate: Input should be greater than 0"),
         (("--precision", "fp16"), "--precision fp16: CPUs compute in it too slowly"),
         (("--precision", "float32"), "float32: it is called fp32 now"),
