@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -128,9 +129,18 @@ def test_slow_rows_are_timed_on_fewer_videos(
 
     def slow(run: StrategyRun, path: str) -> None:
         label(run, path)
-        run.labeling_s[-1] = 5.0
+        run.observations[path] = replace(run.observations[path], seconds=5.0)
 
     monkeypatch.setattr(StrategyRun, "label", slow)
     with Evaluator(model, videos, ["whole"], rounds=rounds, seconds=seconds, device="cpu") as evaluator:
         evaluator.run()
         assert sum(video.timed for video in evaluator.comparison().videos) == timed
+
+
+def test_where_no_video_can_be_read_nothing_is_timed(model: Path, folder: Path) -> None:
+    with Evaluator(model, [str(folder / "swim/broken.mp4")], ["whole"], rounds=1, device="cpu") as evaluator:
+        evaluator.run()
+        comparison = evaluator.comparison()
+    assert "no video could be labeled by every row: nothing was timed" in comparison.notes
+    assert (comparison.rows, comparison.failed) == ((), True)
+    assert not any(video.timed for video in comparison.videos)

@@ -316,13 +316,13 @@ class Evaluator:
     def _time_rounds(self, done: Callable[[str], None]) -> None:
         runs = [run for run in self.runs if run.observations]
         usable = [video.path for video in self.videos if all(video.path in run.observations for run in runs)]
-        # A round passes a video twice through every row: the network alone, and from the file.
-        per_video = 2 * sum(statistics.median(run.labeling_s) for run in runs)
-        affordable = self.seconds / (min(self.rounds, _ROUNDS_WANTED) * per_video) if runs else 0
-        self._timed = spread_over(usable, max(1, min(TIMED_VIDEOS, int(affordable))))
-        if not self._timed:
+        if not runs or not usable:
             self._note("no video could be labeled by every row: nothing was timed", failed=True)
             return
+        # A round passes a video twice through every row: the network alone, and from the file.
+        per_video = 2 * sum(statistics.median(one.seconds or 0 for one in run.observations.values()) for run in runs)
+        affordable = self.seconds / (min(self.rounds, _ROUNDS_WANTED) * per_video)
+        self._timed = spread_over(usable, max(1, min(TIMED_VIDEOS, int(affordable))))
         began = time.perf_counter()
         for number in range(self.rounds):
             spent = time.perf_counter() - began

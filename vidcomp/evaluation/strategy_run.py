@@ -34,7 +34,8 @@ class Observation:
 
     ``active_bins`` is how many frames a compressor that groups them (SGS) kept, ``None`` where there is none;
     ``peak_bytes`` is the peak memory, ``None`` where it was not measured; ``accumulates`` are those of spikes, ``None``
-    where no neuron spikes or they were not counted.
+    where no neuron spikes or they were not counted. ``seconds`` is from the file to the labels, ``None`` where the next
+    videos were decoded meanwhile.
     """
 
     labels: tuple[Label, ...]
@@ -43,14 +44,14 @@ class Observation:
     active_bins: int | None = None
     peak_bytes: int | None = None
     accumulates: float | None = None
+    seconds: float | None = None
 
 
 class StrategyRun:
     """Measures one strategy, video by video.
 
-    ``observations`` and ``errors`` go by the video's path, and ``labeling_s`` says how long each took. ``model_s``,
-    ``end_to_end_s`` and ``energy_j`` hold, for every round, one number for each video timed in it. Close it when done:
-    it owns decoding processes.
+    ``observations`` and ``errors`` go by the video's path. ``model_s``, ``end_to_end_s`` and ``energy_j`` hold, for
+    every round, one number for each video timed in it. Close it when done: it owns decoding processes.
     """
 
     def __init__(self, name: str, classifier: Classifier, *, trained: bool = True) -> None:
@@ -68,7 +69,6 @@ class StrategyRun:
         self.fits_at_once: int | None = None
         self.observations: dict[str, Observation] = {}
         self.errors: dict[str, str] = {}
-        self.labeling_s: list[float] = []
         self.model_s: defaultdict[int, list[float]] = defaultdict(list)
         self.end_to_end_s: defaultdict[int, list[float]] = defaultdict(list)
         self.energy_j: defaultdict[int, list[float]] = defaultdict(list)
@@ -107,8 +107,8 @@ class StrategyRun:
             # A picture or clip that the network's kernels do not fit: this row's answer, not the end.
             self.errors[path] = f"{self.name}: {path}: {str(error).splitlines()[0]}"
         else:
-            self._keep(path, prediction, memory.bytes, self._accumulates.take())
-            self.labeling_s.append(time.perf_counter() - began)
+            spent = time.perf_counter() - began
+            self._keep(path, prediction, memory.bytes, self._accumulates.take(), spent)
 
     def label_all(self, paths: Iterable[str]) -> Iterator[str]:
         """Classify videos in order, the next ones being decoded meanwhile, without memory; yields each one's path."""
@@ -117,7 +117,12 @@ class StrategyRun:
             yield prediction.path
 
     def _keep(
-        self, path: str, prediction: Prediction, peak_bytes: int | None = None, accumulates: float | None = None
+        self,
+        path: str,
+        prediction: Prediction,
+        peak_bytes: int | None = None,
+        accumulates: float | None = None,
+        seconds: float | None = None,
     ) -> None:
         if prediction.error is not None:
             # What no row can read is said once; what this row could not compute is its own.
@@ -133,6 +138,7 @@ class StrategyRun:
             active_bins=None if groups is None else len(groups),
             peak_bytes=peak_bytes,
             accumulates=accumulates,
+            seconds=seconds,
         )
 
     def time_model(self, path: str, round_number: int) -> None:
