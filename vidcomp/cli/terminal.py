@@ -9,7 +9,6 @@ import os
 import re
 import shlex
 import sys
-import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -132,11 +131,15 @@ def _fitted(text: str) -> str:
     """Lines as they are or, on a terminal, wrapped between words to its width."""
     if not sys.stderr.isatty():
         return text
-    wrapper = textwrap.TextWrapper(_columns(), break_long_words=False, break_on_hyphens=False)
-    lines = []
+    width, lines = _columns(), []
     for line in text.splitlines():
-        wrapper.subsequent_indent = " " * (len(line) - len(line.lstrip()) + 2)
-        lines += [line] if len(line) <= wrapper.width else wrapper.wrap(line)
+        if len(line) <= width:
+            lines.append(line)
+            continue
+        # Only now: it would delay the first line that a command says.
+        from vidcomp.output.terminal import wrapped
+
+        lines += wrapped(line, width, " " * (len(line) - len(line.lstrip()) + 2))
     return "\n".join(lines)
 
 

@@ -83,7 +83,7 @@ def print_table(
         cells = [[Text(heading, style="bold") for heading in headings], *cells]
     for row in cells:
         last = row[shown[-1]]
-        first, *more = _wrapped(last.plain, widths[-1]) if prose and last.cell_len > widths[-1] else [last]
+        first, *more = wrapped(last.plain, widths[-1]) if prose and last.cell_len > widths[-1] else [last]
         line = Text()
         for i, width in zip(shown, widths, strict=True):
             cell = first if i == shown[-1] else row[i]
@@ -98,7 +98,7 @@ def print_table(
 
 def print_text(console: Console, text: str, style: str = "") -> None:
     """Print a paragraph: wrapped between words on a terminal, one line elsewhere."""
-    for line in _wrapped(printable(text), console.width) if console.is_terminal else [printable(text)]:
+    for line in wrapped(printable(text), console.width) if console.is_terminal else [printable(text)]:
         console.print(Text(line, style=style))
 
 
@@ -109,7 +109,7 @@ def print_facts(console: Console, facts: Iterable[tuple[str, str]]) -> None:
     for name, value in facts:
         lines = [printable(value)]
         if console.is_terminal:
-            lines = _wrapped(lines[0], max(_LEAST_TEXT, console.width - width))
+            lines = wrapped(lines[0], max(_LEAST_TEXT, console.width - width))
         for number, line in enumerate(lines):
             console.print(f"{'' if number else name:{width}}{line}".rstrip())
 
@@ -120,14 +120,16 @@ def _print_blocks(console: Console, headings: Sequence[str], rows: Iterable[Sequ
         console.print(first)
         for number, (heading, cell) in enumerate(zip(headings[1:], rest, strict=True)):
             if prose and number == len(rest) - 1:
-                for line in _wrapped(cell.plain, console.width - len(_GAP)):
+                for line in wrapped(cell.plain, console.width - len(_GAP)):
                     console.print(_GAP + line)
             elif cell.plain.strip():
                 console.print(Text.assemble(_GAP, f"{heading:<{width}}{_GAP}" if heading else "", cell))
 
 
-def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, max(1, width), break_long_words=False, break_on_hyphens=False) or [""]
+def wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    """A line in lines of at most ``width`` columns, broken between words; all but the first begin with ``indent``."""
+    lines = textwrap.wrap(text, max(1, width), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return lines or [""]
 
 
 def _text(cell: Cell) -> Text:
