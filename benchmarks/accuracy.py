@@ -232,29 +232,33 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def picture(rows: Sequence[dict[str, Any]]) -> bytes:
-    """Accuracy against GMACs, with intervals; a line joins what nothing else beats in both."""
+    """Accuracy against GMACs, with intervals; strategies by color, models by shape, a line along the best of both."""
     import io
 
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    shapes = dict(zip(dict.fromkeys(model for models in MODELS.values() for model in models), "so^", strict=False))
     for place, data in enumerate(MODELS, start=1):
         axes = figure.add_subplot(1, len(MODELS), place)
         shown = [row for row in rows if row["data"] == data and row.get("gmacs") and row.get("top1") is not None]
-        for row in shown:
-            low, high = row["interval"]
-            top1 = 100 * row["top1"]
-            marker = "o" if "+head" in row["model"] else "s"
-            error = [[top1 - 100 * low], [100 * high - top1]]
-            axes.errorbar(row["gmacs"], top1, error, fmt=marker, color="C0" if marker == "o" else "C1", capsize=2)
-            axes.annotate(f"{row['strategy']}", (row["gmacs"], top1), (4, 4), textcoords="offset points", fontsize=8)
         best = [
             row
             for row in sorted(shown, key=lambda row: float(row["gmacs"]))
             if not any(other["gmacs"] < row["gmacs"] and other["top1"] >= row["top1"] for other in shown)
         ]
         axes.plot([row["gmacs"] for row in best], [100 * row["top1"] for row in best], color="0.7", zorder=0)
+        for row in shown:
+            low, high = row["interval"]
+            top1, color = 100 * row["top1"], f"C{STRATEGIES.index(row['strategy'])}"
+            axes.vlines(row["gmacs"], 100 * low, 100 * high, color=color, alpha=0.3, linewidth=1)
+            axes.plot(row["gmacs"], top1, shapes[row["model"]], color=color)
         axes.set(xscale="log", xlabel="GMACs per video", ylabel="top-1, %", title=data)
+    for number, strategy in enumerate(STRATEGIES):
+        axes.plot([], [], color=f"C{number}", linewidth=4, label=strategy)
+    for model, shape in shapes.items():
+        axes.plot([], [], shape, color="0.4", label=model)
+    figure.legend(loc="outside right center", fontsize=8, frameon=False)
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=120)
     return file.getvalue()
