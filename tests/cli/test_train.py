@@ -105,7 +105,8 @@ def test_an_interrupted_training_goes_on_to_the_same_result(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     whole, parts = tmp_path / "whole.yaml", tmp_path / "parts.yaml"
-    assert train(folder, fitted, whole, "--compressor", "sfc", "--set", "ema_decay=0.9").exit_code == 0
+    options = ("--compressor", "sfc", "--set", "ema_decay=0.9", "--set", f"hints={fitted}")
+    assert train(folder, fitted, whole, *options).exit_code == 0
     learn, calls = Objective.learn, []
 
     def interrupting(self: Objective, *arguments: Any) -> Any:
@@ -117,7 +118,6 @@ def test_an_interrupted_training_goes_on_to_the_same_result(
     inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         monkeypatch.setattr(Objective, "learn", interrupting)
-        options = ("--compressor", "sfc", "--set", "ema_decay=0.9")
         first = train(folder, fitted, parts, *options)
         assert first.exit_code == 130, first.stderr
         assert "stopped in epoch 1 after 1 of 2 steps; run the same command with --resume to continue" in first.stderr
@@ -185,6 +185,24 @@ def test_a_teacher_needs_no_labels(folder: Path, fitted: Path, tmp_path: Path) -
     assert "broken.mp4" in told.stderr
     assert "the teacher alone says theirs" in told.stderr
     assert set(labels(folder, tmp_path / "a.yaml").values()) <= {"bright", "dark"}
+
+
+def test_the_tail_learns_from_what_another_model_sees(folder: Path, fitted: Path, tmp_path: Path) -> None:  # noqa: F811
+    videos = tmp_path / "videos"
+    shutil.copytree(folder, videos)
+    (videos / "dark" / "broken.mp4").write_text("not a video")
+    options = ("--compressor", "sfc", "--unfreeze-tail", "--epochs", 1, "--seed", 3)
+    told = train(videos, fitted, tmp_path / "hinted.yaml", *options, "--set", f"hints={fitted}")
+    assert told.exit_code == 1, told.stderr
+    assert told.stderr.count("broken.mp4") == 1
+    assert train(folder, fitted, tmp_path / "plain.yaml", *options).exit_code == 0
+    hinted, plain = (load_file(tmp_path / f"{name}.backbone.safetensors") for name in ("hinted", "plain"))
+    assert hinted.keys() == plain.keys()
+    assert any(not torch.equal(tensor, plain[name]) for name, tensor in hinted.items())
+    assert set(labels(folder, tmp_path / "hinted.yaml").values()) <= {"bright", "dark"}
+    unknown = train(folder, fitted, tmp_path / "a.yaml", *options, "--set", "hints=nobody")
+    assert unknown.exit_code == 2
+    assert unknown.stderr.startswith("vidcomp: error: unknown model 'nobody': ")
 
 
 def test_a_trained_compressor_can_be_gone_on_with(folder: Path, fitted: Path, tmp_path: Path) -> None:  # noqa: F811

@@ -207,3 +207,52 @@ def test_the_teacher_is_not_shown_distractors() -> None:
     with torch.no_grad():
         expected = fitted.network.segments[1](features(4)[:, :, own]).softmax(dim=1)
     torch.testing.assert_close(fitted.targets([example(4, own=own)], features(4)), expected)
+
+
+def hinted(recipe: CompressorRecipe, hints: dict[str, torch.Tensor], *, chained: bool = False) -> Objective:
+    torch.manual_seed(0)
+    stands = [Insertion("res2", SGS(24)), Insertion("res3", SFC(40))] if chained else [Insertion("res3", SFC(40))]
+    network = CompressedModel(lite0_slow(2), stands)
+    parts = [*network.compressors, *list(network.segments)[1:]]
+    return Objective(network, parts, recipe, CPU, frozen_bn=list(network.segments), hints=hints)
+
+
+def test_hints_worked_by_hand() -> None:
+    # 1 and 3 have a mean of 2 and a deviation of 1, and become −1 and 1; the third feature is the same in both. A layer
+    # of zeros tells nothing: its squared errors are 1, 1 and 0 for each video.
+    hints = {"4.mp4": torch.tensor([1.0, 3.0, 7.0]), "5.mp4": torch.tensor([3.0, 1.0, 7.0])}
+    plain = fitting(CompressorRecipe(), ("compressors", "segments"))
+    fitted = hinted(CompressorRecipe(hints="larger", hint_weight=0.75), hints)
+    for one in (plain, fitted):
+        one.parts.eval()
+    for videos in ([example(4)], [example(5)], [example(4), example(5)]):
+        assert learn(fitted, videos) - learn(plain, videos) == pytest.approx(0.75 * 2 / 3 * len(videos), abs=1e-4)
+
+
+def test_a_layer_that_tells_the_hints_exactly_costs_nothing() -> None:
+    hints = {"4.mp4": torch.tensor([1.0]), "5.mp4": torch.tensor([3.0])}
+    plain = fitting(CompressorRecipe(), ("compressors", "segments"))
+    fitted = hinted(CompressorRecipe(hints="larger"), hints)
+    for one in (plain, fitted):
+        one.parts.eval()
+    assert fitted.hints is not None
+    with torch.no_grad():
+        fitted.hints.bias.fill_(-1.0)
+    assert learn(fitted, [example(4)]) == pytest.approx(learn(plain, [example(4)]), abs=1e-5)
+    assert learn(fitted, [example(5)]) == pytest.approx(learn(plain, [example(5)]) + 0.5 * 4, abs=1e-4)
+
+
+@pytest.mark.parametrize("chained", [False, True])
+def test_hints_teach_the_tail_and_each_video_is_told_its_own(chained: bool) -> None:
+    recipe = CompressorRecipe(hints="larger", hint_weight=100.0)
+    fitted = hinted(recipe, {"a.mp4": torch.tensor([1.0, 0.0]), "b.mp4": torch.tensor([0.0, 1.0])}, chained=chained)
+    fitted.parts.eval()
+    assert fitted.hints is not None
+    nn.init.normal_(fitted.hints.weight)
+    shape = (1, 24, 6, 8, 10) if chained else (1, 40, 6, 4, 5)
+    seen = torch.rand(shape, generator=torch.Generator().manual_seed(1))
+    examples = [Example("a.mp4", seen, 0, None, 2.0), Example("b.mp4", seen.flip(3), 1, None, 2.0)]
+    together = learn(fitted, examples)
+    assert together == pytest.approx(sum(learn(fitted, [one]) for one in examples), rel=1e-4)
+    gradients = [parameter.grad for name, parameter in fitted.network.named_parameters() if "segments.1" in name]
+    assert any(gradient is not None and float(gradient.abs().sum()) > 0 for gradient in gradients)

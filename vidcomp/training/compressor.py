@@ -23,6 +23,7 @@ from vidcomp.training.cache import TensorCache, digest_of, file_key
 from vidcomp.training.callbacks import Callbacks
 from vidcomp.training.config import CompressorRecipe, Paths
 from vidcomp.training.export import export, save_weights
+from vidcomp.training.head import read_features
 from vidcomp.training.trainer import Trainer
 from vidcomp.training.videos import TrainingVideo, TrainingVideos, find_training_videos
 from vidcomp.transfer import Progress
@@ -67,6 +68,8 @@ def train_compressor(
     """
     paths.check()
     manifest = find_manifest(job.model)
+    if job.recipe.hints != "none":
+        find_manifest(job.recipe.hints)  # a wrong name is told now, not after the videos were read
     planned = plan_compressors(manifest, job.kinds, job.cuts, job.recipe.taus, from_trained=job.from_trained)
     wanted = find_training_videos(paths.source, labels_of(manifest), taught=job.recipe.teacher != "none")
     backbone = load_backbone(manifest, progress)
@@ -135,13 +138,15 @@ def fit_compressors(
     if recipe.teacher not in ("none", "whole"):
         taught = ask_teacher(trainer, recipe.teacher, manifest, videos)
         videos = [video for video in videos if video.path in taught]
+    hints = take_hints(trainer, recipe.hints, videos) if recipe.hints != "none" else {}
+    videos = [video for video in videos if video.path in hints or not hints]
     has_sfc = any(isinstance(compressor, SFC) for compressor in network.compressors)
     trainer.read_validation(wanted.classes, recipe.taus if has_sfc else (None,))
     compressors, segments = list(network.compressors), list(network.segments)
     if unfreeze == "nothing":
         fuse_bn(network.segments.eval())
     learning = {"nothing": [], "tail": segments[1:], "all": segments}[unfreeze]
-    return trainer.fit([*compressors, *learning], videos, identity, taught=taught, frozen_bn=segments)
+    return trainer.fit([*compressors, *learning], videos, identity, taught=taught, hints=hints, frozen_bn=segments)
 
 
 def plan_compressors(
@@ -242,6 +247,21 @@ def ask_teacher(
     if not taught:
         raise DataError(f"{trainer.paths.source}: the teacher could label none of the videos; see the lines above")
     return taught
+
+
+def take_hints(trainer: Trainer, model: str, videos: Sequence[TrainingVideo]) -> dict[str, Tensor]:
+    """What ``model`` gives its last layer of videos: the mean over time (C,), by path.
+
+    It is kept as that of `vidcomp train head`. Videos that the model cannot read are told, and left out.
+    """
+    trainer.callbacks.begin("taking hints", len(videos))
+    with Classifier(load_variant(find_manifest(model)), device=trainer.paths.device, batch=1) as classifier:
+        read = dict(read_features(classifier, videos, trainer.paths, trainer.callbacks, trainer.in_progress))
+    # In the order given: sums over them are to be the same whichever were in the cache.
+    hints = {video.path: read[video].mean(dim=0) for video in videos if video in read}
+    if not hints:
+        raise DataError(f"{trainer.paths.source}: {model} could read none of the videos; see the lines above")
+    return hints
 
 
 def ask(classifier: Classifier, path: str, cache: TensorCache) -> Tensor:

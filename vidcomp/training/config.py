@@ -146,6 +146,12 @@ class CompressorRecipe(Recipe):
     teacher_weight: float = Field(
         0.5, ge=0, le=1, description="weight of the teacher, against that of the label; 1 without labels"
     )
+    hints: str = Field(
+        "none",
+        description="a model, such as kinetics400-i3d, whose features of a whole video a linear layer is to tell from "
+        "those of the network",
+    )
+    hint_weight: float = Field(0.5, ge=0, description="hints: weight of the squared error against the label")
     distractors: float = Field(
         0.0, ge=0, le=1, description="share of views in which footage without any action replaces some of the frames"
     )

@@ -132,7 +132,7 @@ def train_head(
         raise RequestError(str(error)) from None
     with classifier, noted_beside(paths.output) as in_progress:
         callbacks.begin("reading videos", len(kept))
-        read = dict(_read_all(classifier, kept, paths, callbacks, in_progress))
+        read = dict(read_features(classifier, kept, paths, callbacks, in_progress))
         in_progress.complete()
     videos = [video for video in kept if video in read]
     check_classes(paths.source, wanted, videos)
@@ -216,7 +216,7 @@ def _without_repeated(videos: Sequence[TrainingVideo]) -> tuple[list[TrainingVid
     return [video for video in videos if video not in repeated], notes
 
 
-def _read_all(
+def read_features(
     classifier: Classifier,
     videos: Sequence[TrainingVideo],
     paths: Paths,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vidcomp.inference.device import PRECISIONS, autocast
 from vidcomp.nn.compressors import SFC, Features, FeaturesError
 from vidcomp.nn.compressors.base import join_features, map_pathways, pathways_of
-from vidcomp.nn.video_model import ModelOutput, rollout
+from vidcomp.nn.video_model import ModelOutput, noting_features, rollout
 from vidcomp.nn.whole_video import CompressedModel
 from vidcomp.training import TrainingError
 from vidcomp.training.config import BitstreamRecipe, CompressorRecipe, Recipe
@@ -21,6 +21,8 @@ from vidcomp.training.config import BitstreamRecipe, CompressorRecipe, Recipe
 _NORM_MOMENTUM = 0.1
 # Attention that is all but gone would give a loss, and with it gradients, without bounds.
 _LEAST_SHARE = 1e-4
+# Of a feature that is the same in all videos.
+_LEAST_DEVIATION = 1e-6
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,12 @@ class Objective:
     """Fits ``parts`` of a network and leaves everything else as it is, BatchNorm's statistics included.
 
     The loss is the cross-entropy with the label, with what a teacher says, or with both as the recipe weighs them;
-    with distractors in a view, that of the attention which falls on them is added.
+    with distractors in a view, that of the attention which falls on them is added. With hints it also has the mean
+    squared error with which a linear layer, :attr:`hints`, tells another network's features from those of this one
+    (Romero et al., FitNets, 2015); these are scaled to a mean of 0 and a deviation of 1 over the videos.
     """
+
+    hints: nn.Linear | None = None
 
     def __init__(
         self,
@@ -62,6 +68,7 @@ class Objective:
         *,
         from_clips: bool = False,
         frozen_bn: Sequence[nn.Module] = (),
+        hints: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Choose what learns.
 
@@ -73,6 +80,7 @@ class Objective:
             from_clips: whether examples are clips for the head, rather than its features.
             frozen_bn: those of ``parts`` that were trained before: their BatchNorm keeps the statistics it has, which
                 small batches of few videos would spoil. Elsewhere it takes them from the examples.
+            hints: another network's features (C,) of the examples, by path.
         """
         self.network = network.to(device).to(memory_format=torch.channels_last_3d).eval().requires_grad_(False)
         self.parts = nn.ModuleList(parts).requires_grad_(True)
@@ -87,6 +95,17 @@ class Objective:
             self._teacher = recipe.teacher
         if isinstance(recipe, CompressorRecipe | BitstreamRecipe):
             self._teacher_weight = recipe.teacher_weight
+        self._hints: dict[str, Tensor] = {}
+        if hints and isinstance(recipe, CompressorRecipe):
+            self._hint_weight = recipe.hint_weight
+            every = torch.stack(list(hints.values())).to(device)
+            mean, deviation = every.mean(dim=0), every.std(dim=0, correction=0).clamp(min=_LEAST_DEVIATION)
+            self._hints = dict(zip(hints, (every - mean) / deviation, strict=True))
+            channels = sum(next(layer.parameters()).shape[1] for layer in network.classifiers)
+            self.hints = nn.Linear(channels, every.shape[1])
+            nn.init.zeros_(self.hints.weight)
+            nn.init.zeros_(self.hints.bias)
+            self.parts.append(self.hints.to(device))
 
     def train(self) -> None:
         """Put what learns in training mode, and nothing else."""
@@ -99,7 +118,7 @@ class Objective:
     ) -> BatchResult:
         """Hand the batch's mean loss to ``backward``, in as many parts as it has shapes.
 
-        Videos of the same shape and τ run together.
+        Videos of the same shape and τ run together; with hints, only where a compressor leaves as much of each.
 
         Raises:
             TrainingError: a loss is not finite; the message names the files.
@@ -107,7 +126,8 @@ class Objective:
         groups: dict[tuple[object, ...], list[Example]] = {}
         for example in examples:
             shapes = (part.shape for part in pathways_of(example.features))
-            groups.setdefault((example.tau, *shapes), []).append(example)
+            alone = example.path if self._hints and not self._even else None
+            groups.setdefault((alone, example.tau, *shapes), []).append(example)
         mix = self._recipe.mixup > 0 and random.random() < 0.5
         losses, right = 0.0, 0
         for members in groups.values():
@@ -135,7 +155,7 @@ class Objective:
             self._weigh_statistics()
             try:
                 need_attention = any(member.own is not None for member in members)
-                output = self.network.finish(self._head(features), need_attention=need_attention)
+                output = self._finish(self._head(features), need_attention)
             except FeaturesError as error:
                 raise TrainingError(f"{', '.join(member.path for member in members)}: {error}") from None
         logits = output.logits.float()
@@ -143,7 +163,24 @@ class Objective:
         for number, member in enumerate(members):
             if member.own is not None:
                 loss = loss + self._distractor_weight * self.stray_attention(output, number, member.own)
+        if self.hints is not None:
+            assert output.features is not None
+            hints = torch.stack([self._hints[member.path] for member in members])
+            hints = share * hints + (1 - share) * hints.flip(0)
+            errors = F.mse_loss(self.hints(output.features.mean(dim=1)), hints, reduction="none")
+            loss = loss + self._hint_weight * errors.mean(dim=1).sum()
         return loss, int((logits.argmax(dim=1) == targets.argmax(dim=1)).sum())
+
+    def _finish(self, features: Features, need_attention: bool) -> ModelOutput:
+        def run() -> ModelOutput:
+            return self.network.finish(features, need_attention=need_attention)
+
+        return run() if self.hints is None else noting_features(self.network, run)
+
+    @property
+    def _even(self) -> bool:
+        """Whether videos of one length have one length behind the compressors too."""
+        return all(isinstance(compressor, SFC) for compressor in self.network.compressors)
 
     def _weigh_statistics(self) -> None:
         """Let BatchNorm's first statistics count fully and the next ones as parts of a mean, until the usual tenth.

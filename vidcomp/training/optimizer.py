@@ -19,6 +19,10 @@ from vidcomp.training.config import BackboneRecipe, Recipe
 _DECADE = 0.1
 # The classifier's decay against that of the other weights: it has to move far from its random start.
 _CLASSIFIER_DECAY = 0.2
+HINTS = "hints"
+"""Before the names of the parameters of the layer that hints are told by."""
+# How many times faster that layer learns: it starts from nothing.
+_HINT_RATE = 10.0
 
 
 class Optimizer:
@@ -127,13 +131,14 @@ def parameter_groups(
     factor = recipe.lr_mult if isinstance(recipe, BackboneRecipe) else 1.0
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in parameters:
+        rate = recipe.learning_rate * (_HINT_RATE if name.startswith(f"{HINTS}.") else 1.0)
         is_new = any(part in name for part in new)
         decay = recipe.weight_decay
         if recipe.optimizer == "adamw" and is_new:
             decay *= _CLASSIFIER_DECAY if CLASSIFIER in name else 0.0
         elif recipe.optimizer == "adamw" and parameter.ndim <= 1:
             decay = 0.0
-        groups.setdefault((recipe.learning_rate * (factor if is_new else 1.0), decay), []).append(parameter)
+        groups.setdefault((rate * (factor if is_new else 1.0), decay), []).append(parameter)
     return [{"params": members, "lr": rate, "weight_decay": decay} for (rate, decay), members in groups.items()]
 
 

@@ -27,7 +27,7 @@ from vidcomp.training.config import BackboneRecipe, CompressorRecipe, Paths, Rec
 from vidcomp.training.dataset import Dataset, View
 from vidcomp.training.export import Checkpoint, Position
 from vidcomp.training.objective import Example, Objective, set_tau
-from vidcomp.training.optimizer import Optimizer, rate_factor
+from vidcomp.training.optimizer import HINTS, Optimizer, rate_factor
 from vidcomp.training.videos import TrainingVideo, TrainingVideos, check_classes, find_training_videos
 from vidcomp.video import DecodePool, VideoError
 
@@ -197,6 +197,7 @@ class Trainer:
         identity: Mapping[str, str],
         *,
         taught: Mapping[str, Tensor] | None = None,
+        hints: Mapping[str, Tensor] | None = None,
         frozen_bn: Sequence[nn.Module] = (),
         named_in: nn.Module | None = None,
         new: Sequence[str] = (),
@@ -208,6 +209,7 @@ class Trainer:
             videos: to learn from.
             identity: what a checkpoint must agree in, by name, beside the recipe and the videos.
             taught: a teacher's probabilities (classes,) of videos, by path.
+            hints: another network's features (C,) of videos, by path.
             frozen_bn: those of ``parts`` whose BatchNorm keeps its statistics.
             named_in: the module whose names of parameters count, by default the network.
             new: parts of names of parameters that start from nothing.
@@ -226,9 +228,17 @@ class Trainer:
         self._taught = taught or {}
         self._steps = -(-len(videos) // self.recipe.batch)
         self._objective = Objective(
-            self._network, parts, self.recipe, self.device, from_clips=self._head_trained, frozen_bn=frozen_bn
+            self._network,
+            parts,
+            self.recipe,
+            self.device,
+            from_clips=self._head_trained,
+            frozen_bn=frozen_bn,
+            hints=hints,
         )
         named = [pair for pair in (named_in or self._network).named_parameters() if pair[1].requires_grad]
+        if self._objective.hints is not None:
+            named += self._objective.hints.named_parameters(prefix=HINTS)
         self._optimizer = Optimizer(self._objective.parts, named, self.recipe, self._steps, new, self.device)
         self._log = EpochLog(self.paths.log, self.paths.tensorboard)
         kept_apart = {
