@@ -14,11 +14,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from benchmarks.harness import DOCS, save
 from vidcomp.evaluation.benchmark import describe_machine, is_busy
@@ -109,8 +112,9 @@ def videos_of(data: str) -> list[LabeledVideo]:
     return find_labeled([str(DATA / data / "val")])[0]
 
 
-def measure(cell: Cell, manifest: Manifest, device: str, precision: str) -> None:
-    """Take every video that is left through the strategy, one after the other."""
+def measure(cell: Cell, manifest: Manifest, device: str, precision: str, busy: bool) -> None:
+    """Take every video that is left through the strategy, one after the other; no times are kept if it is ``busy``."""
+    tune_malloc()
     file = cell.file(manifest)
     done = kept(file)
     left = [video for video in videos_of(cell.data) if video.path not in done]
@@ -120,9 +124,6 @@ def measure(cell: Cell, manifest: Manifest, device: str, precision: str) -> None
     strategy = parse_strategy(cell.strategy).strategy or WholeVideo()
     classifier = Classifier(load_variant(manifest), strategy=strategy, device=device, precision=precision)
     machine = describe_machine(classifier.runner.device)
-    busy = is_busy(machine)
-    if busy:
-        print(f"{cell.name}: the machine is busy, so that no times are kept", flush=True)
     run = StrategyRun(cell.strategy, classifier)
     run.warm_up()
     with file.open("a") as kept_file:
@@ -277,7 +278,6 @@ def report() -> None:
 
 
 def main() -> None:
-    tune_malloc()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", nargs="+", metavar="DATA/MODEL/STRATEGY", default=[cell.name for cell in cells()])
     parser.add_argument("--device", default="auto", help="as of classify")
@@ -288,12 +288,22 @@ def main() -> None:
     if unknown:
         parser.error(f"{', '.join(sorted(unknown))}: choose of {', '.join(cell.name for cell in cells())}")
     if not options.report:
+        # Asked once: the first row makes the machine look busy to the second.
+        if busy := is_busy(describe_machine(torch.device("cpu"))):
+            print("The machine is busy: no times are kept.", flush=True)
         for cell in cells():
             if cell.name in options.rows:
                 try:
-                    measure(cell, cell.variant(), options.device, options.precision)
+                    settings = (cell, cell.variant(), options.device, options.precision, busy)
                 except (StrategyError, ZooError) as error:
                     print(f"{cell.name}: {error}", flush=True)
+                    continue
+                # In a process of its own: what an earlier row took and gave back would count for the next one's peak.
+                process = multiprocessing.get_context("spawn").Process(target=measure, args=settings)
+                process.start()
+                process.join()
+                if process.exitcode:
+                    raise SystemExit(process.exitcode)
     report()
 
 
