@@ -112,7 +112,7 @@ def videos_of(data: str) -> list[LabeledVideo]:
     return find_labeled([str(DATA / data / "val")])[0]
 
 
-def measure(cell: Cell, manifest: Manifest, device: str, precision: str, busy: bool) -> None:
+def measure(cell: Cell, manifest: Manifest, device: str, precision: str, busy: bool = False) -> None:
     """Take every video that is left through the strategy, one after the other; no times are kept if it is ``busy``."""
     tune_malloc()
     file = cell.file(manifest)

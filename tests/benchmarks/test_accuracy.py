@@ -23,7 +23,6 @@ def cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> accuracy.Cell:
         clips.make_clip(file, 10 + place, size=(40, 32))
     monkeypatch.setattr(accuracy, "DATA", tmp_path / "data")
     monkeypatch.setattr(accuracy, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr(accuracy, "is_busy", lambda machine: False)
     manifest = make_tiny_model(tmp_path, kind="sfc")
     monkeypatch.setattr(accuracy, "find_manifest", lambda name: read_manifest(manifest))
     return accuracy.Cell("own", "tiny", "sfc")
@@ -47,9 +46,8 @@ def test_a_run_goes_on_with_what_is_left(cell: accuracy.Cell, capsys: pytest.Cap
     assert row["ms"] > 0
 
 
-def test_no_times_of_a_busy_machine_are_kept(cell: accuracy.Cell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accuracy, "is_busy", lambda machine: True)
-    accuracy.measure(cell, cell.variant(), "cpu", "fp32")
+def test_no_times_of_a_busy_machine_are_kept(cell: accuracy.Cell) -> None:
+    accuracy.measure(cell, cell.variant(), "cpu", "fp32", busy=True)
     assert accuracy.row_of(cell)["ms"] is None
 
 
