@@ -122,7 +122,11 @@ def measure(cell: Cell, manifest: Manifest, device: str, precision: str, busy: b
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     strategy = parse_strategy(cell.strategy).strategy or WholeVideo()
-    classifier = Classifier(load_variant(manifest), strategy=strategy, device=device, precision=precision)
+    try:
+        classifier = Classifier(load_variant(manifest), strategy=strategy, device=device, precision=precision)
+    except ZooError as error:
+        print(f"{cell.name}: {error}", flush=True)
+        return
     machine = describe_machine(classifier.runner.device)
     run = StrategyRun(cell.strategy, classifier)
     run.warm_up()

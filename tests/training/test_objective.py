@@ -12,6 +12,7 @@ from torch import nn
 
 from vidcomp.nn.backbones.lite0 import lite0_slow
 from vidcomp.nn.compressors import SFC, SGS
+from vidcomp.nn.compressors.saliency import SalientSFC
 from vidcomp.nn.whole_video import CompressedModel, Insertion, ModelOutput
 from vidcomp.training import TrainingError
 from vidcomp.training.config import BackboneRecipe, CompressorRecipe, Recipe
@@ -240,6 +241,19 @@ def test_a_layer_that_tells_the_hints_exactly_costs_nothing() -> None:
         fitted.hints.bias.fill_(-1.0)
     assert learn(fitted, [example(4)]) == pytest.approx(learn(plain, [example(4)]), abs=1e-5)
     assert learn(fitted, [example(5)]) == pytest.approx(learn(plain, [example(5)]) + 0.5 * 4, abs=1e-4)
+
+
+def test_hints_are_of_each_video_where_salience_keeps_more_of_one_than_of_another() -> None:
+    torch.manual_seed(0)
+    compressor = SalientSFC(40, pooling="even")
+    network = CompressedModel(lite0_slow(2), [Insertion("res3", compressor)])
+    hints = {"a.mp4": torch.tensor([1.0, 0.0]), "b.mp4": torch.tensor([0.0, 1.0])}
+    fitted = Objective(network, list(network.segments)[1:], CompressorRecipe(hints="larger"), CPU, hints=hints)
+    fitted.parts.eval()
+    assert fitted.hints is not None
+    nn.init.normal_(fitted.hints.weight)
+    examples = [Example("a.mp4", features(6), 0, None, 2.0), Example("b.mp4", features(6, 1), 1, None, 2.0)]
+    assert learn(fitted, examples) == pytest.approx(sum(learn(fitted, [one]) for one in examples), rel=1e-4)
 
 
 @pytest.mark.parametrize("chained", [False, True])

@@ -23,9 +23,9 @@ from vidcomp.training.cache import TensorCache, digest_of, file_key
 from vidcomp.training.callbacks import Callbacks
 from vidcomp.training.config import CompressorRecipe, Paths
 from vidcomp.training.export import export, save_weights
-from vidcomp.training.head import read_features
+from vidcomp.training.head import read_features, usable
 from vidcomp.training.trainer import Trainer
-from vidcomp.training.videos import TrainingVideo, TrainingVideos, find_training_videos
+from vidcomp.training.videos import TrainingVideo, TrainingVideos, check_classes, find_training_videos
 from vidcomp.transfer import Progress
 from vidcomp.video import DecodePool, VideoError
 from vidcomp.zoo.build import insert_compressors, load_backbone, load_compressor, load_variant
@@ -68,8 +68,6 @@ def train_compressor(
     """
     paths.check()
     manifest = find_manifest(job.model)
-    if job.recipe.hints != "none":
-        find_manifest(job.recipe.hints)  # a wrong name is told now, not after the videos were read
     planned = plan_compressors(manifest, job.kinds, job.cuts, job.recipe.taus, from_trained=job.from_trained)
     wanted = find_training_videos(paths.source, labels_of(manifest), taught=job.recipe.teacher != "none")
     backbone = load_backbone(manifest, progress)
@@ -89,6 +87,8 @@ def train_compressor(
         "what is unfrozen": job.unfreeze,
         "start": str(job.from_trained),
     }
+    if job.recipe.hints != "none":
+        identity["hints"] = fingerprint(find_manifest(job.recipe.hints))
     with DecodePool(paths.workers) as pool, noted_beside(paths.output) as in_progress:
         trainer = Trainer(job.recipe, paths, pool, callbacks, in_progress)
         rows = fit_compressors(trainer, network, manifest, wanted, identity, unfreeze=job.unfreeze)
@@ -138,8 +138,11 @@ def fit_compressors(
     if recipe.teacher not in ("none", "whole"):
         taught = ask_teacher(trainer, recipe.teacher, manifest, videos)
         videos = [video for video in videos if video.path in taught]
-    hints = take_hints(trainer, recipe.hints, videos) if recipe.hints != "none" else {}
-    videos = [video for video in videos if video.path in hints or not hints]
+    hints: dict[str, Tensor] = {}
+    if recipe.hints != "none":
+        hints = take_hints(trainer, recipe.hints, videos)
+        videos = [video for video in videos if video.path in hints]
+        check_classes(trainer.paths.source, wanted, videos)
     has_sfc = any(isinstance(compressor, SFC) for compressor in network.compressors)
     trainer.read_validation(wanted.classes, recipe.taus if has_sfc else (None,))
     compressors, segments = list(network.compressors), list(network.segments)
@@ -255,7 +258,12 @@ def take_hints(trainer: Trainer, model: str, videos: Sequence[TrainingVideo]) ->
     It is kept as that of `vidcomp train head`. Videos that the model cannot read are told, and left out.
     """
     trainer.callbacks.begin("taking hints", len(videos))
-    with Classifier(load_variant(find_manifest(model)), device=trainer.paths.device, batch=1) as classifier:
+    with Classifier(
+        load_variant(usable(find_manifest(model))),
+        device=trainer.paths.device,
+        decode_workers=trainer.paths.workers or None,
+        batch=1,
+    ) as classifier:
         read = dict(read_features(classifier, videos, trainer.paths, trainer.callbacks, trainer.in_progress))
     # In the order given: sums over them are to be the same whichever were in the cache.
     hints = {video.path: read[video].mean(dim=0) for video in videos if video in read}

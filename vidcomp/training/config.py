@@ -148,10 +148,10 @@ class CompressorRecipe(Recipe):
     )
     hints: str = Field(
         "none",
-        description="a model, such as kinetics400-i3d, whose features of a whole video a linear layer is to tell from "
-        "those of the network",
+        description="a model, such as kinetics400-i3d, whose features of a whole video a linear layer has to predict "
+        "from the network's own",
     )
-    hint_weight: float = Field(0.5, ge=0, description="hints: weight of the squared error against the label")
+    hint_weight: float = Field(0.5, gt=0, description="hints: weight of the squared error against the label")
     distractors: float = Field(
         0.0, ge=0, le=1, description="share of views in which footage without any action replaces some of the frames"
     )
@@ -174,6 +174,8 @@ class CompressorRecipe(Recipe):
             raise ValueError("taus must be at least 1")
         if self.distractors and self.mixup:
             raise ValueError("distractors and mixup do not go together: give one of them")
+        if self.hints != "none" and self.mixup:
+            raise ValueError("hints and mixup do not go together: give one of them")
         return self
 
 

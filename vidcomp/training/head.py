@@ -121,7 +121,7 @@ def train_head(
                 f"strategy={job.strategy!r}: it passes another network; give {variant.name} as the model"
             )
         classifier = Classifier(
-            load_variant(_usable(variant), progress),
+            load_variant(usable(variant), progress),
             device=paths.device,
             strategy=named.strategy,
             precision=job.precision,
@@ -161,7 +161,7 @@ def train_head(
     return replace(result, manifest=_export(paths, result, fitted.linear))
 
 
-def _usable(manifest: Manifest) -> Manifest:
+def usable(manifest: Manifest) -> Manifest:
     """The model as it is; without its compressors, if one of them has something to learn and never did."""
     with torch.device("meta"):
         compressors = build_network(manifest).compressors
@@ -293,7 +293,7 @@ def _doubts(examples: Examples, classes: Sequence[str]) -> list[str]:
 
 def _export(paths: Paths, result: HeadResult, linear: Linear) -> Manifest:
     """Write the layer and its manifest."""
-    base = _usable(result.manifest)
+    base = usable(result.manifest)
     backbone = base.backbone.model_copy(update={"classes": len(result.classes)})
     with torch.device("meta"):
         network = build_backbone(base.with_changes(backbone=backbone))

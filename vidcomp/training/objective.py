@@ -53,8 +53,8 @@ class Objective:
 
     The loss is the cross-entropy with the label, with what a teacher says, or with both as the recipe weighs them;
     with distractors in a view, that of the attention which falls on them is added. With hints it also has the mean
-    squared error with which a linear layer, :attr:`hints`, tells another network's features from those of this one
-    (Romero et al., FitNets, 2015); these are scaled to a mean of 0 and a deviation of 1 over the videos.
+    squared error with which a linear layer, :attr:`hints`, predicts another network's features from those of this one
+    (Romero et al., FitNets, 2015); the former are scaled to a mean of 0 and a deviation of 1 over the videos.
     """
 
     hints: nn.Linear | None = None
@@ -118,7 +118,8 @@ class Objective:
     ) -> BatchResult:
         """Hand the batch's mean loss to ``backward``, in as many parts as it has shapes.
 
-        Videos of the same shape and τ run together; with hints, only where a compressor leaves as much of each.
+        Videos of the same shape and τ run together; with hints, each by itself where a compressor may
+        leave more of one than of another.
 
         Raises:
             TrainingError: a loss is not finite; the message names the files.
@@ -166,8 +167,9 @@ class Objective:
         if self.hints is not None:
             assert output.features is not None
             hints = torch.stack([self._hints[member.path] for member in members])
-            hints = share * hints + (1 - share) * hints.flip(0)
-            errors = F.mse_loss(self.hints(output.features.mean(dim=1)), hints, reduction="none")
+            told = self.hints(output.features.mean(dim=1))
+            assert told.shape == hints.shape
+            errors = F.mse_loss(told, hints, reduction="none")
             loss = loss + self._hint_weight * errors.mean(dim=1).sum()
         return loss, int((logits.argmax(dim=1) == targets.argmax(dim=1)).sum())
 
@@ -180,7 +182,8 @@ class Objective:
     @property
     def _even(self) -> bool:
         """Whether videos of one length have one length behind the compressors too."""
-        return all(isinstance(compressor, SFC) for compressor in self.network.compressors)
+        # A subclass may keep as many frames as the video has that matter.
+        return all(type(compressor) is SFC for compressor in self.network.compressors)
 
     def _weigh_statistics(self) -> None:
         """Let BatchNorm's first statistics count fully and the next ones as parts of a mean, until the usual tenth.

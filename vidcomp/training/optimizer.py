@@ -20,7 +20,7 @@ _DECADE = 0.1
 # The classifier's decay against that of the other weights: it has to move far from its random start.
 _CLASSIFIER_DECAY = 0.2
 HINTS = "hints"
-"""Before the names of the parameters of the layer that hints are told by."""
+"""Before the names of the parameters of the layer that predicts hints."""
 # How many times faster that layer learns: it starts from nothing.
 _HINT_RATE = 10.0
 
@@ -48,7 +48,8 @@ class Optimizer:
             device: where it is trained, by default the CPU.
         """
         self._parts = parts
-        self._parameters = [parameter for _, parameter in parameters]
+        # The layer that predicts hints is thrown away: its gradients are not to shorten the steps of what is kept.
+        self._parameters = [parameter for name, parameter in parameters if not name.startswith(f"{HINTS}.")]
         self._clip = recipe.clip_grad_norm
         groups = parameter_groups(parameters, recipe, new)
         self._optimizer: torch.optim.Optimizer
