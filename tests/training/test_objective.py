@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 from vidcomp.nn.backbones.lite0 import lite0_slow
-from vidcomp.nn.compressors import SFC, SGS
-from vidcomp.nn.compressors.saliency import SalientSFC
+from vidcomp.nn.compressors import SFC, SGS, saliency
 from vidcomp.nn.whole_video import CompressedModel, Insertion, ModelOutput
 from vidcomp.training import TrainingError
 from vidcomp.training.config import BackboneRecipe, CompressorRecipe, Recipe
@@ -243,9 +242,17 @@ def test_a_layer_that_tells_the_hints_exactly_costs_nothing() -> None:
     assert learn(fitted, [example(5)]) == pytest.approx(learn(plain, [example(5)]) + 0.5 * 4, abs=1e-4)
 
 
-def test_hints_are_of_each_video_where_salience_keeps_more_of_one_than_of_another() -> None:
+def test_hints_are_of_each_video_where_salience_keeps_more_of_one_than_of_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def scores(network: nn.Module, videos: torch.Tensor) -> torch.Tensor:
+        """The second half of the first video is nothing."""
+        first = (videos == features(6)).flatten(1).all(dim=1, keepdim=True)
+        return torch.where(first & (torch.arange(6) > 2), -100.0, 0.0)
+
+    monkeypatch.setattr(saliency, "scores_of", scores)
     torch.manual_seed(0)
-    compressor = SalientSFC(40, pooling="even")
+    compressor = saliency.SalientSFC(40, pooling="even")
     network = CompressedModel(lite0_slow(2), [Insertion("res3", compressor)])
     hints = {"a.mp4": torch.tensor([1.0, 0.0]), "b.mp4": torch.tensor([0.0, 1.0])}
     fitted = Objective(network, list(network.segments)[1:], CompressorRecipe(hints="larger"), CPU, hints=hints)
