@@ -112,12 +112,16 @@ def videos_of(data: str) -> list[LabeledVideo]:
     return find_labeled([str(DATA / data / "val")])[0]
 
 
+def left_of(cell: Cell, manifest: Manifest) -> list[LabeledVideo]:
+    """The validation videos of which no answer is kept."""
+    done = kept(cell.file(manifest))
+    return [video for video in videos_of(cell.data) if video.path not in done]
+
+
 def measure(cell: Cell, manifest: Manifest, device: str, precision: str, busy: bool = False) -> None:
     """Take every video that is left through the strategy, one after the other; no times are kept if it is ``busy``."""
     tune_malloc()
-    file = cell.file(manifest)
-    done = kept(file)
-    left = [video for video in videos_of(cell.data) if video.path not in done]
+    file, left = cell.file(manifest), left_of(cell, manifest)
     if not left:
         return
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -282,6 +286,7 @@ def report() -> None:
 
 
 def main() -> None:
+    tune_malloc()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", nargs="+", metavar="DATA/MODEL/STRATEGY", default=[cell.name for cell in cells()])
     parser.add_argument("--device", default="auto", help="as of classify")
@@ -298,12 +303,16 @@ def main() -> None:
         for cell in cells():
             if cell.name in options.rows:
                 try:
-                    settings = (cell, cell.variant(), options.device, options.precision, busy)
+                    manifest = cell.variant()
+                    if not left_of(cell, manifest):
+                        continue
                 except (StrategyError, ZooError) as error:
                     print(f"{cell.name}: {error}", flush=True)
                     continue
                 # In a process of its own: what an earlier row took and gave back would count for the next one's peak.
-                process = multiprocessing.get_context("spawn").Process(target=measure, args=settings)
+                process = multiprocessing.get_context("spawn").Process(
+                    target=measure, args=(cell, manifest, options.device, options.precision, busy)
+                )
                 process.start()
                 process.join()
                 if process.exitcode:

@@ -88,16 +88,16 @@ class Objective:
         self._recipe = recipe
         self._from_clips = from_clips
         self._frozen_bn = {id(module) for part in frozen_bn for module in part.modules()}
-        self._teacher_weight = self._distractor_weight = 0.0
+        self._teacher_weight = self._distractor_weight = self._hint_weight = 0.0
         self._teacher = "none"
         if isinstance(recipe, CompressorRecipe):
             self._distractor_weight = recipe.distractor_weight
             self._teacher = recipe.teacher
+            self._hint_weight = recipe.hint_weight
         if isinstance(recipe, CompressorRecipe | BitstreamRecipe):
             self._teacher_weight = recipe.teacher_weight
         self._hints: dict[str, Tensor] = {}
-        if hints and isinstance(recipe, CompressorRecipe):
-            self._hint_weight = recipe.hint_weight
+        if hints:
             every = torch.stack(list(hints.values())).to(device)
             mean, deviation = every.mean(dim=0), every.std(dim=0, correction=0).clamp(min=_LEAST_DEVIATION)
             self._hints = dict(zip(hints, (every - mean) / deviation, strict=True))
